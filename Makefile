@@ -1,0 +1,37 @@
+# What people of this repository type. `make test` is the one that has to pass.
+
+.PHONY: run test needs lint fmt clippy doc bench fuzz
+
+run:
+	cargo run --release
+
+# Everything the tests need beyond Rust, installed when it is missing, then all tests.
+test: needs
+	cargo test --workspace --locked
+
+# The page is tested in a real browser.
+needs:
+	@command -v chromium >/dev/null || { \
+	  echo "installing chromium for the browser tests"; \
+	  if [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -y -q --no-install-recommends chromium; \
+	  elif command -v sudo >/dev/null; then sudo apt-get update -q && sudo apt-get install -y -q --no-install-recommends chromium; \
+	  else echo "chromium is missing; as root: apt-get install -y chromium" >&2; exit 1; fi; }
+
+lint: fmt clippy doc
+
+fmt:
+	cargo fmt --all --check
+
+clippy:
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+# Bytes per idle connection, and fan-out beside a plain epoll loop, in one run.
+bench:
+	cargo run --release --locked -p gim-examples --bin bench -- all
+
+# Half a minute per target; needs a nightly toolchain and cargo-fuzz.
+fuzz:
+	cd proto && for target in frame entry; do cargo +nightly fuzz run $$target -- -max_total_time=30 || exit 1; done

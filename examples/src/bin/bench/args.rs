@@ -1,0 +1,114 @@
+//! The command line: what to measure and with which numbers, and the roles of the children.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use serde_json::{Value, json};
+
+use crate::Result;
+use crate::message::MIN_PAYLOAD;
+
+/// Measures the node beside a floor that does nothing but send.
+#[derive(Parser)]
+#[command(version, about)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) what: Option<What>,
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum What {
+    /// Memory per idle connection and CPU per login
+    Idle,
+    /// Deliveries per second of server CPU, beside the floor
+    Fanout,
+    /// Both (the default)
+    All,
+    /// A child: the node
+    #[command(hide = true)]
+    ServeNode(Place),
+    /// A child: the floor
+    #[command(hide = true)]
+    ServeFloor(Place),
+    /// A child: the load client
+    #[command(hide = true)]
+    Load(Work),
+}
+
+/// Numbers that a reader of the table may want to change.
+#[derive(clap::Args)]
+pub(crate) struct Settings {
+    /// Idle connections, each with a uid claimed and in one group
+    #[arg(long, global = true, default_value_t = 10_000)]
+    pub(crate) connections: usize,
+    /// Members of the group that is sent to
+    #[arg(long, global = true, default_value_t = 5_000)]
+    pub(crate) members: usize,
+    /// Turns of floor and node
+    #[arg(long, global = true, default_value_t = 5)]
+    pub(crate) rounds: usize,
+    /// How long each turn sends, in seconds
+    #[arg(long, global = true, default_value_t = 10)]
+    pub(crate) seconds: u64,
+    /// Messages per second to the group
+    #[arg(long, global = true, default_value_t = 10)]
+    pub(crate) rate: u64,
+    /// Bytes of payload in each message; the frame around it is the node's
+    #[arg(long, global = true, default_value_t = 128)]
+    pub(crate) payload: usize,
+    /// Write everything measured to this file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+impl Settings {
+    pub(crate) fn check(&self) -> Result<()> {
+        let counts = [self.connections, self.members, self.rounds];
+        if counts.contains(&0) || !(1..=3_600).contains(&self.seconds) || !(1..=1_000).contains(&self.rate) {
+            return Err("connections, members and rounds start at 1, seconds at most 3600, rate at most 1000".into());
+        }
+        if !(MIN_PAYLOAD..=16_384).contains(&self.payload) {
+            return Err(format!("a payload has {MIN_PAYLOAD} to 16384 bytes").into());
+        }
+        Ok(())
+    }
+
+    pub(crate) fn messages(&self) -> u64 {
+        self.seconds * self.rate
+    }
+
+    pub(crate) fn to_json(&self, open_files: u64) -> Value {
+        json!({
+            "connections": self.connections, "members": self.members, "rounds": self.rounds,
+            "seconds": self.seconds, "messages_per_second": self.rate, "payload_bytes": self.payload,
+            "open_files": open_files,
+        })
+    }
+}
+
+/// Where a child runs.
+#[derive(Clone, clap::Args)]
+pub(crate) struct Place {
+    /// The core it is pinned to; without it, wherever the kernel likes
+    #[arg(long)]
+    pub(crate) core: Option<usize>,
+}
+
+/// What the load client does.
+#[derive(Clone, clap::Args)]
+pub(crate) struct Work {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// The server's WebSocket listener
+    #[arg(long)]
+    pub(crate) server: SocketAddr,
+    /// How many connections to hold
+    #[arg(long)]
+    pub(crate) hold: usize,
+    /// The group each of them joins; without it, none
+    #[arg(long)]
+    pub(crate) join: Option<String>,
+}

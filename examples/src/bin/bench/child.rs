@@ -1,0 +1,111 @@
+//! A child process and the lines spoken with it: commands go in, one JSON object per line comes out.
+//!
+//! A child that is dropped is killed. A child whose standard input ends, ends.
+
+use std::io::{Read, Write};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use serde_json::Value;
+
+use crate::{Result, clock};
+
+pub(crate) struct Child {
+    role: &'static str,
+    process: std::process::Child,
+    stdin: ChildStdin,
+    stdout: ChildStdout,
+    heard: Vec<u8>,
+}
+
+impl Child {
+    /// Starts this same binary in another role.
+    pub(crate) fn start(role: &'static str, core: Option<usize>, arguments: &[String]) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg(role).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        if let Some(core) = core {
+            command.args(["--core", &core.to_string()]);
+        }
+        let mut process = command.spawn()?;
+        match (process.stdin.take(), process.stdout.take()) {
+            (Some(stdin), Some(stdout)) => Ok(Self { role, process, stdin, stdout, heard: Vec::new() }),
+            _ => Err("a child was started without pipes".into()),
+        }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub(crate) fn tell(&mut self, line: &str) -> Result<()> {
+        self.stdin.write_all(format!("{line}\n").as_bytes())?;
+        Ok(self.stdin.flush()?)
+    }
+
+    /// Waits for the child's next line.
+    pub(crate) fn hear(&mut self, within: Duration) -> Result<Value> {
+        let deadline = clock::deadline(within);
+        loop {
+            if let Some(end) = self.heard.iter().position(|&byte| byte == b'\n') {
+                let line: Vec<u8> = self.heard.drain(..=end).collect();
+                return Ok(serde_json::from_slice(&line)?);
+            }
+            self.read(deadline)?;
+        }
+    }
+
+    fn read(&mut self, deadline: u64) -> Result<()> {
+        let mut wait = [PollFd::new(&self.stdout, PollFlags::IN)];
+        if poll(&mut wait, Some(&clock::remaining(deadline)))? == 0 {
+            return Err(format!("{}: no answer in time", self.role).into());
+        }
+        let mut chunk = [0; 4_096];
+        match self.stdout.read(&mut chunk)? {
+            0 => Err(format!("{}: ended early", self.role).into()),
+            count => {
+                self.heard.extend_from_slice(&chunk[..count]);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        // Reaped, so that its sockets are gone when the next child starts.
+        let _ = self.process.wait();
+    }
+}
+
+/// The child's side: lines from its parent, read when the event loop says that some are there.
+#[derive(Default)]
+pub(crate) struct Commands {
+    rest: Vec<u8>,
+}
+
+impl Commands {
+    /// Reads what is there. `None`: the parent is gone.
+    pub(crate) fn read(&mut self) -> Result<Option<Vec<String>>> {
+        let mut chunk = [0; 1_024];
+        let count = rustix::io::read(std::io::stdin(), &mut chunk)?;
+        if count == 0 {
+            return Ok(None);
+        }
+        self.rest.extend_from_slice(&chunk[..count]);
+        let mut lines = Vec::new();
+        while let Some(end) = self.rest.iter().position(|&byte| byte == b'\n') {
+            let line: Vec<u8> = self.rest.drain(..=end).collect();
+            lines.push(String::from_utf8_lossy(&line).trim().to_owned());
+        }
+        Ok(Some(lines))
+    }
+}
+
+/// Says one line to the parent. Standard output of a child is a pipe, which is not flushed by itself.
+pub(crate) fn say(line: &Value) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
+    Ok(out.flush()?)
+}

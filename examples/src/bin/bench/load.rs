@@ -1,0 +1,163 @@
+//! The load client: holds connections in one epoll loop, counts every frame and byte, and times every delivery.
+//!
+//! It never sends but what a client must (handshake, join, pong), and knows nothing of which server it talks to.
+
+mod connection;
+mod tally;
+
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
+use serde_json::json;
+
+use self::connection::{Connection, Progress};
+use self::tally::Tally;
+use crate::args::Work;
+use crate::child::{Child, Commands, say};
+use crate::machine::Cores;
+use crate::{Result, clock, process};
+
+/// Logins under way at once: enough to keep a server busy, few enough for its accept queue.
+const WINDOW: usize = 128;
+/// How long all logins together may take.
+const LOGIN_DEADLINE: Duration = Duration::from_secs(60);
+/// What stands in for a connection in the event loop.
+const COMMANDS: u64 = u64::MAX;
+
+struct Load {
+    epoll: OwnedFd,
+    work: Work,
+    /// Last byte of the source address 127.0.0.x: the next one is taken when the ports of one run out.
+    source: u8,
+    connections: Vec<Connection>,
+    ready: usize,
+    /// The first thing that went wrong with a connection.
+    trouble: Option<String>,
+    buffer: Vec<u8>,
+    tally: Tally,
+}
+
+/// Starts a load client. What it says first is how many connections it holds, and what stopped it if not all.
+pub(crate) fn start(server: &str, hold: usize, join: Option<&str>, cores: Cores) -> Result<Child> {
+    let mut arguments = ["--server", server, "--hold", &hold.to_string()].map(str::to_owned).to_vec();
+    arguments.extend(join.iter().flat_map(|group| ["--join".to_owned(), (*group).to_owned()]));
+    Child::start("load", cores.client, &arguments)
+}
+
+/// The child's main.
+pub(crate) fn run(work: &Work) -> Result<()> {
+    process::end_with_parent()?;
+    process::pin(work.place.core)?;
+    let mut load = Load::new(work)?;
+    load.log_in()?;
+    say(&json!({ "connected": load.ready, "trouble": load.trouble }))?;
+    load.serve()
+}
+
+impl Load {
+    fn new(work: &Work) -> Result<Self> {
+        Ok(Self {
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            work: work.clone(),
+            source: 1,
+            connections: Vec::with_capacity(work.hold),
+            ready: 0,
+            trouble: None,
+            buffer: vec![0; 65_536],
+            tally: Tally::default(),
+        })
+    }
+
+    /// Opens connections, [`WINDOW`] at a time, until all are there or one could not be opened.
+    fn log_in(&mut self) -> Result<()> {
+        let deadline = clock::deadline(LOGIN_DEADLINE);
+        let mut events = Vec::with_capacity(WINDOW);
+        while self.ready < self.work.hold && self.trouble.is_none() && clock::now() < deadline {
+            while self.connections.len() < self.work.hold && self.connections.len() - self.ready < WINDOW {
+                if let Err(error) = self.open() {
+                    self.trouble = Some(error.to_string());
+                    break;
+                }
+            }
+            epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&clock::remaining(deadline)))?;
+            for event in events.drain(..) {
+                self.read(event.data.u64());
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&mut self) -> Result<()> {
+        let number = self.connections.len();
+        let socket = self.connect()?;
+        sockopt::set_tcp_nodelay(&socket, true)?;
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(number as u64), epoll::EventFlags::IN)?;
+        self.connections.push(Connection::start(socket, number, self.work.server, self.work.join.clone())?);
+        Ok(())
+    }
+
+    fn connect(&mut self) -> Result<OwnedFd> {
+        loop {
+            let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+            if self.source > 1 {
+                bind(&socket, &SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, self.source), 0))?;
+            }
+            match connect(&socket, &self.work.server).map_err(std::io::Error::from) {
+                Ok(()) => return Ok(socket),
+                Err(error) if error.kind() == ErrorKind::AddrNotAvailable && self.source < 250 => self.source += 1,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Counts and answers until the parent goes.
+    fn serve(&mut self) -> Result<()> {
+        let commands_here = epoll::EventData::new_u64(COMMANDS);
+        epoll::add(&self.epoll, std::io::stdin(), commands_here, epoll::EventFlags::IN)?;
+        let mut commands = Commands::default();
+        let mut events = Vec::with_capacity(1_024);
+        loop {
+            let wait = self.tally.deadline().map(clock::remaining);
+            epoll::wait(&self.epoll, spare_capacity(&mut events), wait.as_ref())?;
+            for event in events.drain(..) {
+                match event.data.u64() {
+                    COMMANDS => match commands.read()? {
+                        Some(lines) => lines.iter().try_for_each(|line| self.tally.expect(line))?,
+                        None => return Ok(()),
+                    },
+                    connection => self.read(connection),
+                }
+            }
+            if let Some(report) = self.tally.finished() {
+                say(&report)?;
+            }
+        }
+    }
+
+    fn read(&mut self, event: u64) {
+        let Some(connection) = usize::try_from(event).ok().and_then(|index| self.connections.get_mut(index)) else {
+            return;
+        };
+        match connection.read(&mut self.buffer, &mut self.tally) {
+            Ok(Progress::Waits) => {}
+            Ok(Progress::BecameReady) => self.ready += 1,
+            Err(error) => {
+                // A socket with an error stays readable: without this it would be reported forever.
+                let _ = epoll::delete(&self.epoll, connection.socket());
+                self.tally.lost += 1;
+                self.trouble.get_or_insert_with(|| error.to_string());
+            }
+        }
+    }
+}
+
+/// The path and query of connection `number`: its own uid, text frames.
+fn target(number: usize, server: SocketAddr) -> String {
+    format!("GET /ws?uid=bench-{number:06}&msg_code=1 HTTP/1.1\r\nHost: {server}\r\n")
+}

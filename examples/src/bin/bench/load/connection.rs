@@ -1,0 +1,128 @@
+//! One connection of the load client: from the handshake to the frames.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+
+use super::tally::Tally;
+use crate::{Result, clock, message, ws};
+
+pub(super) struct Connection {
+    socket: OwnedFd,
+    phase: Phase,
+    join: Option<String>,
+    /// Bytes of a frame, or of the response head, whose end has not come yet. Empty nearly always.
+    rest: Vec<u8>,
+}
+
+#[derive(PartialEq)]
+enum Phase {
+    Handshake,
+    Joining,
+    Ready,
+}
+
+pub(super) enum Progress {
+    Waits,
+    BecameReady,
+}
+
+impl Connection {
+    /// Sends the handshake.
+    pub(super) fn start(socket: OwnedFd, number: usize, server: SocketAddr, join: Option<String>) -> Result<Self> {
+        let request = format!(
+            "{}Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {}\r\n\r\n",
+            super::target(number, server),
+            ws::KEY
+        );
+        let connection = Self { socket, phase: Phase::Handshake, join, rest: Vec::new() };
+        connection.send(request.as_bytes())?;
+        Ok(connection)
+    }
+
+    pub(super) fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Reads once. Further bytes make the event loop call again.
+    pub(super) fn read(&mut self, buffer: &mut [u8], tally: &mut Tally) -> Result<Progress> {
+        let count = match recv(&self.socket, &mut *buffer, RecvFlags::DONTWAIT) {
+            Ok((_, 0)) => return Err("the server closed a connection".into()),
+            Ok((count, _)) => count,
+            Err(Errno::AGAIN) => return Ok(Progress::Waits),
+            Err(error) => return Err(error.into()),
+        };
+        tally.bytes += count as u64;
+        let arrived = clock::now();
+        let was_ready = self.phase == Phase::Ready;
+        if self.rest.is_empty() {
+            let used = self.take(&buffer[..count], arrived, tally)?;
+            self.rest.extend_from_slice(&buffer[used..count]);
+        } else {
+            let mut all = std::mem::take(&mut self.rest);
+            all.extend_from_slice(&buffer[..count]);
+            let used = self.take(&all, arrived, tally)?;
+            self.rest.extend_from_slice(&all[used..]);
+        }
+        let is_ready = self.phase == Phase::Ready;
+        Ok(if is_ready && !was_ready { Progress::BecameReady } else { Progress::Waits })
+    }
+
+    /// Takes what is complete and returns how many bytes that was.
+    fn take(&mut self, bytes: &[u8], arrived: u64, tally: &mut Tally) -> Result<usize> {
+        let mut used = 0;
+        if self.phase == Phase::Handshake {
+            let Some(end) = ws::head_end(bytes) else { return Ok(0) };
+            self.upgraded(&bytes[..end])?;
+            used = end;
+        }
+        while let Some(frame) = ws::first_frame(&bytes[used..]) {
+            self.frame(&frame, arrived, tally)?;
+            used += frame.size;
+        }
+        Ok(used)
+    }
+
+    fn upgraded(&mut self, head: &[u8]) -> Result<()> {
+        if !head.starts_with(b"HTTP/1.1 101 ") {
+            let status = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
+            return Err(format!("the server answered {:?}", String::from_utf8_lossy(status)).into());
+        }
+        self.phase = Phase::Ready;
+        if let Some(group) = &self.join {
+            let command = format!(r#"{{"seq":"join","cmd":"gim.join","data":{{"tgid":"{group}"}}}}"#);
+            self.send(&ws::client_frame(ws::TEXT, command.as_bytes()))?;
+            self.phase = Phase::Joining;
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, frame: &ws::Frame<'_>, arrived: u64, tally: &mut Tally) -> Result<()> {
+        match frame.opcode {
+            ws::PING => return self.send(&ws::client_frame(ws::PONG, frame.payload)),
+            ws::CLOSE => return Err("the server closed a connection".into()),
+            _ => {}
+        }
+        if let Some(stamp) = message::stamp_in(frame.payload) {
+            tally.delivered(stamp, arrived, frame.size);
+        } else if self.phase == Phase::Joining && frame.payload.starts_with(br#"{"seq":"join""#) {
+            if !frame.payload.windows(6).any(|window| window == br#""s":1,"#) {
+                return Err(format!("the join was refused: {}", String::from_utf8_lossy(frame.payload)).into());
+            }
+            self.phase = Phase::Ready;
+        } else {
+            tally.other += 1;
+        }
+        Ok(())
+    }
+
+    /// Everything sent here is a few bytes on an idle socket: the kernel takes it whole or something is wrong.
+    fn send(&self, bytes: &[u8]) -> Result<()> {
+        match send(&self.socket, bytes, SendFlags::NOSIGNAL)? {
+            count if count == bytes.len() => Ok(()),
+            _ => Err("a socket took only a part of a few bytes".into()),
+        }
+    }
+}

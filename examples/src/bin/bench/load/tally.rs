@@ -1,0 +1,104 @@
+//! What the load client counts in one turn, and when the turn is over.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::{Result, clock};
+
+#[derive(Default)]
+pub(super) struct Tally {
+    /// All bytes read, of whatever.
+    pub(super) bytes: u64,
+    /// Frames that are no message: welcome, notices.
+    pub(super) other: u64,
+    /// Connections that ended.
+    pub(super) lost: u64,
+    /// Microseconds from when each message was due to when it was read, in the order of arrival.
+    latencies: Vec<u32>,
+    shortest: usize,
+    longest: usize,
+    expected: Option<Expected>,
+}
+
+struct Expected {
+    deliveries: usize,
+    deadline: u64,
+}
+
+impl Tally {
+    /// `expect <deliveries> <milliseconds>`: starts a turn, which ends with that many or at that time.
+    pub(super) fn expect(&mut self, line: &str) -> Result<()> {
+        let words: Vec<&str> = line.split(' ').collect();
+        let ["expect", deliveries, within] = words[..] else {
+            return Err(format!("the load client does not know {line:?}").into());
+        };
+        let deadline = clock::deadline(Duration::from_millis(within.parse()?));
+        let expected = Expected { deliveries: deliveries.parse()?, deadline };
+        // The room is taken before the turn, so that the turn does not move megabytes about.
+        let latencies = Vec::with_capacity(expected.deliveries);
+        *self = Self { latencies, shortest: usize::MAX, expected: Some(expected), ..Self::default() };
+        Ok(())
+    }
+
+    pub(super) fn deadline(&self) -> Option<u64> {
+        self.expected.as_ref().map(|expected| expected.deadline)
+    }
+
+    pub(super) fn delivered(&mut self, stamp: u64, arrived: u64, size: usize) {
+        let micros = arrived.saturating_sub(stamp) / 1_000;
+        self.latencies.push(u32::try_from(micros).unwrap_or(u32::MAX));
+        self.shortest = self.shortest.min(size);
+        self.longest = self.longest.max(size);
+    }
+
+    /// The report of the turn, once, when it is over.
+    pub(super) fn finished(&mut self) -> Option<Value> {
+        let complete =
+            |expected: &Expected| self.latencies.len() >= expected.deliveries || clock::now() >= expected.deadline;
+        if !self.expected.as_ref().is_some_and(complete) {
+            return None;
+        }
+        self.expected = None;
+        self.latencies.sort_unstable();
+        Some(json!({
+            "deliveries": self.latencies.len(), "bytes": self.bytes, "other": self.other, "lost": self.lost,
+            "shortest_frame": self.shortest.min(self.longest), "longest_frame": self.longest,
+            "p50_us": self.quantile(50), "p99_us": self.quantile(99), "max_us": self.quantile(100),
+        }))
+    }
+
+    /// Nearest-rank percentile over all deliveries of the turn.
+    fn quantile(&self, percent: usize) -> u32 {
+        let rank = (self.latencies.len() * percent).div_ceil(100);
+        self.latencies.get(rank.saturating_sub(1)).copied().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_taken_over_all_deliveries() {
+        let mut tally = Tally::default();
+        tally.expect("expect 100 60000").unwrap();
+        for number in (1..=100_u64).rev() {
+            assert!(tally.finished().is_none());
+            tally.delivered(0, number * 1_000_000, 230);
+        }
+        let report = tally.finished().unwrap();
+        assert_eq!(
+            (&report["p50_us"], &report["p99_us"], &report["max_us"]),
+            (&json!(50_000), &json!(99_000), &json!(100_000))
+        );
+        assert!(tally.finished().is_none(), "a turn is reported once");
+    }
+
+    #[test]
+    fn a_turn_without_deliveries_ends_at_its_deadline() {
+        let mut tally = Tally::default();
+        tally.expect("expect 5 0").unwrap();
+        assert_eq!(tally.finished().unwrap()["deliveries"], 0);
+    }
+}

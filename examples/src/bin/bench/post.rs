@@ -1,0 +1,72 @@
+//! Puts messages on a node's queue over HTTP, one keep-alive connection, one request at a time.
+//!
+//! Written by hand because the conductor has no runtime; `push.rs` shows how a program that has one does it.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::{Result, ws};
+
+const DEADLINE: Duration = Duration::from_secs(10);
+
+pub(crate) struct Poster {
+    stream: TcpStream,
+    admin: SocketAddr,
+}
+
+impl Poster {
+    pub(crate) fn connect(admin: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect_timeout(&admin, DEADLINE)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        stream.set_write_timeout(Some(DEADLINE))?;
+        Ok(Self { stream, admin })
+    }
+
+    /// `POST /api/v1/messages`; anything but 202 is an error.
+    pub(crate) fn enqueue(&mut self, message: &Value) -> Result<()> {
+        match self.exchange("POST", "/api/v1/messages", &message.to_string())? {
+            (202, _) => Ok(()),
+            (status, body) => Err(format!("the node answered {status}: {body}").into()),
+        }
+    }
+
+    /// `GET /sysinfo`
+    pub(crate) fn sysinfo(&mut self) -> Result<Value> {
+        let (_, body) = self.exchange("GET", "/sysinfo", "")?;
+        Ok(serde_json::from_str(&body)?)
+    }
+
+    fn exchange(&mut self, method: &str, path: &str, body: &str) -> Result<(u16, String)> {
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            self.admin,
+            body.len()
+        );
+        self.stream.write_all(request.as_bytes())?;
+        let mut answer = Vec::with_capacity(1_024);
+        let head = self.read_until(&mut answer, ws::head_end)?;
+        let text = String::from_utf8_lossy(&answer[..head]).to_ascii_lowercase();
+        let status = text.get(9..12).ok_or("no status line")?.parse()?;
+        let length = text.lines().find_map(|line| line.strip_prefix("content-length:"));
+        let end = head + length.map_or(Ok(0), |length| length.trim().parse::<usize>())?;
+        self.read_until(&mut answer, |answer| (answer.len() >= end).then_some(end))?;
+        Ok((status, String::from_utf8_lossy(&answer[head..end]).into_owned()))
+    }
+
+    fn read_until(&mut self, answer: &mut Vec<u8>, found: impl Fn(&[u8]) -> Option<usize>) -> Result<usize> {
+        let mut chunk = [0; 4_096];
+        loop {
+            if let Some(end) = found(answer) {
+                return Ok(end);
+            }
+            match self.stream.read(&mut chunk)? {
+                0 => return Err("the node closed its admin connection".into()),
+                count => answer.extend_from_slice(&chunk[..count]),
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What a process may be told and asked from outside: its core, its open files, its memory, its CPU time.
+
+use std::fs;
+
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit};
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+use crate::Result;
+
+/// Memory of a process, in bytes, from `/proc/<pid>/smaps_rollup`: unlike `VmRSS` in `status`, which the kernel
+/// counts in batches per thread, these are sums over the pages themselves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Memory {
+    pub(crate) rss: u64,
+    pub(crate) anonymous: u64,
+}
+
+/// Raises the soft limit of open files to the hard one. Children inherit it. Returns the limit.
+pub(crate) fn raise_open_files() -> Result<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
+    Ok(limit.maximum.unwrap_or(u64::MAX))
+}
+
+/// Keeps this thread, and those it starts, on one core. `None`: wherever the kernel likes.
+pub(crate) fn pin(core: Option<usize>) -> Result<()> {
+    if let Some(core) = core {
+        let mut set = CpuSet::new();
+        set.set(core);
+        sched_setaffinity(None, &set)?;
+    }
+    Ok(())
+}
+
+/// Asks the kernel to end this process when its parent ends, however that happens.
+pub(crate) fn end_with_parent() -> Result<()> {
+    Ok(set_parent_process_death_signal(Some(Signal::KILL))?)
+}
+
+pub(crate) fn memory(pid: u32) -> Result<Memory> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let bytes = |key: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(key));
+        line.and_then(|rest| rest.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()).map(|kib| kib * 1_024)
+    };
+    match (bytes("Rss:"), bytes("Anonymous:")) {
+        (Some(rss), Some(anonymous)) => Ok(Memory { rss, anonymous }),
+        _ => Err("smaps_rollup has no Rss or Anonymous line".into()),
+    }
+}
+
+/// User and system time of all threads of a process, in seconds. Counted in ticks of usually 10 ms.
+pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name in parentheses may hold anything, spaces too: fields are counted from behind it.
+    let fields = text.rsplit_once(')').map(|(_, rest)| rest.split_whitespace()).ok_or("stat has no name")?;
+    let ticks: Vec<u64> = fields.skip(11).take(2).map(str::parse).collect::<std::result::Result<_, _>>()?;
+    Ok(ticks.iter().sum::<u64>() as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_and_cpu_time_of_this_very_process_can_be_read() {
+        let memory = memory(std::process::id()).unwrap();
+        assert!(memory.rss >= memory.anonymous && memory.anonymous > 0);
+        assert!(cpu_seconds(std::process::id()).unwrap() >= 0.0);
+    }
+}

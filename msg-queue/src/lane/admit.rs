@@ -1,0 +1,108 @@
+//! What becomes of an entry when it is read: settled at once, put aside, or taken into the window.
+
+use gim_proto::{Class, DeadReason, Entry, EntryId, MessageId, Priority};
+use gim_proxy_sdk::Outcome;
+
+use super::pending::{Pending, expires_ms, since_ms, targets};
+use super::{Lane, Now};
+use crate::observe::Event;
+use crate::settle::{Attempt, Decision, decide};
+use crate::source::{Death, Fetched, Rest, Settlement};
+
+/// Names the field of an entry that asks for what no mode does yet: class `durable`, receipts.
+#[must_use]
+pub fn unsupported(entry: &Entry) -> Option<&'static str> {
+    match entry {
+        Entry { class: Class::Durable, .. } => Some("class"),
+        Entry { receipt: true, .. } => Some("receipt"),
+        _ => None,
+    }
+}
+
+impl Lane {
+    /// Takes an entry that was read. What needs no delivery is settled at once.
+    pub fn admit(&mut self, fetched: Fetched, now: Now) {
+        if self.window.contains_key(&fetched.entry_id) {
+            return;
+        }
+        let entry = match &fetched.body {
+            Ok(entry) => entry,
+            Err(malformed) => return self.bury(&fetched, malformed.kind.into(), 1, malformed.to_string()),
+        };
+        if let Some(field) = unsupported(entry) {
+            let error = format!("{field}: is not supported in this mode");
+            return self.bury(&fetched, DeadReason::Unsupported, fetched.attempts.max(1), error);
+        }
+        // Whoever brought down the lane each time it was read is not read for ever.
+        if fetched.attempts >= self.limits.persistence.attempts {
+            let error = "gave no outcome on any attempt".to_owned();
+            return self.bury(&fetched, DeadReason::Attempts, fetched.attempts, error);
+        }
+        if fetched.duplicate {
+            return self.settle_at_once(&fetched, entry, Outcome::Duplicate, now);
+        }
+        if let Some(due_ms) = entry.deliver_at_ms.filter(|due_ms| *due_ms > now.unix_ms) {
+            return self.put_aside(fetched.entry_id, fetched.message_id, due_ms, fetched.attempts, fetched.rest);
+        }
+        if expires_ms(fetched.entry_id, entry).is_some_and(|at| at <= now.unix_ms) {
+            return self.settle_at_once(&fetched, entry, Outcome::Expired, now);
+        }
+        let pending = Pending::new(&fetched, entry);
+        self.take_up(fetched, pending);
+    }
+
+    fn take_up(&mut self, fetched: Fetched, pending: Pending) {
+        let entry_id = fetched.entry_id;
+        if pending.open == 0 {
+            return self.settlements.push((entry_id, Settlement::Ack));
+        }
+        self.unpark_behind(entry_id, &pending);
+        if let Some(due_ms) = self.parked_before(entry_id, &pending) {
+            return self.put_aside(entry_id, fetched.message_id, due_ms, fetched.attempts, fetched.rest);
+        }
+        for key in pending.open_keys() {
+            self.keys.push(&key, entry_id);
+        }
+        self.bytes += pending.size;
+        self.prioritised += usize::from(pending.priority != Priority::Normal);
+        self.candidates.insert(entry_id);
+        self.window.insert(entry_id, pending);
+    }
+
+    fn settle_at_once(&mut self, fetched: &Fetched, entry: &Entry, outcome: Outcome, now: Now) {
+        self.settlements.push((fetched.entry_id, Settlement::Ack));
+        self.events.push(Event::Outcome {
+            message_id: fetched.message_id.clone(),
+            outcome,
+            targets: targets(entry, fetched.rest.as_ref()),
+            age_ms: now.unix_ms.saturating_sub(since_ms(fetched.entry_id, entry)),
+        });
+    }
+
+    fn bury(&mut self, fetched: &Fetched, reason: DeadReason, attempts: u32, error: String) {
+        let decision = decide(Attempt::Hopeless(reason), attempts, &self.limits.persistence, &mut self.jitter);
+        debug_assert_eq!(decision, Decision::DeadLetter { reason });
+        let failed = fetched.body.as_ref().map(|entry| Pending::new(fetched, entry).failed_targets());
+        let rest = fetched.rest.clone();
+        let death = Death { reason, attempts, error: error.into(), failed_targets: failed.unwrap_or_default(), rest };
+        self.settle_dead(fetched.entry_id, fetched.message_id.clone(), death);
+    }
+
+    pub(super) fn settle_dead(&mut self, entry_id: EntryId, message_id: MessageId, death: Death) {
+        let Death { reason, attempts, error, .. } = &death;
+        self.events.push(Event::Dead { message_id, reason: *reason, attempts: *attempts, error: error.clone() });
+        self.settlements.push((entry_id, Settlement::Dead(Box::new(death))));
+    }
+
+    pub(super) fn put_aside(
+        &mut self,
+        entry_id: EntryId,
+        message_id: MessageId,
+        due_ms: u64,
+        attempts: u32,
+        rest: Option<Rest>,
+    ) {
+        self.events.push(Event::Later { message_id, due_ms });
+        self.settlements.push((entry_id, Settlement::Later { due_ms, attempts, rest }));
+    }
+}

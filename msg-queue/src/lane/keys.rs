@@ -1,0 +1,211 @@
+//! The order of each target's messages: a queue of legs per key, and what holds it back.
+//!
+//! Owns flights, retry timers and the count of keys that hold too much. Knows legs by their entry only.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+use gim_proto::{EntryId, Tgid, Uid};
+
+/// A target whose messages keep their order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Key {
+    User(Uid),
+    Group(Tgid),
+    All,
+}
+
+/// Messages of a key that wait in the source for its retry.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parked {
+    pub(super) due_ms: u64,
+    /// The last of them: once it is back, so are all.
+    pub(super) last: EntryId,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Queue {
+    /// Unfinished legs in order. Those in flight come first.
+    legs: VecDeque<EntryId>,
+    /// How many legs at the front belong to the flight.
+    flying: usize,
+    /// How many of the flight were not answered.
+    unanswered: usize,
+    /// The round that took the flight.
+    round: u64,
+    /// Asked for by the first leg of the flight that failed.
+    retry_asked: Option<u64>,
+    /// Nothing is taken before this time.
+    retry_at: Option<u64>,
+    parked: Option<Parked>,
+    /// Counted in [`Keys::crowded`].
+    crowded: bool,
+}
+
+/// All keys of which something is unfinished or parked.
+#[derive(Clone, Debug)]
+pub(super) struct Keys {
+    queues: HashMap<Key, Queue>,
+    timers: BTreeSet<(u64, Key)>,
+    crowded: usize,
+    held_per_key: usize,
+}
+
+/// What a key does once all legs of its flight were answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Landed {
+    /// Not all were.
+    NotYet,
+    /// The next may go.
+    Free,
+    /// Nothing goes before this time on the steady clock.
+    Retry(u64),
+}
+
+impl Keys {
+    pub(super) fn new(held_per_key: usize) -> Self {
+        Self { queues: HashMap::new(), timers: BTreeSet::new(), crowded: 0, held_per_key }
+    }
+
+    pub(super) fn is_crowded(&self) -> bool {
+        self.crowded > 0
+    }
+
+    pub(super) fn next_timer(&self) -> Option<u64> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Puts a leg into its place: by entry, behind what is in flight.
+    pub(super) fn push(&mut self, key: &Key, entry_id: EntryId) {
+        let queue = match self.queues.get_mut(key) {
+            Some(queue) => queue,
+            None => self.queues.entry(key.clone()).or_default(),
+        };
+        if queue.legs.back().is_none_or(|last| *last < entry_id) {
+            queue.legs.push_back(entry_id);
+        } else {
+            let place = queue.legs.partition_point(|other| *other < entry_id).max(queue.flying);
+            queue.legs.insert(place, entry_id);
+        }
+        self.tidy(key);
+    }
+
+    /// Tells whether a leg is the next of its key and nothing holds it back.
+    pub(super) fn may_fly(&self, key: &Key, entry_id: EntryId, round: u64) -> bool {
+        self.queues.get(key).is_some_and(|queue| {
+            (queue.unanswered == 0 || queue.round == round)
+                && queue.retry_at.is_none()
+                && queue.parked.is_none_or(|parked| entry_id <= parked.last)
+                && queue.legs.get(queue.flying) == Some(&entry_id)
+        })
+    }
+
+    /// Takes the next leg into the flight of a round.
+    pub(super) fn fly(&mut self, key: &Key, round: u64) {
+        if let Some(queue) = self.queues.get_mut(key) {
+            queue.flying += 1;
+            queue.unanswered += 1;
+            queue.round = round;
+        }
+    }
+
+    /// Takes out a leg of the flight that is finished.
+    pub(super) fn finish(&mut self, key: &Key, entry_id: EntryId) -> Landed {
+        let Some(queue) = self.queues.get_mut(key) else { return Landed::NotYet };
+        if let Some(place) = queue.legs.iter().take(queue.flying).position(|other| *other == entry_id) {
+            queue.legs.remove(place);
+            queue.flying -= 1;
+        }
+        self.answer(key)
+    }
+
+    /// Leaves a leg of the flight in its place, for another attempt.
+    pub(super) fn fail(&mut self, key: &Key, retry_at: Option<u64>) -> Landed {
+        let Some(queue) = self.queues.get_mut(key) else { return Landed::NotYet };
+        queue.retry_asked = queue.retry_asked.or(retry_at);
+        self.answer(key)
+    }
+
+    fn answer(&mut self, key: &Key) -> Landed {
+        let Some(queue) = self.queues.get_mut(key) else { return Landed::NotYet };
+        queue.unanswered = queue.unanswered.saturating_sub(1);
+        if queue.unanswered > 0 {
+            return Landed::NotYet;
+        }
+        queue.flying = 0;
+        let landed = queue.retry_asked.take().map_or(Landed::Free, Landed::Retry);
+        self.tidy(key);
+        landed
+    }
+
+    /// Holds a key back until a time on the steady clock.
+    pub(super) fn hold(&mut self, key: &Key, until: u64) {
+        if let Some(queue) = self.queues.get_mut(key) {
+            queue.retry_at = Some(until);
+            self.timers.insert((until, key.clone()));
+            self.tidy(key);
+        }
+    }
+
+    /// Frees the keys whose time has come and calls with each of their legs.
+    pub(super) fn release_due(&mut self, steady_ms: u64, mut free: impl FnMut(EntryId)) {
+        while self.timers.first().is_some_and(|(at, _)| *at <= steady_ms) {
+            let Some((_, key)) = self.timers.pop_first() else { return };
+            if let Some(queue) = self.queues.get_mut(&key) {
+                queue.retry_at = None;
+                queue.legs.iter().copied().for_each(&mut free);
+                self.tidy(&key);
+            }
+        }
+    }
+
+    /// Takes out a leg that waits. Returns whether others wait that may be next now.
+    pub(super) fn withdraw(&mut self, key: &Key, entry_id: EntryId) -> bool {
+        let Some(queue) = self.queues.get_mut(key) else { return false };
+        if let Some(place) = queue.legs.iter().skip(queue.flying).position(|other| *other == entry_id) {
+            queue.legs.remove(queue.flying + place);
+        }
+        let others = !queue.legs.is_empty() && queue.unanswered == 0;
+        self.tidy(key);
+        others
+    }
+
+    pub(super) fn legs(&self, key: &Key) -> impl Iterator<Item = EntryId> {
+        self.queues.get(key).into_iter().flat_map(|queue| queue.legs.iter().copied())
+    }
+
+    pub(super) fn parked(&self, key: &Key) -> Option<Parked> {
+        self.queues.get(key).and_then(|queue| queue.parked)
+    }
+
+    pub(super) fn park(&mut self, key: &Key, parked: Parked) {
+        if let Some(queue) = self.queues.get_mut(key) {
+            queue.parked = Some(parked);
+            self.tidy(key);
+        }
+    }
+
+    pub(super) fn unpark(&mut self, key: &Key) {
+        if let Some(queue) = self.queues.get_mut(key) {
+            queue.parked = None;
+            self.tidy(key);
+        }
+    }
+
+    fn tidy(&mut self, key: &Key) {
+        let Some(queue) = self.queues.get_mut(key) else { return };
+        let held = queue.retry_at.is_some() || queue.parked.is_some();
+        let crowded = held && queue.legs.len() >= self.held_per_key;
+        match (queue.crowded, crowded) {
+            (false, true) => self.crowded += 1,
+            (true, false) => self.crowded -= 1,
+            _ => {}
+        }
+        queue.crowded = crowded;
+        if queue.legs.is_empty() && queue.parked.is_none() {
+            if let Some(at) = queue.retry_at {
+                self.timers.remove(&(at, key.clone()));
+            }
+            self.queues.remove(key);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! A message of the window: its legs, what they have come to, and what is left of it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use gim_proto::{Entry, EntryId, Incarnation, Priority, Target, Tgid, Uid};
+use gim_proxy_sdk::Outcome;
+use gim_proxy_sdk::delivery::Message;
+
+use super::keys::Key;
+use crate::deliver::Failure;
+use crate::source::{Fetched, Rest};
+
+#[derive(Clone, Debug)]
+pub(super) struct Pending {
+    pub(super) message: Arc<Message>,
+    pub(super) to: To,
+    pub(super) legs: Vec<Leg>,
+    /// Legs that are not finished.
+    pub(super) open: usize,
+    pub(super) fan: Fan,
+    pub(super) priority: Priority,
+    pub(super) size: usize,
+    pub(super) since_ms: u64,
+    pub(super) expires_ms: Option<u64>,
+    pub(super) last_failure: Option<Failure>,
+}
+
+/// To whom, as legs see it.
+#[derive(Clone, Debug)]
+pub(super) enum To {
+    /// One leg per user.
+    Users { uids: Vec<Uid>, of: Arc<[Tgid]> },
+    /// One leg.
+    Groups(Arc<[Tgid]>),
+    /// One leg.
+    All,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Leg {
+    pub(super) state: LegState,
+    pub(super) attempts: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LegState {
+    Waiting,
+    Flying,
+    /// It has its outcome.
+    Done,
+    /// It was given up.
+    Dead,
+}
+
+/// What the nodes have answered for the one leg of a message to groups or to all.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fan {
+    pub(super) awaited: usize,
+    pub(super) done: Vec<Incarnation>,
+    pub(super) offered: bool,
+    pub(super) slow: bool,
+    pub(super) failure: Option<Failure>,
+}
+
+impl Fan {
+    pub(super) fn outcome(&self) -> Outcome {
+        match (self.offered, self.slow) {
+            (true, _) => Outcome::Offered,
+            (false, true) => Outcome::Slow,
+            (false, false) => Outcome::Offline,
+        }
+    }
+}
+
+impl Pending {
+    /// Takes up an entry for what of it is to be done. It may turn out to be nothing: all its users are excepted.
+    pub(super) fn new(fetched: &Fetched, entry: &Entry) -> Self {
+        let (to, done) = aim(entry, fetched.rest.as_ref());
+        let legs = match &to {
+            To::Users { uids, .. } => uids.len(),
+            To::Groups(_) | To::All => 1,
+        };
+        let since_ms = since_ms(fetched.entry_id, entry);
+        let message = Message {
+            id: fetched.message_id.clone(),
+            class: entry.class,
+            key: entry.key.clone(),
+            payload: entry.payload.clone(),
+            except: entry.except.clone(),
+        };
+        Self {
+            message: Arc::new(message),
+            to,
+            legs: vec![Leg { state: LegState::Waiting, attempts: fetched.attempts }; legs],
+            open: legs,
+            fan: Fan { done, ..Fan::default() },
+            priority: entry.priority,
+            size: fetched.size,
+            since_ms,
+            expires_ms: expires_ms(fetched.entry_id, entry),
+            last_failure: None,
+        }
+    }
+
+    pub(super) fn is_expired(&self, unix_ms: u64) -> bool {
+        self.expires_ms.is_some_and(|at| at <= unix_ms)
+    }
+
+    /// Names the keys of a leg.
+    pub(super) fn keys_of(&self, leg: usize) -> impl Iterator<Item = Key> {
+        let (one, several): (Option<Key>, &[Tgid]) = match &self.to {
+            To::Users { uids, .. } => (uids.get(leg).cloned().map(Key::User), &[]),
+            To::Groups(tgids) => (None, tgids),
+            To::All => (Some(Key::All), &[]),
+        };
+        one.into_iter().chain(several.iter().cloned().map(Key::Group))
+    }
+
+    /// Names the keys of all legs that are not finished.
+    pub(super) fn open_keys(&self) -> impl Iterator<Item = Key> {
+        let open = self.legs.iter().enumerate().filter(|(_, leg)| !leg.is_finished());
+        open.flat_map(|(at, _)| self.keys_of(at))
+    }
+
+    /// Names the targets without an outcome.
+    pub(super) fn failed_targets(&self) -> Vec<Box<str>> {
+        match &self.to {
+            To::Users { uids, .. } => self.users(uids, |uid| uid.as_str().into()),
+            To::Groups(tgids) => tgids.iter().map(|tgid| tgid.as_str().into()).collect(),
+            To::All => vec!["all".into()],
+        }
+    }
+
+    /// Tells what is left to be done: legs that have no outcome.
+    pub(super) fn rest(&self) -> Option<Rest> {
+        match &self.to {
+            To::Users { uids, .. } => {
+                Some(Rest::Users(self.users(uids, Uid::clone)))
+            }
+            To::Groups(_) | To::All => {
+                Some(&self.fan.done).filter(|done| !done.is_empty()).cloned().map(Rest::NodesBut)
+            }
+        }
+    }
+
+    fn users<T>(&self, uids: &[Uid], show: impl Fn(&Uid) -> T) -> Vec<T> {
+        let legs = self.legs.iter().zip(uids);
+        legs.filter(|(leg, _)| leg.state != LegState::Done).map(|(_, uid)| show(uid)).collect()
+    }
+}
+
+impl Leg {
+    pub(super) fn is_finished(self) -> bool {
+        matches!(self.state, LegState::Done | LegState::Dead)
+    }
+}
+
+/// Tells since when an entry could have been delivered.
+pub(super) fn since_ms(entry_id: EntryId, entry: &Entry) -> u64 {
+    entry.deliver_at_ms.unwrap_or(0).max(entry_id.ms)
+}
+
+/// Tells when an entry is not worth delivering any more.
+pub(super) fn expires_ms(entry_id: EntryId, entry: &Entry) -> Option<u64> {
+    let ttl_ms = u64::try_from(entry.ttl?.as_millis()).unwrap_or(u64::MAX);
+    Some(entry.deliver_at_ms.unwrap_or(entry_id.ms).saturating_add(ttl_ms))
+}
+
+/// Counts the targets of an entry that want an outcome.
+pub(super) fn targets(entry: &Entry, rest: Option<&Rest>) -> u64 {
+    match aim(entry, rest).0 {
+        To::Users { uids, .. } => uids.len() as u64,
+        To::Groups(_) | To::All => 1,
+    }
+}
+
+fn aim(entry: &Entry, rest: Option<&Rest>) -> (To, Vec<Incarnation>) {
+    let done = match rest {
+        Some(Rest::NodesBut(done)) => done.clone(),
+        _ => Vec::new(),
+    };
+    let users = |uids: &[Uid], of: &[Tgid]| To::Users { uids: wanted(uids, &entry.except, rest), of: of.into() };
+    let to = match &entry.target {
+        Target::User(uid) => users(std::slice::from_ref(uid), &[]),
+        Target::Users(uids) => users(uids, &[]),
+        Target::GroupUser { tgid, uid } => users(std::slice::from_ref(uid), std::slice::from_ref(tgid)),
+        Target::GroupsUser { tgids, uid } => users(std::slice::from_ref(uid), tgids),
+        Target::Group(tgid) => To::Groups([tgid.clone()].into()),
+        Target::Groups(tgids) => To::Groups(tgids.as_slice().into()),
+        Target::All => To::All,
+    };
+    (to, done)
+}
+
+// An excepted user is no target: nothing is sent and no outcome counted.
+fn wanted(uids: &[Uid], except: &[Uid], rest: Option<&Rest>) -> Vec<Uid> {
+    let except: HashSet<&Uid> = except.iter().collect();
+    let left: Option<HashSet<&Uid>> = match rest {
+        Some(Rest::Users(users)) => Some(users.iter().collect()),
+        _ => None,
+    };
+    let is_left = |uid: &Uid| left.as_ref().is_none_or(|left| left.contains(uid));
+    uids.iter().filter(|uid| is_left(uid) && !except.contains(uid)).cloned().collect()
+}

@@ -1,0 +1,128 @@
+//! The queue of a service that is one process: entries wait in memory and are lost with it.
+//!
+//! Owns both sides: what producers and operators ask ([`Queue`]) and what the worker reads ([`LocalSource`]). Entries are
+//! kept as their packed fields, the smallest form they have, and decoded when they are read. Every part of a lane has
+//! a bound. Never delivers anything.
+
+mod clerk;
+mod dead;
+mod lane;
+mod packed;
+mod seen;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use gim_proto::{EntryId, Fields, MessageId};
+use gim_proxy_sdk::queue::{DeadLetter, LaneStats, Queue, QueueError, QueueErrorKind, Selection};
+use tokio::sync::Notify;
+
+use self::lane::LaneState;
+use crate::clock::{Clock, SystemClock};
+use crate::config::QueueSection;
+use crate::observe::{Observer, Silent};
+use crate::source::Source;
+
+pub use self::source::LocalSource;
+
+/// The queue of one process. Cheap to share.
+pub struct LocalQueue {
+    section: QueueSection,
+    clock: Arc<dyn Clock>,
+    observer: Arc<dyn Observer>,
+    lanes: Box<[Arc<LaneCell>]>,
+    closed: AtomicBool,
+}
+
+/// One lane and the bell that tells its reader of something new.
+struct LaneCell {
+    lane: u16,
+    state: Mutex<LaneState>,
+    bell: Notify,
+    /// The reader does not wait any more.
+    draining: AtomicBool,
+}
+
+impl LaneCell {
+    fn new(lane: u16) -> Self {
+        Self {
+            lane,
+            state: Mutex::new(LaneState::default()),
+            bell: Notify::new(),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    // A panic while it was held left a whole state behind: every change is made after its last check.
+    fn lock(&self) -> MutexGuard<'_, LaneState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LocalQueue {
+    /// Makes an empty queue on the machine's clock that tells nobody what happens.
+    #[must_use]
+    pub fn new(section: QueueSection) -> Arc<Self> {
+        Self::with(section, Arc::new(SystemClock), Arc::new(Silent))
+    }
+
+    /// Makes an empty queue.
+    #[must_use]
+    pub fn with(section: QueueSection, clock: Arc<dyn Clock>, observer: Arc<dyn Observer>) -> Arc<Self> {
+        let lanes = (0..section.lanes.get()).map(|lane| Arc::new(LaneCell::new(lane))).collect();
+        Arc::new(Self { section, clock, observer, lanes, closed: AtomicBool::new(false) })
+    }
+
+    /// Makes the source of every lane. Each lane has one reader: they are for one worker.
+    #[must_use]
+    pub fn sources(self: &Arc<Self>) -> Vec<Arc<dyn Source>> {
+        self.lanes.iter().map(|cell| Arc::new(LocalSource::new(self, cell)) as Arc<dyn Source>).collect()
+    }
+
+    /// Accepts nothing from now on: every enqueue answers [`QueueErrorKind::Unavailable`]. What was accepted stays.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        // Whoever is accepting right now holds a lane: after this, everything accepted is there to be read.
+        self.lanes.iter().for_each(|cell| drop(cell.lock()));
+    }
+
+    fn lane(&self, lane: u16) -> Result<&Arc<LaneCell>, QueueError> {
+        self.lanes.get(usize::from(lane)).ok_or_else(|| QueueError {
+            kind: QueueErrorKind::NoSuchLane,
+            index: None,
+            field: None,
+            detail: format!("there are {} lanes, counted from 0", self.lanes.len()).into(),
+        })
+    }
+}
+
+#[async_trait]
+impl Queue for LocalQueue {
+    async fn enqueue(&self, entries: Vec<Fields>) -> Result<Vec<MessageId>, QueueError> {
+        self.accept(entries)
+    }
+
+    async fn stats(&self) -> Result<Vec<LaneStats>, QueueError> {
+        let now_ms = self.clock.unix_ms();
+        Ok(self.lanes.iter().map(|cell| cell.lock().stats(cell.lane, now_ms)).collect())
+    }
+
+    async fn dead(&self, lane: u16, after: Option<EntryId>, limit: usize) -> Result<Vec<DeadLetter>, QueueError> {
+        Ok(self.lane(lane)?.lock().dead.list(after, limit))
+    }
+
+    async fn redrive(&self, lane: u16, which: Selection) -> Result<u64, QueueError> {
+        let cell = self.lane(lane)?;
+        let count = cell.lock().redrive(&which, self.section.entries, self.clock.unix_ms())?;
+        cell.bell.notify_one();
+        Ok(count)
+    }
+
+    async fn purge(&self, lane: u16, which: Selection) -> Result<u64, QueueError> {
+        Ok(self.lane(lane)?.lock().dead.take(&which, usize::MAX).len() as u64)
+    }
+}

@@ -1,0 +1,185 @@
+//! What one lane holds: entries to be read, read, put aside and dead.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use gim_proto::EntryId;
+use gim_proxy_sdk::queue::{LaneStats, QueueError, QueueErrorKind, Selection};
+
+use super::dead::DeadLetters;
+use super::seen::Seen;
+use crate::config::QueueSection;
+use crate::source::{Backlog, Rest, Room, Settlement};
+
+/// An entry as it is kept.
+#[derive(Clone, Debug)]
+pub(super) struct Slot {
+    pub(super) entry_id: EntryId,
+    pub(super) packed: Bytes,
+    /// Since when it could have been delivered, Unix milliseconds.
+    pub(super) since_ms: u64,
+    pub(super) attempts: u32,
+    pub(super) rest: Option<Box<Rest>>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct LaneState {
+    last: EntryId,
+    /// Entries whose time has come, or that are read again. They go before those that are fresh: they are older.
+    due: VecDeque<Slot>,
+    fresh: VecDeque<Slot>,
+    pending: BTreeMap<EntryId, Slot>,
+    later: BTreeMap<(u64, EntryId), Slot>,
+    pub(super) seen: Seen,
+    pub(super) dead: DeadLetters,
+    settled: u64,
+}
+
+/// Follows an id: the time, or the next number within the same millisecond. Rises even if the clock does not.
+pub(super) fn next_id(last: EntryId, now_ms: u64) -> EntryId {
+    if now_ms > last.ms { EntryId { ms: now_ms, seq: 0 } } else { EntryId { ms: last.ms, seq: last.seq + 1 } }
+}
+
+impl LaneState {
+    /// Counts entries that wait to be read.
+    pub(super) fn unread(&self) -> u64 {
+        (self.due.len() + self.fresh.len()) as u64
+    }
+
+    /// Counts entries that wait for their time.
+    pub(super) fn waiting(&self) -> u64 {
+        self.later.len() as u64
+    }
+
+    /// Accepts an entry. Bounds were checked.
+    pub(super) fn push(&mut self, packed: Bytes, due_ms: Option<u64>, now_ms: u64) -> EntryId {
+        self.last = next_id(self.last, now_ms);
+        let since_ms = due_ms.unwrap_or(now_ms);
+        let slot = Slot { entry_id: self.last, packed, since_ms, attempts: 0, rest: None };
+        match due_ms {
+            Some(due_ms) => {
+                self.later.insert((due_ms, self.last), slot);
+            }
+            None => self.fresh.push_back(slot),
+        }
+        self.last
+    }
+
+    /// Reads entries in order. They stay until they are settled.
+    pub(super) fn read(&mut self, room: Room, now_ms: u64) -> Vec<Slot> {
+        self.wake(now_ms);
+        let mut slots = Vec::with_capacity(room.entries.min(self.due.len() + self.fresh.len()));
+        let mut bytes = 0;
+        while slots.len() < room.entries {
+            let queue = if self.due.is_empty() { &mut self.fresh } else { &mut self.due };
+            let Some(size) = queue.front().map(|slot| slot.packed.len()) else { break };
+            bytes += size;
+            if bytes > room.bytes && !slots.is_empty() {
+                break;
+            }
+            if let Some(slot) = queue.pop_front() {
+                self.pending.insert(slot.entry_id, slot.clone());
+                slots.push(slot);
+            }
+        }
+        shrink(&mut self.fresh);
+        shrink(&mut self.due);
+        slots
+    }
+
+    /// Tells when the next entry's time comes, Unix milliseconds.
+    pub(super) fn next_due(&self) -> Option<u64> {
+        self.later.keys().next().map(|(due_ms, _)| *due_ms)
+    }
+
+    /// Settles entries. Returns how many dead letters had to go, and whether an entry was put aside.
+    pub(super) fn settle(&mut self, batch: &[(EntryId, Settlement)], now_ms: u64, section: &QueueSection) -> (u64, bool) {
+        let mut dropped = 0;
+        let mut put_aside = false;
+        for (entry_id, settlement) in batch {
+            let Some(mut slot) = self.pending.remove(entry_id) else { continue };
+            match settlement {
+                Settlement::Ack => self.settled += 1,
+                Settlement::Later { due_ms, attempts, rest } => {
+                    slot.attempts = *attempts;
+                    slot.rest = rest.clone().map(Box::new);
+                    // Above the bound, too: it was accepted, and only enqueue may refuse.
+                    self.later.insert((*due_ms, *entry_id), slot);
+                    put_aside = true;
+                }
+                Settlement::Dead(death) => {
+                    self.settled += 1;
+                    dropped += self.dead.bury(slot, death, now_ms, section.dead_letters);
+                }
+            }
+        }
+        (dropped, put_aside)
+    }
+
+    /// Makes what was read and not settled come again, before everything else.
+    pub(super) fn rewind(&mut self) -> usize {
+        let pending = std::mem::take(&mut self.pending);
+        let count = pending.len();
+        for (_, mut slot) in pending.into_iter().rev() {
+            slot.attempts += 1;
+            self.due.push_front(slot);
+        }
+        count
+    }
+
+    /// Puts dead letters back, as many as there is room for.
+    pub(super) fn redrive(&mut self, which: &Selection, bound: u64, now_ms: u64) -> Result<u64, QueueError> {
+        let room = bound.saturating_sub(self.unread());
+        if room == 0 {
+            return Err(full(None, "entries"));
+        }
+        let letters = self.dead.take(which, usize::try_from(room).unwrap_or(usize::MAX));
+        let count = letters.len() as u64;
+        let again = letters.into_iter().map(|letter| Slot { since_ms: now_ms, attempts: 0, ..letter.slot });
+        self.fresh.extend(again);
+        Ok(count)
+    }
+
+    pub(super) fn backlog(&mut self, now_ms: u64) -> Backlog {
+        self.wake(now_ms);
+        Backlog { unread: self.unread(), scheduled: self.waiting() }
+    }
+
+    pub(super) fn stats(&mut self, lane: u16, now_ms: u64) -> LaneStats {
+        self.wake(now_ms);
+        let unread = self.due.front().into_iter().chain(self.fresh.front());
+        let oldest = self.pending.values().chain(unread).map(|slot| slot.since_ms).min();
+        LaneStats {
+            lane,
+            lag: self.unread(),
+            pending: self.pending.len() as u64,
+            later: self.waiting(),
+            dead: self.dead.len(),
+            oldest_pending_ms: oldest.map_or(0, |since_ms| now_ms.saturating_sub(since_ms)),
+            settled: self.settled,
+        }
+    }
+
+    fn wake(&mut self, now_ms: u64) {
+        while self.next_due().is_some_and(|due_ms| due_ms <= now_ms) {
+            let Some((_, slot)) = self.later.pop_first() else { return };
+            self.due.push_back(slot);
+        }
+    }
+}
+
+/// The error of a bound that is reached.
+pub(super) fn full(index: Option<usize>, bound: &'static str) -> QueueError {
+    let detail = match bound {
+        "later" => "too many scheduled messages wait in this lane",
+        _ => "too many messages wait in this lane",
+    };
+    QueueError { kind: QueueErrorKind::Full, index, field: None, detail: detail.into() }
+}
+
+// What a burst needed is given back once it is over.
+fn shrink(queue: &mut VecDeque<Slot>) {
+    if queue.capacity() > 4_096 && queue.len() < queue.capacity() / 8 {
+        queue.shrink_to(queue.len() * 2);
+    }
+}

@@ -1,0 +1,84 @@
+//! Message ids accepted lately: the idempotency window of a lane.
+
+use std::collections::{HashSet, VecDeque};
+
+use gim_proto::MessageId;
+
+/// Ids in the order they were accepted.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    ids: HashSet<MessageId>,
+    order: VecDeque<(u64, MessageId)>,
+}
+
+impl Seen {
+    /// Forgets ids accepted before a time, Unix milliseconds.
+    pub(super) fn forget_before(&mut self, ms: u64) {
+        while self.order.front().is_some_and(|(at, _)| *at < ms) {
+            self.forget_oldest();
+        }
+    }
+
+    pub(super) fn contains(&self, id: &MessageId) -> bool {
+        self.ids.contains(id)
+    }
+
+    /// Remembers an id. Returns how many others had to be forgotten to stay within the bound.
+    pub(super) fn remember(&mut self, id: &MessageId, now_ms: u64, bound: u64) -> u64 {
+        if !self.ids.insert(id.clone()) {
+            return 0;
+        }
+        self.order.push_back((now_ms, id.clone()));
+        let surplus = (self.order.len() as u64).saturating_sub(bound);
+        for _ in 0..surplus {
+            self.forget_oldest();
+        }
+        surplus
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some((_, id)) = self.order.pop_front() {
+            self.ids.remove(&id);
+        }
+        // What a burst needed is given back once it is over.
+        if self.order.capacity() > 1_024 && self.order.len() < self.order.capacity() / 8 {
+            self.order.shrink_to(self.order.len() * 2);
+            self.ids.shrink_to(self.ids.len() * 2);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u32) -> MessageId {
+        MessageId::parse(&format!("m{number}")).unwrap()
+    }
+
+    #[test]
+    fn ids_are_forgotten_with_time_and_at_the_bound() {
+        let mut seen = Seen::default();
+        assert_eq!(seen.remember(&id(1), 10, 3), 0);
+        assert_eq!(seen.remember(&id(1), 20, 3), 0);
+        assert_eq!(seen.remember(&id(2), 20, 3), 0);
+        seen.forget_before(20);
+        assert!(!seen.contains(&id(1)));
+        assert!(seen.contains(&id(2)));
+        let forgotten: u64 = (3..8).map(|number| seen.remember(&id(number), 30, 3)).sum();
+        assert_eq!(forgotten, 3);
+        assert!(!seen.contains(&id(4)));
+        assert!(seen.contains(&id(5)));
+    }
+
+    #[test]
+    fn memory_of_a_burst_is_given_back() {
+        let mut seen = Seen::default();
+        for number in 0..100_000 {
+            seen.remember(&id(number), u64::from(number), u64::MAX);
+        }
+        seen.forget_before(99_900);
+        assert!(seen.contains(&id(99_950)));
+        assert!(seen.order.capacity() < 2_000 && seen.ids.capacity() < 2_000);
+    }
+}

@@ -1,0 +1,113 @@
+//! The reader's side of a lane.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use gim_proto::{Entry, EntryId, MessageId};
+use tokio::time::sleep;
+
+use super::lane::Slot;
+use super::packed::unpack;
+use super::{LaneCell, LocalQueue};
+use crate::observe::Event;
+use crate::source::{Backlog, Fetched, Room, Settlement, Source, SourceError};
+
+/// How often the wall clock is asked whether it was put forward while entries wait for their time.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// One lane of a [`LocalQueue`] as its worker reads it.
+pub struct LocalSource {
+    queue: Arc<LocalQueue>,
+    cell: Arc<LaneCell>,
+}
+
+impl LocalSource {
+    pub(super) fn new(queue: &Arc<LocalQueue>, cell: &Arc<LaneCell>) -> Self {
+        Self { queue: Arc::clone(queue), cell: Arc::clone(cell) }
+    }
+
+    /// Waits until there may be something to read.
+    async fn wait(&self) {
+        let now_ms = self.queue.clock.unix_ms();
+        let due_ms = self.cell.lock().next_due();
+        match due_ms {
+            None => self.cell.bell.notified().await,
+            Some(due_ms) => {
+                let wait = Duration::from_millis(due_ms.saturating_sub(now_ms).max(1)).min(LOOK);
+                tokio::select! {
+                    () = self.cell.bell.notified() => {}
+                    () = sleep(wait) => {}
+                }
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Source for LocalSource {
+    fn lane(&self) -> u16 {
+        self.cell.lane
+    }
+
+    fn term(&self) -> u64 {
+        1
+    }
+
+    async fn fetch(&self, room: Room) -> Result<Vec<Fetched>, SourceError> {
+        loop {
+            let slots = self.cell.lock().read(room, self.queue.clock.unix_ms());
+            if !slots.is_empty() || self.cell.draining.load(Ordering::Acquire) {
+                return Ok(slots.into_iter().map(|slot| fetched(self.cell.lane, slot)).collect());
+            }
+            // The bell keeps one ring: what comes between the look and the wait is not missed.
+            self.wait().await;
+        }
+    }
+
+    async fn settle(&self, batch: &[(EntryId, Settlement)]) -> Result<(), SourceError> {
+        let now_ms = self.queue.clock.unix_ms();
+        let (letters, put_aside) = self.cell.lock().settle(batch, now_ms, &self.queue.section);
+        if put_aside {
+            self.cell.bell.notify_one();
+        }
+        if letters > 0 {
+            self.queue.observer.record(self.cell.lane, &Event::DeadLettersDropped { letters });
+        }
+        Ok(())
+    }
+
+    async fn rewind(&self) -> Result<usize, SourceError> {
+        Ok(self.cell.lock().rewind())
+    }
+
+    fn stop_waiting(&self) {
+        self.cell.draining.store(true, Ordering::Release);
+        self.cell.bell.notify_one();
+    }
+
+    fn keeps_unread(&self) -> bool {
+        false
+    }
+
+    fn backlog(&self) -> Backlog {
+        self.cell.lock().backlog(self.queue.clock.unix_ms())
+    }
+}
+
+fn fetched(lane: u16, slot: Slot) -> Fetched {
+    let size = slot.packed.len();
+    let fields = unpack(slot.packed);
+    let body = Entry::decode(&fields).map(Arc::new);
+    let given = body.as_ref().ok().and_then(|entry| entry.id.clone());
+    Fetched {
+        entry_id: slot.entry_id,
+        message_id: given.unwrap_or_else(|| MessageId::of_entry(lane, slot.entry_id)),
+        size,
+        attempts: slot.attempts,
+        rest: slot.rest.map(|rest| *rest),
+        duplicate: false,
+        body,
+    }
+}

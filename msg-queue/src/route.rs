@@ -1,0 +1,193 @@
+//! Where messages go: from targets to nodes, resolved at delivery time, a whole round at once.
+//!
+//! Owns the step from [`Job`]s to deliveries per node. Asks the directory once for all users of a round, once per list
+//! of groups and once for all nodes. Never delivers, and decides nothing about failures.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures_util::future::try_join_all;
+use gim_proto::{EntryId, Incarnation, Tgid, Uid};
+use gim_proxy_sdk::delivery::{Addressed, Delivery, Message, Recipients};
+use gim_proxy_sdk::directory::{Directory, DirectoryError, NodeRef, Owner};
+
+use crate::lane::{Aim, Job, LegId};
+
+/// Where the messages of a round go.
+#[derive(Debug, Default)]
+pub struct Routed {
+    /// Legs whose user is not connected.
+    pub offline: Vec<LegId>,
+    /// Messages to groups or to all, and to how many nodes each goes.
+    pub fans: Vec<(EntryId, usize)>,
+    /// What each node gets, in order.
+    pub nodes: Vec<(NodeRef, Vec<Parcel>)>,
+}
+
+/// A delivery and whom it is for in the lane.
+#[derive(Debug)]
+pub struct Parcel {
+    /// What the node gets.
+    pub delivery: Delivery,
+    /// Whom its report is about.
+    pub receipt: Receipt,
+}
+
+/// Whom the report on a delivery is about.
+#[derive(Clone, Debug)]
+pub struct Receipt {
+    /// The message's entry.
+    pub entry_id: EntryId,
+    /// The message, for another look-up.
+    pub message: Arc<Message>,
+    /// It was looked up again already.
+    pub again: bool,
+    /// Its legs.
+    pub legs: ReceiptLegs,
+}
+
+/// Legs a report is about.
+#[derive(Clone, Debug)]
+pub enum ReceiptLegs {
+    /// Users, in the order of the report.
+    Users {
+        /// The legs and their users.
+        legs: Vec<(u32, Uid)>,
+        /// Only if a member of one of these groups. Empty: no such condition.
+        of: Arc<[Tgid]>,
+    },
+    /// The one leg of a message to groups or to all.
+    Fan,
+}
+
+/// Finds out where messages go; `again`: after a node did not hold the session it was named for.
+///
+/// # Errors
+/// Those of the directory. Nothing was routed then.
+pub async fn route(directory: &dyn Directory, jobs: &[Job], again: bool) -> Result<Routed, DirectoryError> {
+    let owners = owners(directory, jobs).await?;
+    let holders = holders(directory, jobs).await?;
+    let everywhere = match jobs.iter().any(|job| matches!(job.aim, Aim::All { .. })) {
+        true => directory.nodes().await?,
+        false => Vec::new(),
+    };
+    let mut plan = Plan { routed: Routed::default(), places: HashMap::new(), again };
+    for job in jobs {
+        match &job.aim {
+            Aim::Users { legs, of } => plan.users(job, legs, of, &owners),
+            Aim::Groups { tgids, done } => {
+                let nodes = holders.get(&**tgids).map_or(&[][..], Vec::as_slice);
+                plan.fan(job, nodes, done, || Recipients::Groups(tgids.to_vec()));
+            }
+            Aim::All { done } => plan.fan(job, &everywhere, done, || Recipients::All),
+        }
+    }
+    Ok(plan.routed)
+}
+
+async fn owners(directory: &dyn Directory, jobs: &[Job]) -> Result<HashMap<Uid, Option<Owner>>, DirectoryError> {
+    let mut owners: HashMap<Uid, Option<Owner>> = HashMap::new();
+    for job in jobs {
+        if let Aim::Users { legs, .. } = &job.aim {
+            owners.extend(legs.iter().map(|(_, uid)| (uid.clone(), None)));
+        }
+    }
+    if owners.is_empty() {
+        return Ok(owners);
+    }
+    let uids: Vec<Uid> = owners.keys().cloned().collect();
+    let found = directory.lookup(&uids).await?;
+    owners.extend(uids.into_iter().zip(found));
+    Ok(owners)
+}
+
+async fn holders<'a>(
+    directory: &dyn Directory,
+    jobs: &'a [Job],
+) -> Result<HashMap<&'a [Tgid], Vec<NodeRef>>, DirectoryError> {
+    let mut holders: HashMap<&[Tgid], Vec<NodeRef>> = HashMap::new();
+    for job in jobs {
+        if let Aim::Groups { tgids, .. } = &job.aim {
+            holders.entry(tgids).or_default();
+        }
+    }
+    let lists: Vec<&[Tgid]> = holders.keys().copied().collect();
+    let found = try_join_all(lists.iter().map(|tgids| directory.holders(tgids))).await?;
+    holders.extend(lists.into_iter().zip(found));
+    Ok(holders)
+}
+
+struct Plan {
+    routed: Routed,
+    places: HashMap<NodeRef, usize>,
+    again: bool,
+}
+
+impl Plan {
+    fn users(&mut self, job: &Job, legs: &[(u32, Uid)], of: &Arc<[Tgid]>, owners: &HashMap<Uid, Option<Owner>>) {
+        // What this message has for each node so far. Mostly one.
+        let mut parts: Vec<(usize, Vec<(u32, Uid)>, Vec<Addressed>)> = Vec::with_capacity(1);
+        for (leg, uid) in legs {
+            let Some(owner) = owners.get(uid).and_then(Option::as_ref) else {
+                self.routed.offline.push(LegId { entry_id: job.entry_id, leg: *leg });
+                continue;
+            };
+            let place = self.place(&owner.node);
+            let part = match parts.iter().position(|(other, ..)| *other == place) {
+                Some(at) => at,
+                None => {
+                    parts.push((place, Vec::with_capacity(1), Vec::with_capacity(1)));
+                    parts.len() - 1
+                }
+            };
+            if let Some((_, legs, addressed)) = parts.get_mut(part) {
+                legs.push((*leg, uid.clone()));
+                addressed.push(Addressed { uid: uid.clone(), session: owner.session, fence: owner.fence });
+            }
+        }
+        for (place, legs, addressed) in parts {
+            let to = recipients(addressed, of);
+            self.put(place, job, to, ReceiptLegs::Users { legs, of: of.clone() });
+        }
+    }
+
+    fn fan(&mut self, job: &Job, nodes: &[NodeRef], done: &[Incarnation], to: impl Fn() -> Recipients) {
+        let left = nodes.iter().filter(|node| !done.contains(&node.incarnation));
+        let mut count = 0;
+        for node in left {
+            let place = self.place(node);
+            self.put(place, job, to(), ReceiptLegs::Fan);
+            count += 1;
+        }
+        self.routed.fans.push((job.entry_id, count));
+    }
+
+    fn place(&mut self, node: &NodeRef) -> usize {
+        if let Some(place) = self.places.get(node) {
+            return *place;
+        }
+        self.routed.nodes.push((node.clone(), Vec::new()));
+        let place = self.routed.nodes.len() - 1;
+        self.places.insert(node.clone(), place);
+        place
+    }
+
+    fn put(&mut self, place: usize, job: &Job, to: Recipients, legs: ReceiptLegs) {
+        let delivery = Delivery { message: job.message.clone(), to };
+        let receipt = Receipt { entry_id: job.entry_id, message: job.message.clone(), again: self.again, legs };
+        if let Some((_, parcels)) = self.routed.nodes.get_mut(place) {
+            parcels.push(Parcel { delivery, receipt });
+        }
+    }
+}
+
+// `of` goes with one user only: no entry names several users and a group.
+fn recipients(mut addressed: Vec<Addressed>, of: &[Tgid]) -> Recipients {
+    if of.is_empty() {
+        return Recipients::Sessions(addressed);
+    }
+    match addressed.pop() {
+        Some(to) => Recipients::Member { to, of: of.to_vec() },
+        None => Recipients::Sessions(addressed),
+    }
+}

@@ -1,0 +1,129 @@
+//! What the client gets: JSON, checked and compacted without building a tree, or bytes.
+//!
+//! From here on a payload is opaque: frames take it in as it is, so what leaves this module must be whole.
+
+use bytes::Bytes;
+use serde::de::IgnoredAny;
+
+use super::decode::text;
+use super::malformed::MalformedKind::{Conflict, Missing, NotJson, OutOfRange};
+use super::{Fields, Malformed, Payload};
+use crate::text::push_json;
+
+/// How deep `data` may nest. A frame around it stays below 128, where common JSON readers stop.
+pub const MAX_DEPTH: usize = 100;
+const MAX_WORD: usize = 128;
+
+/// Reads `raw`, or `data` with its `mol` and `ctrl`.
+pub(super) fn payload(fields: &Fields) -> Result<Payload, Malformed> {
+    let mol = word(fields, "mol")?;
+    let ctrl = word(fields, "ctrl")?;
+    if ctrl.is_some() && mol.is_none() {
+        return Err(Malformed::new("ctrl", Conflict, "is given without mol"));
+    }
+    match (fields.get("raw"), fields.get("data")) {
+        (Some(_), Some(_)) => Err(Malformed::new("raw", Conflict, "is given beside data")),
+        // A producer's null counts as absent, and under a mol null is a value like any other.
+        (None, None) if mol.is_some() => json(&Bytes::from_static(b"null"), mol, ctrl).map(Payload::Json),
+        (None, None) => Err(Malformed::new("data", Missing, "neither data nor raw is given")),
+        (Some(_), None) if mol.is_some() => Err(Malformed::new("mol", Conflict, "is given beside raw")),
+        (Some(raw), None) => Ok(Payload::Raw(raw.clone())),
+        (None, Some(data)) => json(data, mol, ctrl).map(Payload::Json),
+    }
+}
+
+fn word<'a>(fields: &'a Fields, field: &str) -> Result<Option<&'a str>, Malformed> {
+    let Some(value) = fields.get(field) else {
+        return Ok(None);
+    };
+    let word = text(value, field, OutOfRange)?;
+    if word.is_empty() || word.len() > MAX_WORD {
+        return Err(Malformed::new(field, OutOfRange, "is not 1 to 128 bytes"));
+    }
+    Ok(Some(word))
+}
+
+fn json(data: &Bytes, mol: Option<&str>, ctrl: Option<&str>) -> Result<Bytes, Malformed> {
+    let text = text(data, "data", NotJson)?;
+    serde_json::from_str::<IgnoredAny>(text).map_err(|error| Malformed::new("data", NotJson, error.to_string()))?;
+    let shape = Shape::of(text);
+    if shape.depth > MAX_DEPTH {
+        return Err(Malformed::new("data", NotJson, format!("nests deeper than {MAX_DEPTH}")));
+    }
+    if mol.is_none() && !text.trim_ascii_start().starts_with('{') {
+        return Err(Malformed::new("data", OutOfRange, "is no object, and no mol is given"));
+    }
+    if mol.is_none() && !shape.has_space {
+        return Ok(data.clone());
+    }
+    Ok(wrap(text, &shape, &[mol, ctrl]))
+}
+
+fn wrap(data: &str, shape: &Shape, words: &[Option<&str>]) -> Bytes {
+    let words = words.iter().flatten();
+    let mut out = Vec::with_capacity(data.len() + words.clone().map(|word| word.len() + 8).sum::<usize>());
+    for word in words.clone() {
+        out.push(b'{');
+        push_json(&mut out, word);
+        out.push(b':');
+    }
+    if shape.has_space {
+        let mut place = Place::default();
+        out.extend(data.bytes().filter(|&byte| !(place.is_outside(byte) && is_space(byte))));
+    } else {
+        out.extend_from_slice(data.as_bytes());
+    }
+    out.extend(words.map(|_| b'}'));
+    Bytes::from(out)
+}
+
+/// What valid JSON looks like from outside.
+struct Shape {
+    depth: usize,
+    has_space: bool,
+}
+
+impl Shape {
+    fn of(json: &str) -> Self {
+        let mut shape = Self { depth: 0, has_space: false };
+        let mut place = Place::default();
+        let mut open: usize = 0;
+        for byte in json.bytes().filter(|&byte| place.is_outside(byte)) {
+            match byte {
+                b'{' | b'[' => open += 1,
+                b'}' | b']' => open = open.saturating_sub(1),
+                byte => shape.has_space |= is_space(byte),
+            }
+            shape.depth = shape.depth.max(open);
+        }
+        shape
+    }
+}
+
+/// Where a walk over valid JSON is.
+#[derive(Default)]
+struct Place {
+    in_text: bool,
+    escaped: bool,
+}
+
+impl Place {
+    /// Takes the next byte. True: it is part of no text. Quotes count as part of theirs.
+    const fn is_outside(&mut self, byte: u8) -> bool {
+        if !self.in_text {
+            self.in_text = byte == b'"';
+            return !self.in_text;
+        }
+        if self.escaped {
+            self.escaped = false;
+        } else {
+            self.escaped = byte == b'\\';
+            self.in_text = byte != b'"';
+        }
+        false
+    }
+}
+
+const fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+}

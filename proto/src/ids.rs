@@ -1,0 +1,160 @@
+//! Identifiers that processes mint: sessions, runs of processes, fences, entries, messages without a producer's id.
+//!
+//! Owns their one spelling each: a text that parses prints as itself. Never compares times: an order between two ids is
+//! the order of their numbers.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use ulid::Ulid;
+
+use crate::names::{MessageId, NameError, NameErrorKind};
+
+macro_rules! ulid_id {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Ulid);
+
+        impl $name {
+            /// Makes one that nobody else has.
+            #[must_use]
+            pub fn mint() -> Self {
+                Self(Ulid::new())
+            }
+        }
+
+        text_id!($name, |text| parse_ulid($what, text).map(Self));
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut buffer = [0; ulid::ULID_LEN];
+                formatter.pad(self.0.array_to_str(&mut buffer))
+            }
+        }
+    };
+}
+
+macro_rules! text_id {
+    ($name:ident, |$text:ident| $parse:expr) => {
+        impl $name {
+            /// Reads what [`Display`](fmt::Display) writes, and nothing else.
+            ///
+            /// # Errors
+            /// Says from which byte on it is something else.
+            pub fn parse($text: &str) -> Result<Self, NameError> {
+                $parse
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                Self::parse(text)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                Self::parse(&text).map_err(D::Error::custom)
+            }
+        }
+    };
+}
+
+ulid_id! {
+    /// One authenticated connection, from its claim to its end. 26 characters (ULID).
+    SessionId, "session"
+}
+ulid_id! {
+    /// One run of a node or worker process, or what follows a lost lease. 26 characters (ULID).
+    Incarnation, "incarnation"
+}
+
+/// An entry's place in its stream, `<ms>-<seq>`, as Redis numbers it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryId {
+    /// Unix milliseconds on the clock of the stream.
+    pub ms: u64,
+    /// Counts entries of one millisecond.
+    pub seq: u64,
+}
+
+text_id!(EntryId, |text| parse_entry_id(text));
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}-{}", self.ms, self.seq)
+    }
+}
+
+/// Number of a uid's ownership: of two owners the later has the higher one. 0: none yet. Below 2^53.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Fence(pub u64);
+
+impl fmt::Display for Fence {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, formatter)
+    }
+}
+
+impl MessageId {
+    /// Makes an id that no other message has (ULID).
+    #[must_use]
+    pub fn mint() -> Self {
+        Self::of_text(&Ulid::new().to_string())
+    }
+
+    /// Names the message of an entry whose producer gave no id: `<lane>-<ms>-<seq>`, the same on every redelivery.
+    #[must_use]
+    pub fn of_entry(lane: u16, entry: EntryId) -> Self {
+        Self::of_text(&format!("{lane}-{entry}"))
+    }
+}
+
+fn parse_ulid(what: &'static str, text: &str) -> Result<Ulid, NameError> {
+    const ALPHABET: &[u8] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    let fail = |kind| Err(NameError { what, kind });
+    if text.is_empty() {
+        return fail(NameErrorKind::Empty);
+    }
+    if text.len() > ulid::ULID_LEN {
+        return fail(NameErrorKind::TooLong { max: ulid::ULID_LEN });
+    }
+    // 26 characters of 5 bits are 130: a first one above 7 would overflow.
+    let odd = |(at, byte): (usize, u8)| (!ALPHABET.contains(&byte) || (at == 0 && byte > b'7')).then_some(at);
+    if let Some(at) = text.bytes().enumerate().find_map(odd) {
+        return fail(NameErrorKind::Character { at });
+    }
+    Ulid::from_string(text).or_else(|_| fail(NameErrorKind::Character { at: text.len() }))
+}
+
+fn parse_entry_id(text: &str) -> Result<EntryId, NameError> {
+    let fail = |kind| NameError { what: "entry id", kind };
+    if text.is_empty() {
+        return Err(fail(NameErrorKind::Empty));
+    }
+    let dash = text.find('-').unwrap_or(text.len());
+    let ms = decimal(text.get(..dash).unwrap_or_default()).ok_or(fail(NameErrorKind::Character { at: 0 }))?;
+    let seq = text.get(dash + 1..).and_then(decimal);
+    let seq = seq.ok_or(fail(NameErrorKind::Character { at: dash }))?;
+    Ok(EntryId { ms, seq })
+}
+
+// One spelling per number: no sign, no leading zero.
+fn decimal(text: &str) -> Option<u64> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let padded = text.len() > 1 && text.starts_with('0');
+    if digits && !padded { text.parse().ok() } else { None }
+}

@@ -1,0 +1,232 @@
+//! Names of everything kept in Redis and etcd, and the arithmetic that says where a user or a target belongs.
+//!
+//! Owns the spelling: no other module puts a key together. `{x}` in a key puts it into the slot of the key `x`, so that
+//! what one script touches lies in one slot of a Redis Cluster. Never talks to a store.
+
+mod crc;
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use crate::entry::Target;
+use crate::ids::Incarnation;
+use crate::names::{MessageId, NameError, NodeId, Tgid, Uid, check_prefix};
+
+pub use crc::{crc16, crc32};
+
+/// Number of buckets that user records are spread over.
+pub const BUCKETS: u16 = 1024;
+
+/// Spells keys under one configured prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keys {
+    prefix: Arc<str>,
+}
+
+impl Keys {
+    /// Takes the configured prefix: 1 to 64 of `[A-Za-z0-9._:-]`.
+    ///
+    /// # Errors
+    /// Says what is wrong with the prefix.
+    pub fn new(prefix: &str) -> Result<Self, NameError> {
+        check_prefix(prefix)?;
+        Ok(Self { prefix: Arc::from(prefix) })
+    }
+
+    /// Tells the prefix.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Stream: the entries of a lane. Consumer group `gim`, consumer `lane`.
+    #[must_use]
+    pub fn queue(&self, lane: u16) -> String {
+        format!("{}:queue:{lane}", self.prefix)
+    }
+
+    /// Hash: who reads the lane, under which term.
+    #[must_use]
+    pub fn lease(&self, lane: u16) -> String {
+        self.of_lane(lane, "lease")
+    }
+
+    /// Sorted set: entries of the lane that wait for their time.
+    #[must_use]
+    pub fn later(&self, lane: u16) -> String {
+        self.of_lane(lane, "later")
+    }
+
+    /// Hash: bodies of the entries in [`later`](Self::later).
+    #[must_use]
+    pub fn later_body(&self, lane: u16) -> String {
+        self.of_lane(lane, "later:body")
+    }
+
+    /// String: an id seen within the idempotency window of the lane.
+    #[must_use]
+    pub fn idempotency(&self, lane: u16, id: &MessageId) -> String {
+        format!("{{{}:queue:{lane}}}:id:{id}", self.prefix)
+    }
+
+    /// Stream: dead letters of the lane.
+    #[must_use]
+    pub fn dead(&self, lane: u16) -> String {
+        self.of_lane(lane, "dead")
+    }
+
+    /// Hash: records of the users that share this user's bucket.
+    #[must_use]
+    pub fn user_bucket(&self, uid: &Uid) -> String {
+        self.bucket(bucket_of(uid))
+    }
+
+    /// Hash: records of the users of a bucket.
+    #[must_use]
+    pub fn bucket(&self, bucket: u16) -> String {
+        format!("{{{}:u:{bucket}}}", self.prefix)
+    }
+
+    /// Set: users of a bucket that an incarnation holds.
+    #[must_use]
+    pub fn users_at(&self, bucket: u16, incarnation: &Incarnation) -> String {
+        format!("{{{}:u:{bucket}}}:at:{incarnation}", self.prefix)
+    }
+
+    /// Hash: the groups a user is in.
+    #[must_use]
+    pub fn user_groups(&self, uid: &Uid) -> String {
+        self.of_user("g", uid)
+    }
+
+    /// Stream: the user's durable messages.
+    #[must_use]
+    pub fn mailbox(&self, uid: &Uid) -> String {
+        self.of_user("m", uid)
+    }
+
+    /// Hash: message id to offset, lane and origin entry.
+    #[must_use]
+    pub fn mailbox_ids(&self, uid: &Uid) -> String {
+        format!("{}:ids", self.mailbox(uid))
+    }
+
+    /// Hash: epoch and cursors of the mailbox.
+    #[must_use]
+    pub fn mailbox_state(&self, uid: &Uid) -> String {
+        format!("{}:state", self.mailbox(uid))
+    }
+
+    /// Hash: collapse key to the last `latest` value for the user.
+    #[must_use]
+    pub fn user_latest(&self, uid: &Uid) -> String {
+        self.of_user("v", uid)
+    }
+
+    /// Set: incarnations that hold members of a group.
+    #[must_use]
+    pub fn group(&self, tgid: &Tgid) -> String {
+        format!("{}:g:{tgid}", self.prefix)
+    }
+
+    /// Set: durable members of a group.
+    #[must_use]
+    pub fn group_durable(&self, tgid: &Tgid) -> String {
+        format!("{{{}:g:{tgid}}}:durable", self.prefix)
+    }
+
+    /// Hash: collapse key to the last `latest` value for the group.
+    #[must_use]
+    pub fn group_latest(&self, tgid: &Tgid) -> String {
+        format!("{{{}:g:{tgid}}}:v", self.prefix)
+    }
+
+    /// String: incarnation and addresses of a node, while its lease lasts.
+    #[must_use]
+    pub fn node(&self, node: &NodeId) -> String {
+        format!("{}:node:{node}", self.prefix)
+    }
+
+    /// Hash: schema version and number of lanes.
+    #[must_use]
+    pub fn meta(&self) -> String {
+        self.plain("meta")
+    }
+
+    /// Stream: what happened to a message, step by step.
+    #[must_use]
+    pub fn journey(&self, id: &MessageId) -> String {
+        format!("{}:j:{id}", self.prefix)
+    }
+
+    /// Stream: outcomes of messages that asked for them.
+    #[must_use]
+    pub fn receipts(&self) -> String {
+        self.plain("receipts")
+    }
+
+    /// Stream: users that come and go.
+    #[must_use]
+    pub fn presence(&self) -> String {
+        self.plain("presence")
+    }
+
+    /// Stream: client commands for business applications.
+    #[must_use]
+    pub fn upstream(&self) -> String {
+        self.plain("upstream")
+    }
+
+    /// etcd: one node of the cluster.
+    #[must_use]
+    pub fn etcd_node(&self, node: &NodeId) -> String {
+        format!("{}{node}", self.etcd_nodes())
+    }
+
+    /// etcd: what the keys of all nodes begin with.
+    #[must_use]
+    pub fn etcd_nodes(&self) -> String {
+        format!("/{}/nodes/", self.prefix)
+    }
+
+    fn plain(&self, name: &str) -> String {
+        format!("{}:{name}", self.prefix)
+    }
+
+    fn of_lane(&self, lane: u16, name: &str) -> String {
+        format!("{{{}:queue:{lane}}}:{name}", self.prefix)
+    }
+
+    fn of_user(&self, kind: &str, uid: &Uid) -> String {
+        format!("{{{}:u:{}}}:{kind}:{uid}", self.prefix, bucket_of(uid))
+    }
+}
+
+/// Tells the bucket of a user, 0 to 1023.
+#[must_use]
+pub fn bucket_of(uid: &Uid) -> u16 {
+    crc16(uid.as_str().as_bytes()) % BUCKETS
+}
+
+/// Tells the lane of a target, counted from 0: that of its user, else of its first group. `all`: lane 0.
+/// Of several users the first counts; who enqueues splits them by lane beforehand.
+#[must_use]
+pub fn lane_of(target: &Target, lanes: NonZeroU16) -> u16 {
+    let sum = match target {
+        Target::User(uid) | Target::GroupUser { uid, .. } | Target::GroupsUser { uid, .. } => of_user(uid),
+        Target::Users(uids) => uids.first().map_or(0, of_user),
+        Target::Group(tgid) => of_group(tgid),
+        Target::Groups(tgids) => tgids.first().map_or(0, of_group),
+        Target::All => return 0,
+    };
+    // The remainder is below `lanes`, which is a u16.
+    u16::try_from(sum % u32::from(lanes.get())).unwrap_or(0)
+}
+
+fn of_user(uid: &Uid) -> u32 {
+    crc::crc32_of(&[b"u:", uid.as_str().as_bytes()])
+}
+
+fn of_group(tgid: &Tgid) -> u32 {
+    crc::crc32_of(&[b"g:", tgid.as_str().as_bytes()])
+}

@@ -1,0 +1,178 @@
+//! Names that travel: users, groups, nodes, messages.
+//!
+//! Owns the rule each of them must keep, so that a value of these types is safe inside a key, a path and a log line.
+//! Never looks anything up. Names are shared, not copied: a clone costs a counter.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Why a text is not the name it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} {kind}")]
+pub struct NameError {
+    /// What was being read: `uid`, `tgid`, `node id`, ...
+    pub what: &'static str,
+    /// What is wrong with it.
+    pub kind: NameErrorKind,
+}
+
+/// What is wrong with a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameErrorKind {
+    /// There is nothing.
+    #[error("is empty")]
+    Empty,
+    /// It has more bytes than allowed.
+    #[error("is longer than {max} bytes")]
+    TooLong {
+        /// The bound, in bytes.
+        max: usize,
+    },
+    /// A character is not allowed, or one is missing.
+    #[error("is not acceptable from byte {at} on")]
+    Character {
+        /// Where, in bytes from 0.
+        at: usize,
+    },
+}
+
+const MAX_NAME: usize = 128;
+const MAX_NODE_ID: usize = 64;
+const MAX_PREFIX: usize = 64;
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Checks a text against the rule of this name.
+            ///
+            /// # Errors
+            /// Says what is wrong with it.
+            pub fn parse(text: &str) -> Result<Self, NameError> {
+                let check: fn(&str) -> Result<(), NameErrorKind> = $check;
+                check(text).map_err(|kind| NameError { what: $what, kind })?;
+                Ok(Self(Arc::from(text)))
+            }
+
+            /// Shows the name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.pad(&self.0)
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                Self::parse(text)
+            }
+        }
+
+        impl TryFrom<&str> for $name {
+            type Error = NameError;
+
+            fn try_from(text: &str) -> Result<Self, NameError> {
+                Self::parse(text)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = NameError;
+
+            fn try_from(text: String) -> Result<Self, NameError> {
+                Self::parse(&text)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                Self::parse(&text).map_err(D::Error::custom)
+            }
+        }
+    };
+}
+
+name! {
+    /// A user: 1 to 128 bytes of UTF-8 without control characters, white space, `{` or `}`.
+    Uid, "uid", check_name
+}
+name! {
+    /// A group: 1 to 128 bytes of UTF-8 without control characters, white space, `{` or `}`.
+    Tgid, "tgid", check_name
+}
+name! {
+    /// A node: 1 to 64 of `[A-Za-z0-9._:-]`.
+    NodeId, "node id", |text| check_token(text, MAX_NODE_ID)
+}
+name! {
+    /// A message: 1 to 128 of `[A-Za-z0-9._:-]`.
+    MessageId, "message id", |text| check_token(text, MAX_NAME)
+}
+
+impl MessageId {
+    /// Takes a text that keeps the rule by how it was made.
+    pub(crate) fn of_text(text: &str) -> Self {
+        Self(Arc::from(text))
+    }
+}
+
+/// What keys begin with: 1 to 64 of `[A-Za-z0-9._:-]`.
+pub(crate) fn check_prefix(text: &str) -> Result<(), NameError> {
+    check_token(text, MAX_PREFIX).map_err(|kind| NameError { what: "prefix", kind })
+}
+
+// Braces would change the slot of a key on Redis Cluster.
+fn check_name(text: &str) -> Result<(), NameErrorKind> {
+    check(text, MAX_NAME, |c| !c.is_control() && !c.is_whitespace() && c != '{' && c != '}')
+}
+
+fn check_token(text: &str, max: usize) -> Result<(), NameErrorKind> {
+    check(text, max, |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '-'))
+}
+
+fn check(text: &str, max: usize, allowed: impl Fn(char) -> bool) -> Result<(), NameErrorKind> {
+    if text.is_empty() {
+        return Err(NameErrorKind::Empty);
+    }
+    if text.len() > max {
+        return Err(NameErrorKind::TooLong { max });
+    }
+    match text.char_indices().find(|&(_, c)| !allowed(c)) {
+        Some((at, _)) => Err(NameErrorKind::Character { at }),
+        None => Ok(()),
+    }
+}

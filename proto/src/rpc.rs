@@ -1,0 +1,26 @@
+//! Messages, clients and servers of the RPC contract, generated from `proto/gim/v1/gim.proto`.
+//!
+//! Owns the generated code and the step between a [`Fields`] and its RPC form. Only `rpc` modules of other crates name
+//! what is in here.
+
+use crate::entry::Fields;
+
+#[expect(missing_docs, clippy::allow_attributes, clippy::allow_attributes_without_reason, reason = "generated code")]
+mod generated {
+    tonic::include_proto!("gim.v1");
+}
+
+pub use generated::*;
+
+impl From<Fields> for QueueEntry {
+    fn from(fields: Fields) -> Self {
+        let fields = fields.iter().map(|(name, value)| Field { name: name.to_owned(), value: value.clone() });
+        Self { fields: fields.collect() }
+    }
+}
+
+impl From<QueueEntry> for Fields {
+    fn from(entry: QueueEntry) -> Self {
+        entry.fields.into_iter().map(|field| (field.name, field.value)).collect()
+    }
+}

@@ -1,0 +1,208 @@
+//! The command line of `gim`.
+//!
+//! Owns the flags and which of them exclude each other. What the values of a message may be is the wire's to say, so
+//! that is left to the decoder of entries.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgGroup, Args, Parser, Subcommand};
+use gim_proto::{EntryId, Tgid, Uid};
+
+use super::time;
+use crate::client::Address;
+
+/// Asks a GIM node to push, kick, join, leave, and shows how it does.
+#[derive(Debug, Parser)]
+#[command(name = "gim", version, subcommand_required = true, arg_required_else_help = true)]
+pub(super) struct Flags {
+    /// The node's address for calls
+    #[arg(long, global = true, value_name = "ADDRESS", default_value = "http://127.0.0.1:8091")]
+    pub(super) node: Address,
+    /// How long a call may take, such as 500ms
+    #[arg(long, global = true, value_name = "DURATION", default_value = "2s", value_parser = time::positive)]
+    pub(super) timeout: Duration,
+    /// Writes JSON
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Puts a message on the queue, or with --now sends it past the queue
+    Push(Box<Push>),
+    /// Ends a user's connection
+    Kick(Kick),
+    /// Puts a connected user into a group
+    Join(Member),
+    /// Takes a connected user out of a group
+    Leave(Member),
+    /// Shows the nodes
+    Nodes,
+    /// Shows the lanes of the queue
+    Queue,
+    /// Shows, puts back or deletes messages that could not be delivered
+    #[command(subcommand)]
+    Dead(Dead),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Push {
+    #[command(flatten)]
+    pub(super) target: Target,
+    #[command(flatten)]
+    pub(super) body: Body,
+    #[command(flatten)]
+    pub(super) policy: Policy,
+    /// Sends past the queue and tells what became of it; only to one user or one group
+    #[arg(long, conflicts_with_all = [
+        "to_uids", "tgid_list", "all", "id", "class", "key", "ttl", "at", "delay", "priority",
+    ])]
+    pub(super) now: bool,
+}
+
+/// To whom.
+#[derive(Debug, Args)]
+#[command(group(
+    ArgGroup::new("to").required(true).multiple(true).args(["to_uid", "to_uids", "tgid", "tgid_list", "all"])
+))]
+pub(super) struct Target {
+    /// To this user; with a group only if a member of it
+    #[arg(long, value_name = "UID", conflicts_with_all = ["to_uids", "all"])]
+    pub(super) to_uid: Option<String>,
+    /// To these users
+    #[arg(long, value_name = "UID,UID", value_delimiter = ',', conflicts_with_all = ["tgid", "tgid_list", "all"])]
+    pub(super) to_uids: Vec<String>,
+    /// To the members of this group
+    #[arg(long, value_name = "TGID", conflicts_with_all = ["tgid_list", "all"])]
+    pub(super) tgid: Option<String>,
+    /// To the members of these groups, to each once
+    #[arg(long, value_name = "TGID,TGID", value_delimiter = ',', conflicts_with = "all")]
+    pub(super) tgid_list: Vec<String>,
+    /// To everybody who is connected
+    #[arg(long)]
+    pub(super) all: bool,
+    /// Not to these users
+    #[arg(long, value_name = "UID,UID", value_delimiter = ',')]
+    pub(super) except: Vec<String>,
+}
+
+/// What.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("what").required(true).args(["data", "raw", "raw_file"])))]
+pub(super) struct Body {
+    /// JSON; an object unless there is --mol
+    #[arg(long, value_name = "JSON", allow_hyphen_values = true)]
+    pub(super) data: Option<String>,
+    /// Text delivered as it is
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub(super) raw: Option<String>,
+    /// A file whose bytes are delivered as they are
+    #[arg(long, value_name = "FILE")]
+    pub(super) raw_file: Option<PathBuf>,
+    /// Delivers {"MOL":data}
+    #[arg(long, conflicts_with_all = ["raw", "raw_file"])]
+    pub(super) mol: Option<String>,
+    /// Delivers {"MOL":{"CTRL":data}}
+    #[arg(long, requires = "mol", conflicts_with_all = ["raw", "raw_file"])]
+    pub(super) ctrl: Option<String>,
+}
+
+/// How.
+#[derive(Debug, Args)]
+pub(super) struct Policy {
+    /// The message's id: a repeat within ten minutes has no effect
+    #[arg(long)]
+    pub(super) id: Option<String>,
+    /// live (default): now or never; latest: only the last one per --key waits for a slow client
+    #[arg(long)]
+    pub(super) class: Option<String>,
+    /// What a later message of class latest replaces
+    #[arg(long)]
+    pub(super) key: Option<String>,
+    /// How long it is worth delivering, such as 30s
+    #[arg(long, value_name = "DURATION", value_parser = time::any)]
+    pub(super) ttl: Option<Duration>,
+    /// Not before this time: RFC 3339, or Unix milliseconds
+    #[arg(long, value_name = "TIME", value_parser = time::unix_ms, conflicts_with = "delay")]
+    pub(super) at: Option<u64>,
+    /// Not before this has passed, such as 10s
+    #[arg(long = "in", id = "delay", value_name = "DURATION", value_parser = time::any)]
+    pub(super) delay: Option<Duration>,
+    /// high, normal (default) or low: which of two targets' messages goes first
+    #[arg(long)]
+    pub(super) priority: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Kick {
+    /// The user
+    pub(super) uid: Uid,
+    /// What the client is told
+    #[arg(long, default_value = "", hide_default_value = true, allow_hyphen_values = true)]
+    pub(super) reason: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Member {
+    /// The group
+    pub(super) tgid: Tgid,
+    /// The user
+    pub(super) uid: Uid,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Dead {
+    /// Shows dead letters, oldest first
+    List(List),
+    /// Puts dead letters back on the queue, for the targets that failed
+    Redrive(Redrive),
+    /// Deletes dead letters
+    Purge(Purge),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// The lane, from 0
+    #[arg(long)]
+    pub(super) lane: u16,
+    /// Only those after this one
+    #[arg(long, value_name = "ID")]
+    pub(super) after: Option<EntryId>,
+    /// How many at most
+    #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) limit: u32,
+}
+
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("which").required(true).args(["id", "all"])))]
+pub(super) struct Redrive {
+    /// The lane, from 0
+    #[arg(long)]
+    pub(super) lane: u16,
+    /// This one; may be given more than once
+    #[arg(long)]
+    pub(super) id: Vec<EntryId>,
+    /// All of the lane
+    #[arg(long)]
+    pub(super) all: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("which").required(true).args(["id", "all"])))]
+pub(super) struct Purge {
+    /// The lane, from 0
+    #[arg(long)]
+    pub(super) lane: u16,
+    /// This one; may be given more than once
+    #[arg(long)]
+    pub(super) id: Vec<EntryId>,
+    /// All of the lane; needs --yes
+    #[arg(long, requires = "yes")]
+    pub(super) all: bool,
+    /// Says that they may go for good
+    #[arg(long)]
+    pub(super) yes: bool,
+}

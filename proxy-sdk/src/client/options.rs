@@ -1,0 +1,40 @@
+//! What a client may be told about time and room.
+
+use std::time::Duration;
+
+/// Bounds of a [`NodeClient`](super::NodeClient).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientOptions {
+    /// How long a call may take, connecting and waiting for its turn included. 2 s unless set.
+    pub deadline: Duration,
+    /// The same for a drain, which closes a node's sessions in waves. 40 s unless set: more than a node's own deadline
+    /// for it.
+    pub drain_deadline: Duration,
+    /// How long one attempt to connect may take. 1 s unless set.
+    pub connect_timeout: Duration,
+    /// How often an idle connection is asked whether it still stands. 10 s unless set.
+    pub keep_alive: Duration,
+    /// How long it may take to say so before the connection counts as broken. 5 s unless set.
+    pub keep_alive_timeout: Duration,
+    /// Bytes of requests in flight at once; each counts as [`SMALLEST`](Self::SMALLEST) at least. 8 MiB unless set,
+    /// which is up to 256 calls. A request that is larger goes alone.
+    pub in_flight: usize,
+}
+
+impl ClientOptions {
+    /// Bytes that the smallest request counts for in [`in_flight`](Self::in_flight).
+    pub const SMALLEST: usize = 32 * 1024;
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(2),
+            drain_deadline: Duration::from_secs(40),
+            connect_timeout: Duration::from_secs(1),
+            keep_alive: Duration::from_secs(10),
+            keep_alive_timeout: Duration::from_secs(5),
+            in_flight: 8 * 1024 * 1024,
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The verbs of [`RunProxy`], each one call of the node.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use gim_proto::rpc::node_client::NodeClient as Node;
+use gim_proto::rpc::{self, SendOutcome};
+use gim_proto::{Fields, MessageId, Tgid, Uid};
+use serde_json::Value;
+
+use super::{NodeClient, status};
+use crate::{Body, Error, ErrorKind, Outcome, RunProxy, Sent};
+
+impl NodeClient {
+    /// Sends to a user, past the queue; with `of` only if a member of that group.
+    ///
+    /// # Errors
+    /// Kind `Invalid`: a response that is no JSON object, or a body above the node's bound.
+    pub async fn send_to_user(&self, uid: &Uid, of: Option<&Tgid>, body: Body) -> Result<Sent, Error> {
+        let (bytes, body) = to_wire(body);
+        let tgid = of.map(ToString::to_string).unwrap_or_default();
+        let request = rpc::SendToUserRequest { uid: uid.to_string(), tgid, body: Some(body) };
+        let call = |channel, request| async move { Node::new(channel).send_to_user(request).await };
+        sent(self.calls.call(bytes, request, call).await?)
+    }
+
+    /// Sends to every member of a group but `except`, past the queue.
+    ///
+    /// # Errors
+    /// Kind `Invalid`: a response that is no JSON object, or a body above the node's bound.
+    pub async fn send_to_group(&self, tgid: &Tgid, except: Option<&Uid>, body: Body) -> Result<Sent, Error> {
+        let (bytes, body) = to_wire(body);
+        let except_uid = except.map(ToString::to_string).unwrap_or_default();
+        let request = rpc::SendToGroupRequest { tgid: tgid.to_string(), except_uid, body: Some(body) };
+        let call = |channel, request| async move { Node::new(channel).send_to_group(request).await };
+        sent(self.calls.call(bytes, request, call).await?)
+    }
+}
+
+#[async_trait]
+impl RunProxy for NodeClient {
+    async fn send_res_data_to_user(&self, uid: &Uid, data: &Value) -> Result<Sent, Error> {
+        self.send_to_user(uid, None, response(data)?).await
+    }
+
+    async fn send_res_data_to_user_by_tgid(&self, uid: &Uid, tgid: &Tgid, data: &Value) -> Result<Sent, Error> {
+        self.send_to_user(uid, Some(tgid), response(data)?).await
+    }
+
+    async fn send_res_data_to_group(&self, tgid: &Tgid, data: &Value, except: Option<&Uid>) -> Result<Sent, Error> {
+        self.send_to_group(tgid, except, response(data)?).await
+    }
+
+    async fn send_msg_to_user(&self, uid: &Uid, message: Bytes) -> Result<Sent, Error> {
+        self.send_to_user(uid, None, Body::Raw(message)).await
+    }
+
+    async fn send_msg_to_user_by_tgid(&self, uid: &Uid, tgid: &Tgid, message: Bytes) -> Result<Sent, Error> {
+        self.send_to_user(uid, Some(tgid), Body::Raw(message)).await
+    }
+
+    async fn send_msg_to_group(&self, tgid: &Tgid, message: Bytes, except: Option<&Uid>) -> Result<Sent, Error> {
+        self.send_to_group(tgid, except, Body::Raw(message)).await
+    }
+
+    async fn stop_user_client(&self, uid: &Uid, reason: &str) -> Result<bool, Error> {
+        let request = rpc::StopRequest { uid: uid.to_string(), reason: reason.to_owned() };
+        let call = |channel, request| async move { Node::new(channel).stop(request).await };
+        Ok(self.calls.call(reason.len(), request, call).await?.stopped)
+    }
+
+    async fn join_group(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, Error> {
+        let request = rpc::JoinRequest { uid: uid.to_string(), tgid: tgid.to_string() };
+        let call = |channel, request| async move { Node::new(channel).join(request).await };
+        Ok(self.calls.call(0, request, call).await?.online)
+    }
+
+    async fn leave_group(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, Error> {
+        let request = rpc::LeaveRequest { uid: uid.to_string(), tgid: tgid.to_string() };
+        let call = |channel, request| async move { Node::new(channel).leave(request).await };
+        Ok(self.calls.call(0, request, call).await?.online)
+    }
+
+    async fn enqueue(&self, entries: Vec<Fields>) -> Result<Vec<MessageId>, Error> {
+        let (bytes, count) = (entries.iter().map(Fields::bytes).sum(), entries.len());
+        let request = rpc::EnqueueRequest { entries: entries.into_iter().map(Into::into).collect() };
+        let call = |channel, request| async move { Node::new(channel).enqueue(request).await };
+        let ids = self.calls.call(bytes, request, call).await?.ids;
+        if ids.len() != count {
+            return Err(status::unreadable("another number of ids than of entries"));
+        }
+        ids.iter().map(|id| message_id(id)).collect()
+    }
+}
+
+/// A response body is a JSON object; see the wire's `data`.
+fn response(data: &Value) -> Result<Body, Error> {
+    if !data.is_object() {
+        return Err(Error::new(ErrorKind::Invalid, "data must be a JSON object"));
+    }
+    Ok(Body::Response(Bytes::from(data.to_string())))
+}
+
+fn to_wire(body: Body) -> (usize, rpc::Body) {
+    let (bytes, body) = match body {
+        Body::Response(json) => (json.len(), rpc::body::Body::Response(json)),
+        Body::Raw(bytes) => (bytes.len(), rpc::body::Body::Raw(bytes)),
+    };
+    (bytes, rpc::Body { body: Some(body) })
+}
+
+fn sent(answer: rpc::SendResponse) -> Result<Sent, Error> {
+    let outcome = match answer.outcome() {
+        SendOutcome::Offered => Outcome::Offered,
+        SendOutcome::Offline => Outcome::Offline,
+        SendOutcome::NotMember => Outcome::NotMember,
+        SendOutcome::Slow => Outcome::Slow,
+        SendOutcome::Unspecified => return Err(status::unreadable("an outcome")),
+    };
+    Ok(Sent { id: message_id(&answer.id)?, outcome, sessions: answer.sessions })
+}
+
+fn message_id(id: &str) -> Result<MessageId, Error> {
+    MessageId::parse(id).map_err(|_| status::unreadable("a message id"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_is_an_object() {
+        assert!(matches!(response(&serde_json::json!({ "x": 1 })), Ok(Body::Response(json)) if json == r#"{"x":1}"#));
+        for data in [serde_json::json!(1), serde_json::json!([]), Value::Null] {
+            assert_eq!(response(&data).map(|_| ()).map_err(|error| error.kind), Err(ErrorKind::Invalid), "{data}");
+        }
+    }
+
+    #[test]
+    fn an_outcome_of_a_later_version_is_an_error() {
+        let answer = rpc::SendResponse { outcome: 99, sessions: 0, id: "a".to_owned() };
+        assert_eq!(sent(answer).map_err(|error| error.kind), Err(ErrorKind::Internal));
+    }
+}

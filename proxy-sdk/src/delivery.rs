@@ -1,0 +1,148 @@
+//! What travels from a worker to a node and back: messages with their recipients, and one outcome per target.
+//!
+//! Owns the types alone. Who routes is the worker, who offers is the node.
+
+use bytes::Bytes;
+use gim_proto::{Class, EntryId, Fence, MessageId, Payload, SessionId, Tgid, Uid};
+use std::sync::Arc;
+
+/// A message as a node delivers it.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Minted once, in every log line of its road.
+    pub id: MessageId,
+    /// How it is treated when it cannot be written at once.
+    pub class: Class,
+    /// Collapse key of class `latest`.
+    pub key: Option<Arc<str>>,
+    /// What the client gets.
+    pub payload: Payload,
+    /// Users that do not get it.
+    pub except: Vec<Uid>,
+}
+
+/// To whom a node delivers a message.
+#[derive(Clone, Debug)]
+pub enum Recipients {
+    /// These sessions and no others of the same users.
+    Sessions(Vec<Addressed>),
+    /// One session, only if it is a member of one of these groups.
+    Member {
+        /// The session.
+        to: Addressed,
+        /// The groups, one of which it must be in.
+        of: Vec<Tgid>,
+    },
+    /// Every session of this node that is in one of these groups, each once.
+    Groups(Vec<Tgid>),
+    /// Every session of this node.
+    All,
+}
+
+/// A user's session, as the directory named it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addressed {
+    /// The user.
+    pub uid: Uid,
+    /// The session that owned the uid when it was looked up.
+    pub session: SessionId,
+    /// Its fence. A session accepts only its own.
+    pub fence: Fence,
+}
+
+/// One message on its way to one node.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// What.
+    pub message: Arc<Message>,
+    /// To whom.
+    pub to: Recipients,
+}
+
+/// Deliveries of one lane to one node, in order.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The lane they come from.
+    pub lane: u16,
+    /// Number of the lane's ownership. A node refuses one below the highest it has seen.
+    pub term: u64,
+    /// The lowest entry of the lane attempted and not settled.
+    pub low_water: Option<EntryId>,
+    /// In the order of the lane.
+    pub deliveries: Vec<Delivery>,
+}
+
+/// What became of a message for one target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The session's outbox took it. For a group: at least one session's did.
+    Offered,
+    /// The user is not connected. For a group: nobody there is.
+    Offline,
+    /// The user is connected and not in the group named.
+    NotMember,
+    /// Its time had passed.
+    Expired,
+    /// A message with this id was accepted before.
+    Duplicate,
+    /// The client reads too slowly: the message was dropped.
+    Slow,
+}
+
+impl Outcome {
+    /// The word used in metrics, logs and receipts.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Offered => "offered",
+            Self::Offline => "offline",
+            Self::NotMember => "not_member",
+            Self::Expired => "expired",
+            Self::Duplicate => "duplicate",
+            Self::Slow => "slow",
+        }
+    }
+}
+
+/// What a node answers for one addressed session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetReport {
+    /// Final.
+    Done(Outcome),
+    /// This node does not hold that session under that fence: look up again.
+    NotOwner,
+}
+
+/// What a node answers for one delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// One answer per addressed session, in the order asked ([`Recipients::Sessions`], [`Recipients::Member`]).
+    Targets(Vec<TargetReport>),
+    /// How many sessions took it and how many were too slow ([`Recipients::Groups`], [`Recipients::All`]).
+    Count {
+        /// Outboxes that took it.
+        offered: u64,
+        /// Sessions that dropped it.
+        slow: u64,
+    },
+}
+
+/// What one send had for an outcome, for callers that send directly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// The message's id.
+    pub id: MessageId,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Sessions whose outbox took it.
+    pub sessions: u64,
+}
+
+/// A body to send: what a client sees in its frame.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// A JSON object, put into the response envelope as `a`.
+    Response(Bytes),
+    /// Bytes delivered as they are.
+    Raw(Bytes),
+}

@@ -1,0 +1,157 @@
+//! Who is where: the port through which nodes and workers learn and change which session owns a uid,
+//! which groups a user is in and which nodes hold members of a group.
+//!
+//! Owns the types of that knowledge and its rules ([`Directory`]). Never opens a socket: adapters do, and only the
+//! composition root of a server names one. [`local`] is the adapter for a service that is one process.
+
+pub mod local;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use gim_proto::{Fence, Incarnation, NodeId, SessionId, Tgid, Uid};
+use serde::{Deserialize, Serialize};
+
+/// One run of one node, as others address it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct NodeRef {
+    /// The node's configured name.
+    pub id: NodeId,
+    /// The run of it. A restarted node has the same id and another incarnation.
+    pub incarnation: Incarnation,
+}
+
+/// The session that owns a uid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Where the session lives.
+    pub node: NodeRef,
+    /// The session.
+    pub session: SessionId,
+    /// The number of this ownership. Of two claims of one uid the later has the higher fence.
+    pub fence: Fence,
+}
+
+/// What happens when a uid connects that is connected already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDuplicate {
+    /// The newcomer is served, the previous session is closed with 4501.
+    #[default]
+    Replace,
+    /// The newcomer is closed with 4504.
+    Reject,
+    /// Both are closed with 4504.
+    CloseBoth,
+}
+
+/// A session that wants to own a uid.
+#[derive(Clone, Debug)]
+pub struct ClaimRequest {
+    /// The uid claimed.
+    pub uid: Uid,
+    /// The node the session lives on.
+    pub node: NodeRef,
+    /// The session that claims.
+    pub session: SessionId,
+    /// What to do when another session owns the uid.
+    pub on_duplicate: OnDuplicate,
+    /// The client's previous session, whose temporary groups it wants back.
+    pub resume: Option<SessionId>,
+}
+
+/// What became of a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// The session owns the uid.
+    Granted {
+        /// Number of this ownership.
+        fence: Fence,
+        /// The session that owned it until now and must be told to end.
+        previous: Option<Owner>,
+        /// Groups the user is in: those of the resumed session.
+        groups: Vec<Tgid>,
+    },
+    /// Another session owns the uid and keeps it, as the policy asks.
+    Taken {
+        /// That session.
+        owner: Owner,
+    },
+}
+
+/// Why the directory did not answer.
+#[derive(Debug, thiserror::Error)]
+#[error("directory: {kind:?}")]
+pub struct DirectoryError {
+    /// What went wrong, for decisions.
+    pub kind: DirectoryErrorKind,
+    /// The adapter's own error.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What went wrong with a directory call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DirectoryErrorKind {
+    /// The store cannot be reached. Trying again later makes sense.
+    Unavailable,
+    /// No answer within the deadline. The call may have taken effect.
+    Timeout,
+    /// What was found there is not what this version writes.
+    Corrupt,
+}
+
+/// Who is where.
+///
+/// A uid has one owner at any time. Every call is one round trip at most and has a deadline of the adapter's.
+#[async_trait]
+pub trait Directory: Send + Sync + 'static {
+    /// Makes a session the owner of a uid, as the policy allows, with a fence above all earlier ones.
+    async fn claim(&self, request: ClaimRequest) -> Result<Claim, DirectoryError>;
+
+    /// Ends an ownership, if it is still this one. Temporary groups are kept for `grace` for a client that
+    /// presents this session. Returns whether it was this one.
+    async fn release(
+        &self,
+        uid: &Uid,
+        session: SessionId,
+        fence: Fence,
+        grace: Duration,
+    ) -> Result<bool, DirectoryError>;
+
+    /// Looks up the owners of many uids, in the order asked. `None`: offline.
+    async fn lookup(&self, uids: &[Uid]) -> Result<Vec<Option<Owner>>, DirectoryError>;
+
+    /// Records that the user, as owned under this session and fence, is in a group. False: no longer the owner.
+    async fn record_join(
+        &self,
+        uid: &Uid,
+        session: SessionId,
+        fence: Fence,
+        tgid: &Tgid,
+    ) -> Result<bool, DirectoryError>;
+
+    /// Records that the user left a group. False: no longer the owner.
+    async fn record_leave(
+        &self,
+        uid: &Uid,
+        session: SessionId,
+        fence: Fence,
+        tgid: &Tgid,
+    ) -> Result<bool, DirectoryError>;
+
+    /// Adds a node to those that hold members of a group. Answered before the first member's join is.
+    async fn add_holder(&self, tgid: &Tgid, node: &NodeRef) -> Result<(), DirectoryError>;
+
+    /// Removes a node from those that hold members of a group, after its last member left.
+    async fn remove_holder(&self, tgid: &Tgid, node: &NodeRef) -> Result<(), DirectoryError>;
+
+    /// Names the nodes that hold members of any of these groups, each once. May name too many, never too few.
+    async fn holders(&self, tgids: &[Tgid]) -> Result<Vec<NodeRef>, DirectoryError>;
+
+    /// Names all nodes that live.
+    async fn nodes(&self) -> Result<Vec<NodeRef>, DirectoryError>;
+
+    /// Forgets what has passed its time, in bounded steps. Called about once a second.
+    async fn sweep(&self) -> Result<(), DirectoryError>;
+}

@@ -1,0 +1,200 @@
+//! The directory of a service that is one process: everything in memory, lost with it.
+//!
+//! Owns the records of connected and of departed users and the index of groups, spread over shards with a lock each.
+//! Nothing waits: no lock is held for longer than one record takes, and there is no IO. Records are small, because there
+//! is one per connection.
+
+mod groups;
+mod users;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use gim_proto::{Fence, SessionId, Tgid, Uid, crc32};
+use tokio::time::Instant;
+
+use self::groups::Groups;
+use self::users::Users;
+use super::{Claim, ClaimRequest, Directory, DirectoryError, NodeRef, Owner};
+
+const SHARDS: usize = 64;
+/// Departed users remembered for the sake of their groups. Beyond it the oldest go.
+const DEPARTED: usize = 1_000_000;
+/// Records looked at per shard in one sweep.
+const SWEEP: usize = 1_000;
+
+/// Who is where in one process.
+pub struct LocalDirectory {
+    node: Arc<NodeRef>,
+    users: Box<[Mutex<Users>]>,
+    groups: Box<[Mutex<Groups>]>,
+    departed_per_shard: usize,
+    last_fence: AtomicU64,
+}
+
+/// Figures of a directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DirectoryStats {
+    /// Users that are connected.
+    pub users: u64,
+    /// Users that are not, and whose groups are kept for a while.
+    pub departed: u64,
+    /// Groups with members.
+    pub groups: u64,
+}
+
+impl LocalDirectory {
+    /// Makes an empty directory for a process that is this node.
+    #[must_use]
+    pub fn new(node: NodeRef) -> Self {
+        Self::with_departed(node, DEPARTED)
+    }
+
+    /// Makes an empty directory that remembers about so many departed users, at least one per shard.
+    #[must_use]
+    pub fn with_departed(node: NodeRef, departed: usize) -> Self {
+        Self {
+            node: Arc::new(node),
+            users: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            groups: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            departed_per_shard: (departed / SHARDS).max(1),
+            last_fence: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts records.
+    #[must_use]
+    pub fn stats(&self) -> DirectoryStats {
+        let users = self.users.iter().map(|shard| lock(shard).counts());
+        let (users, departed) = users.fold((0, 0), |sum, (users, departed)| (sum.0 + users, sum.1 + departed));
+        let groups = self.groups.iter().map(|shard| lock(shard).len()).sum();
+        DirectoryStats { users, departed, groups }
+    }
+
+    /// Names the groups recorded for a connected user.
+    #[must_use]
+    pub fn groups_of(&self, uid: &Uid) -> Vec<Tgid> {
+        self.users_of(uid).groups_of(uid)
+    }
+
+    fn users_of(&self, uid: &Uid) -> MutexGuard<'_, Users> {
+        shard(&self.users, uid.as_str())
+    }
+
+    fn groups_at(&self, tgid: &Tgid) -> MutexGuard<'_, Groups> {
+        shard(&self.groups, tgid.as_str())
+    }
+
+    // One number for all uids: it rises through releases and forgotten records, whatever the wall clock does.
+    fn next_fence(&self) -> Fence {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
+        let next = |last: u64| (last + 1).max(now_us);
+        let last = self.last_fence.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last)));
+        // The closure never declines.
+        let (Ok(last) | Err(last)) = last;
+        Fence(next(last))
+    }
+
+    // The process's own node is shared by its records; others appear in tests only.
+    fn share(&self, node: NodeRef) -> Arc<NodeRef> {
+        if node == *self.node { Arc::clone(&self.node) } else { Arc::new(node) }
+    }
+
+    fn claim_at(&self, request: ClaimRequest, now: Instant) -> Claim {
+        let ClaimRequest { uid, node, session, on_duplicate, resume } = request;
+        let node = self.share(node);
+        let mut users = self.users_of(&uid);
+        // Under the lock: of two claims of a uid the later has the higher fence.
+        users.claim(uid, node, session, on_duplicate, resume, now, || self.next_fence())
+    }
+}
+
+#[async_trait]
+impl Directory for LocalDirectory {
+    async fn claim(&self, request: ClaimRequest) -> Result<Claim, DirectoryError> {
+        Ok(self.claim_at(request, Instant::now()))
+    }
+
+    async fn release(
+        &self,
+        uid: &Uid,
+        session: SessionId,
+        fence: Fence,
+        grace: Duration,
+    ) -> Result<bool, DirectoryError> {
+        let until = Instant::now() + grace;
+        Ok(self.users_of(uid).release(uid, session, fence, until, self.departed_per_shard))
+    }
+
+    async fn lookup(&self, uids: &[Uid]) -> Result<Vec<Option<Owner>>, DirectoryError> {
+        Ok(uids.iter().map(|uid| self.users_of(uid).owner(uid)).collect())
+    }
+
+    async fn record_join(
+        &self,
+        uid: &Uid,
+        session: SessionId,
+        fence: Fence,
+        tgid: &Tgid,
+    ) -> Result<bool, DirectoryError> {
+        Ok(self.users_of(uid).join(uid, session, fence, tgid))
+    }
+
+    async fn record_leave(
+        &self,
+        uid: &Uid,
+        session: SessionId,
+        fence: Fence,
+        tgid: &Tgid,
+    ) -> Result<bool, DirectoryError> {
+        Ok(self.users_of(uid).leave(uid, session, fence, tgid))
+    }
+
+    async fn add_holder(&self, tgid: &Tgid, node: &NodeRef) -> Result<(), DirectoryError> {
+        let node = self.share(node.clone());
+        self.groups_at(tgid).add(tgid, node);
+        Ok(())
+    }
+
+    async fn remove_holder(&self, tgid: &Tgid, node: &NodeRef) -> Result<(), DirectoryError> {
+        self.groups_at(tgid).remove(tgid, node);
+        Ok(())
+    }
+
+    async fn holders(&self, tgids: &[Tgid]) -> Result<Vec<NodeRef>, DirectoryError> {
+        let mut nodes: Vec<NodeRef> = Vec::new();
+        for tgid in tgids {
+            for node in self.groups_at(tgid).holders(tgid) {
+                if !nodes.contains(node) {
+                    nodes.push(NodeRef::clone(node));
+                }
+            }
+        }
+        Ok(nodes)
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeRef>, DirectoryError> {
+        Ok(vec![NodeRef::clone(&self.node)])
+    }
+
+    async fn sweep(&self) -> Result<(), DirectoryError> {
+        let now = Instant::now();
+        self.users.iter().for_each(|shard| lock(shard).sweep(now, SWEEP));
+        Ok(())
+    }
+}
+
+fn shard<'a, T>(shards: &'a [Mutex<T>], name: &str) -> MutexGuard<'a, T> {
+    // The remainder is below the number of shards.
+    let at = crc32(name.as_bytes()) as usize % shards.len();
+    #[expect(clippy::indexing_slicing, reason = "the index is a remainder by the length, and shards are never empty")]
+    lock(&shards[at])
+}
+
+// Every change of a record is one step: a panic elsewhere leaves none half made.
+fn lock<T>(shard: &Mutex<T>) -> MutexGuard<'_, T> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,15 @@
+#![doc = include_str!("../README.md")]
+
+#[cfg(feature = "cli")]
+pub mod cli;
+pub mod client;
+pub mod delivery;
+pub mod directory;
+pub mod error;
+pub mod proxy;
+pub mod queue;
+
+pub use client::{ClientOptions, NodeClient};
+pub use delivery::{Body, Outcome, Sent};
+pub use error::{Error, ErrorKind};
+pub use proxy::{LocalProxy, RunProxy};

@@ -1,0 +1,74 @@
+//! The worker inside the node: the only place where the two meet.
+//!
+//! Owns the in-process way of a batch, which is a plain call, and the worker's life within the node's.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use gim_msg_queue::clock::SystemClock;
+use gim_msg_queue::deliver::{Deliver, DeliverError, DeliverErrorKind};
+use gim_msg_queue::local::LocalQueue;
+use gim_msg_queue::observe::Observer;
+use gim_msg_queue::worker::{DrainReport, Ports, Worker, WorkerHandle};
+use gim_proxy_sdk::Outcome;
+use gim_proxy_sdk::delivery::{Batch, Report, TargetReport};
+use gim_proxy_sdk::directory::NodeRef;
+use tokio::time::Instant;
+
+use crate::config::WorkerSection;
+use crate::core::Core;
+
+/// See the module.
+pub(super) struct EmbeddedWorker(Mutex<Option<WorkerHandle>>);
+
+impl EmbeddedWorker {
+    pub(super) fn start(
+        core: &Arc<Core>,
+        queue: &Arc<LocalQueue>,
+        observer: Arc<dyn Observer>,
+        section: &WorkerSection,
+    ) -> Self {
+        let ports = Ports {
+            sources: queue.sources(),
+            directory: Arc::clone(&core.directory),
+            deliver: Arc::new(InProcess { core: Arc::clone(core) }),
+            observer,
+            clock: Arc::new(SystemClock),
+        };
+        Self(Mutex::new(Some(Worker::start(ports, section))))
+    }
+
+    /// Delivers what was accepted and is due, then ends. The second call finds nothing to do.
+    pub(super) async fn drain(&self, deadline: Instant) -> DrainReport {
+        let worker = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match worker {
+            Some(worker) => worker.drain(deadline).await,
+            None => DrainReport::default(),
+        }
+    }
+}
+
+struct InProcess {
+    core: Arc<Core>,
+}
+
+#[async_trait]
+impl Deliver for InProcess {
+    async fn deliver(&self, node: &NodeRef, batch: Batch) -> Result<Vec<Report>, DeliverError> {
+        if node != &self.core.node {
+            return Err(DeliverErrorKind::Unreachable.into());
+        }
+        let reports = self.core.hub.deliver(&batch.deliveries).await;
+        self.core.metrics.offered(reports.iter().map(offered).sum());
+        Ok(reports)
+    }
+}
+
+fn offered(report: &Report) -> u64 {
+    match report {
+        Report::Count { offered, .. } => *offered,
+        Report::Targets(targets) => {
+            targets.iter().filter(|target| **target == TargetReport::Done(Outcome::Offered)).count() as u64
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The configuration of a node.
+//!
+//! Owns the schema: one section per concern, each with its defaults and its bounds, and the rules between them.
+//! `Config::default()` is the default of mode `local`; who embeds the node builds one in code. Never reads the
+//! process environment: [`crate::cli`] is given it.
+
+mod admin;
+mod auth;
+mod limits;
+mod listen;
+mod session;
+mod shutdown;
+#[cfg(test)]
+mod tests;
+
+use gim_msg_queue::config as shared;
+use gim_proto::Keys;
+use serde::{Deserialize, Serialize};
+
+pub use gim_msg_queue::config::{
+    ByteSize, ConfigError, ConfigErrorKind, Invalid, LogFormat, LogRotation, LogSection, LogTarget, Mode, NodeSection,
+    Origin, QueueSection, Secret, Sources, WorkerSection,
+};
+pub use gim_proxy_sdk::directory::OnDuplicate;
+
+pub use admin::AdminSection;
+pub use auth::{AuthMode, AuthSection};
+pub use limits::LimitsSection;
+pub use listen::ListenSection;
+pub use session::{OnSlow, SessionSection};
+pub use shutdown::ShutdownSection;
+
+/// Everything a node can be told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// What the service stands on.
+    pub mode: Mode,
+    /// First part of every key this service writes, so that two can share a store: 1 to 64 of `[A-Za-z0-9._:-]`.
+    pub prefix: String,
+    /// This process.
+    pub node: NodeSection,
+    /// Addresses.
+    pub listen: ListenSection,
+    /// The admin listener's door.
+    pub admin: AdminSection,
+    /// How one session lives.
+    pub session: SessionSection,
+    /// What the public listener lets in.
+    pub limits: LimitsSection,
+    /// How a client proves who it is.
+    pub auth: AuthSection,
+    /// How much the queue holds.
+    pub queue: QueueSection,
+    /// How the queue is worked on.
+    pub worker: WorkerSection,
+    /// Where log lines go.
+    pub log: LogSection,
+    /// How the node leaves.
+    pub shutdown: ShutdownSection,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            mode: Mode::default(),
+            prefix: "gim".to_owned(),
+            node: NodeSection::default(),
+            listen: ListenSection::default(),
+            admin: AdminSection::default(),
+            session: SessionSection::default(),
+            limits: LimitsSection::default(),
+            auth: AuthSection::default(),
+            queue: QueueSection::default(),
+            worker: WorkerSection::default(),
+            log: LogSection::default(),
+            shutdown: ShutdownSection::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads and checks a configuration.
+    ///
+    /// # Errors
+    /// The first key that is unknown or holds what it may not, and where it was set.
+    pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
+        shared::load(sources)?.validated(Self::validate)
+    }
+
+    /// Checks every section and the rules between them.
+    ///
+    /// # Errors
+    /// Names the first key whose value is senseless, alone or together with another.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        Keys::new(&self.prefix)
+            .map_err(|_| Invalid::new("prefix", "must be 1 to 64 of the characters A-Z a-z 0-9 . _ : -"))?;
+        self.node.validate()?;
+        self.listen.validate()?;
+        self.admin.validate()?;
+        self.session.validate()?;
+        self.limits.validate()?;
+        self.queue.validate()?;
+        self.worker.validate()?;
+        self.log.validate()?;
+        self.shutdown.validate()?;
+        self.validate_reach()
+    }
+
+    /// Checks that nobody reaches from outside what has no lock.
+    fn validate_reach(&self) -> Result<(), Invalid> {
+        if !self.listen.admin.ip().is_loopback() && self.admin.token.is_none() {
+            return Err(Invalid::against(
+                "listen.admin",
+                "admin.token",
+                "must be a loopback address unless admin.token is set",
+            ));
+        }
+        if self.mode == Mode::Local && !self.worker.embedded {
+            return Err(Invalid::against("worker.embedded", "mode", "must be true in mode `local`: nothing else delivers"));
+        }
+        match self.mode {
+            Mode::Local if !self.listen.rpc.ip().is_loopback() => {
+                Err(Invalid::against("listen.rpc", "mode", "must be a loopback address in mode `local`"))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Section `admin`: who may use the admin listener.
+
+use gim_msg_queue::config::{Invalid, Secret, optional};
+use serde::{Deserialize, Serialize};
+
+/// The admin listener's door.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdminSection {
+    /// What a caller shows as `Authorization: Bearer ...`. None: nothing is asked, which loopback allows only.
+    #[serde(with = "optional")]
+    pub token: Option<Secret>,
+}
+
+impl AdminSection {
+    /// Checks the token's shape.
+    ///
+    /// # Errors
+    /// When it cannot be sent in a header. The error does not hold it.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        match &self.token {
+            Some(token) if !fit_for_a_header(token.expose()) => {
+                Err(Invalid::new("admin.token", "must be visible ASCII characters, without spaces"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn fit_for_a_header(token: &str) -> bool {
+    !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic())
+}

@@ -1,0 +1,178 @@
+//! What every part of one node shares: its name, hub, directory, limits, callbacks and figures.
+//!
+//! Owns no behaviour beyond the few steps in which hub and directory change together. There is one per node, never one
+//! per process: a process may run several nodes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use gim_msg_queue::logging::LogGuard;
+use gim_proxy_sdk::directory::{Directory, NodeRef, OnDuplicate};
+use gim_proxy_sdk::queue::Queue;
+
+use crate::clock::Clock;
+use crate::config::{Config, OnSlow, ShutdownSection};
+use crate::embed::Handlers;
+use crate::hub::{Group, Hub};
+use crate::listener::Admission;
+use crate::host;
+use crate::metrics::{Metrics, Snapshot};
+use crate::proxy::Proxy;
+use crate::session::inbound::InboundBounds;
+use crate::session::outbox::OutboxBounds;
+use crate::session::Session;
+use crate::shutdown::Phase;
+
+/// See the module.
+pub(crate) struct Core {
+    pub(crate) node: NodeRef,
+    pub(crate) hub: Hub,
+    pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) settings: Settings,
+    pub(crate) handlers: Handlers,
+    pub(crate) admission: Admission,
+    pub(crate) metrics: Metrics,
+    pub(crate) clock: Clock,
+    log: Option<Arc<LogGuard>>,
+    phase: AtomicU8,
+    /// For handing out handles to itself.
+    this: std::sync::Weak<Self>,
+}
+
+/// The configuration as the hot paths read it.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) outbox: OutboxBounds,
+    pub(crate) inbound: InboundBounds,
+    pub(crate) on_duplicate: OnDuplicate,
+    /// 0: no pings.
+    pub(crate) ping_ms: u64,
+    /// 0: no idle limit.
+    pub(crate) keep_time_ms: u64,
+    pub(crate) write_progress: Duration,
+    pub(crate) handler_deadline: Duration,
+    pub(crate) close_timeout: Duration,
+    pub(crate) membership_grace: Duration,
+    pub(crate) groups: usize,
+    /// 0: no bound.
+    pub(crate) joins_per_second: u32,
+    pub(crate) bad_frames_per_minute: u32,
+    pub(crate) handshake: Duration,
+    pub(crate) head_bytes: usize,
+    pub(crate) head_headers: usize,
+    pub(crate) drain: ShutdownSection,
+}
+
+impl Settings {
+    pub(crate) fn of(config: &Config) -> Self {
+        let session = &config.session;
+        Self {
+            outbox: OutboxBounds {
+                bytes: session.outbox_bytes.as_usize(),
+                frames: session.outbox_frames,
+                close_when_full: session.on_slow == OnSlow::Close,
+            },
+            inbound: InboundBounds { frame: session.frame_bytes.0, message: session.message_bytes.as_usize() },
+            on_duplicate: session.on_duplicate,
+            ping_ms: millis(session.ping),
+            keep_time_ms: millis(session.keep_time),
+            write_progress: session.write_progress,
+            handler_deadline: session.handler_deadline,
+            close_timeout: session.close_timeout,
+            membership_grace: session.membership_grace,
+            groups: session.groups,
+            joins_per_second: session.joins_per_second,
+            bad_frames_per_minute: session.bad_frames_per_minute,
+            handshake: config.limits.handshake,
+            head_bytes: config.limits.request_head.as_usize(),
+            head_headers: config.limits.request_headers,
+            drain: config.shutdown.clone(),
+        }
+    }
+}
+
+fn millis(span: Option<Duration>) -> u64 {
+    span.map_or(0, |span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// What a [`Core`] is made of.
+pub(crate) struct Parts {
+    pub(crate) node: NodeRef,
+    pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) settings: Settings,
+    pub(crate) handlers: Handlers,
+    pub(crate) admission: Admission,
+    pub(crate) metrics: Metrics,
+    pub(crate) log: Option<Arc<LogGuard>>,
+}
+
+impl Core {
+    pub(crate) fn new(parts: Parts) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
+            node: parts.node,
+            hub: Hub::default(),
+            directory: parts.directory,
+            queue: parts.queue,
+            settings: parts.settings,
+            handlers: parts.handlers,
+            admission: parts.admission,
+            metrics: parts.metrics,
+            clock: Clock::start(),
+            log: parts.log,
+            phase: AtomicU8::new(Phase::Running as u8),
+            this: this.clone(),
+        })
+    }
+
+    /// A handle with which application code sends.
+    pub(crate) fn proxy(&self) -> Proxy {
+        Proxy::new(self.this.clone())
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        Phase::of(self.phase.load(Ordering::Acquire))
+    }
+
+    /// Moves on to a later phase; the node never goes back.
+    pub(crate) fn enter(&self, phase: Phase) {
+        if self.phase.fetch_max(phase as u8, Ordering::AcqRel) < phase as u8 {
+            self.metrics.phase.set(f64::from(phase as u8));
+            tracing::info!(phase = phase.as_str(), "node enters phase");
+        }
+    }
+
+    /// Whether new connections are taken.
+    pub(crate) fn takes_logins(&self) -> bool {
+        self.phase() == Phase::Running
+    }
+
+    /// Figures that are read when somebody looks.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            sessions: self.hub.users.len() as u64,
+            connections: self.admission.held() as u64,
+            groups: self.hub.groups.len() as u64,
+            dropped_log_lines: self.log.as_ref().map_or(0, |log| log.dropped_lines()),
+            resident_bytes: host::resident_bytes(),
+        }
+    }
+
+    /// Has the directory know when a group has lost its last member here.
+    pub(crate) async fn settle_group(&self, group: Arc<Group>) {
+        if let Err(error) = self.hub.groups.settle(&group, self.directory.as_ref(), &self.node).await {
+            tracing::warn!(tgid = %group.tgid, error = %error, "the directory still names this node for an empty group");
+        }
+    }
+
+    /// Ends the session's ownership of its uid, if it has not passed to another.
+    pub(crate) async fn release(&self, session: &Session) {
+        let grace = self.settings.membership_grace;
+        let released = self.directory.release(session.uid(), session.id(), session.fence(), grace).await;
+        if let Err(error) = released {
+            tracing::warn!(uid = %session.uid(), error = %error, "release failed; the record ends with the node's lease");
+        }
+    }
+}

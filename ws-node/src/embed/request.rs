@@ -1,0 +1,155 @@
+//! The request that wants to become a session, and what an application answers to it.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use gim_proto::codes::ErrorCode;
+use gim_proto::frame::Dialect;
+use gim_proto::{NameError, Uid};
+use http::StatusCode;
+
+use super::Failure;
+
+/// The head of an upgrade request, as the client sent it.
+#[derive(Clone, Debug)]
+pub struct UpgradeRequest {
+    pub(crate) dialect: Dialect,
+    pub(crate) query: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) peer: SocketAddr,
+}
+
+impl UpgradeRequest {
+    /// The path the client asked for.
+    #[must_use]
+    pub const fn path(&self) -> &'static str {
+        match self.dialect {
+            Dialect::Acc => "/acc",
+            Dialect::Ws => "/ws",
+        }
+    }
+
+    /// Which of the two forms of frames the path stands for.
+    #[must_use]
+    pub const fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// A query parameter, percent-decoded. The first of a name counts.
+    #[must_use]
+    pub fn query(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A header, whatever the case of its name. The first counts.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// The client's address.
+    #[must_use]
+    pub const fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+}
+
+/// What an application noted about a session.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Attributes(pub(crate) HashMap<String, String>);
+
+/// Who connects.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub(crate) uid: Uid,
+    pub(crate) attributes: Attributes,
+}
+
+impl Identity {
+    /// Names the user.
+    ///
+    /// # Errors
+    /// The uid breaks the rule for names: 1 to 128 bytes without control characters, white space, `{` or `}`.
+    pub fn uid(uid: &str) -> Result<Self, NameError> {
+        Ok(Self { uid: Uid::parse(uid)?, attributes: Attributes::default() })
+    }
+
+    /// Notes something about the user for the life of the session.
+    #[must_use]
+    pub fn with_attribute(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.attributes.0.insert(key.into(), value.into());
+        self
+    }
+
+    pub(crate) fn from_query(request: &UpgradeRequest) -> Result<Self, Refusal> {
+        match request.query("uid") {
+            Some(uid) => Ok(Self::uid(uid)?),
+            None => Err(Refusal::bad_request("uid is missing")),
+        }
+    }
+}
+
+/// Why a login is refused, told to the client before the 101.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    pub(crate) status: StatusCode,
+    pub(crate) code: ErrorCode,
+    pub(crate) message: String,
+    pub(crate) retry_after_s: Option<u64>,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), retry_after_s: None }
+    }
+
+    /// The request makes no sense (400).
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, ErrorCode::ParamsError, message)
+    }
+
+    /// Nobody knows who this is (401).
+    pub fn unauthorized(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, ErrorCode::Forbidden, message)
+    }
+
+    /// This user may not connect (403).
+    pub fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, ErrorCode::Forbidden, message)
+    }
+
+    /// Not now (503, with Retry-After in seconds).
+    pub fn unavailable(message: impl Into<String>, retry_after_s: u64) -> Self {
+        let mut refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::HandlerFailed, message);
+        refusal.retry_after_s = Some(retry_after_s);
+        refusal
+    }
+
+    pub(crate) fn too_many(message: impl Into<String>) -> Self {
+        let mut refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited, message);
+        refusal.retry_after_s = Some(1);
+        refusal
+    }
+
+    pub(crate) fn of_status(status: StatusCode, message: impl Into<String>) -> Self {
+        Self::new(status, ErrorCode::ParamsError, message)
+    }
+}
+
+impl From<NameError> for Refusal {
+    fn from(error: NameError) -> Self {
+        Self::bad_request(error.to_string())
+    }
+}
+
+impl Failure for Refusal {
+    fn panicked(what: &str) -> Self {
+        tracing::error!(panic = what, "authorize panicked");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::HandlerFailed, "the login failed")
+    }
+
+    fn late() -> Self {
+        Self::unavailable("the login took too long", 1)
+    }
+}

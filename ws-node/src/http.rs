@@ -1,0 +1,19 @@
+//! The HTTP surfaces: what anybody may ask on the public listener, what operators and backends ask on the admin one.
+//!
+//! Owns paths, status codes and JSON shapes. Behaviour is the core's; nothing here knows a socket.
+
+mod admin;
+mod dead;
+mod error;
+mod groups;
+mod guard;
+mod messages;
+mod public;
+mod server;
+mod sysinfo;
+mod users;
+
+pub(crate) use self::admin::router as admin_router;
+pub(crate) use self::public::router as public_router;
+pub(crate) use self::server::serve;
+pub(crate) use self::sysinfo::sysinfo;

@@ -1,0 +1,80 @@
+//! `POST /api/v1/messages`: one entry or an array of them onto the queue, all or none.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use gim_proto::codes::ErrorCode;
+use gim_proto::{Fields, MalformedKind};
+use gim_proxy_sdk::queue::{QueueError, QueueErrorKind};
+use http::{HeaderMap, StatusCode, header};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::error::ApiError;
+use crate::core::Core;
+
+/// Entries in one call.
+const MOST_ENTRIES: usize = 1_000;
+
+pub(super) async fn enqueue(
+    State(core): State<Arc<Core>>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    check_content_type(&headers)?;
+    let body = body.map_err(|rejection| body_error(&rejection))?;
+    let entries = parse(&body)?;
+    let ids = core.queue.enqueue(entries).await?;
+    Ok((StatusCode::ACCEPTED, Json(json!({ "ids": ids }))))
+}
+
+/// A page of another site can send plain text without being asked first, JSON it cannot.
+fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if content_type.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json")) {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ErrorCode::ParamsError,
+        "the content type must be application/json",
+    ))
+}
+
+fn body_error(rejection: &BytesRejection) -> ApiError {
+    let status = rejection.status();
+    let message = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => "the request is too large; send fewer or smaller messages at once",
+        _ => "the request could not be read",
+    };
+    ApiError::new(status, ErrorCode::ParamsError, message)
+}
+
+fn parse(body: &[u8]) -> Result<Vec<Fields>, ApiError> {
+    let first = body.iter().copied().find(|byte| !byte.is_ascii_whitespace());
+    if first != Some(b'[') {
+        return Ok(vec![parse_one(0, body)?]);
+    }
+    let objects: Vec<&RawValue> = serde_json::from_slice(body)
+        .map_err(|error| ApiError::new(StatusCode::BAD_REQUEST, ErrorCode::JsonError, error.to_string()))?;
+    if objects.is_empty() || objects.len() > MOST_ENTRIES {
+        let message = format!("send 1 to {MOST_ENTRIES} messages at once, not {}", objects.len());
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, ErrorCode::ParamsError, message));
+    }
+    objects.iter().enumerate().map(|(index, object)| parse_one(index, object.get().as_bytes())).collect()
+}
+
+fn parse_one(index: usize, object: &[u8]) -> Result<Fields, ApiError> {
+    Fields::from_json(object).map_err(|malformed| {
+        let kind = match malformed.kind {
+            MalformedKind::TooLarge => QueueErrorKind::TooLarge,
+            _ => QueueErrorKind::Malformed,
+        };
+        let error =
+            QueueError { kind, index: Some(index), field: Some(malformed.field), detail: malformed.detail };
+        ApiError::from(error)
+    })
+}

@@ -1,0 +1,62 @@
+//! What the public listener answers beside sessions: a page to try it, and whether the node lives and takes logins.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use gim_proto::codes::ErrorCode;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde_json::json;
+
+use super::error::ApiError;
+use crate::core::Core;
+
+const PAGE: &str = include_str!("page.html");
+
+/// The page loads nothing from anywhere and may be framed by nobody.
+const PAGE_HEADERS: [(HeaderName, HeaderValue); 4] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
+             connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        ),
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+];
+
+/// Routes of the public listener. `page`: whether `/` is answered; `admin`: what the page's curl line names.
+pub(crate) fn router(core: Arc<Core>, page: bool, admin: String) -> Router {
+    let mut router = Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz));
+    if page {
+        let html: Arc<str> = PAGE.replace("__ADMIN__", &admin).replace("__VERSION__", env!("CARGO_PKG_VERSION")).into();
+        router = router.route("/", get(async move || (PAGE_HEADERS, Html(html.to_string()))));
+    }
+    router.fallback(not_found).method_not_allowed_fallback(method_not_allowed).with_state(core)
+}
+
+/// The process runs.
+pub(super) async fn healthz() -> Json<serde_json::Value> {
+    Json(json!({ "status": "ok" }))
+}
+
+/// The node takes connections, now.
+pub(super) async fn readyz(State(core): State<Arc<Core>>) -> Response {
+    let phase = core.phase();
+    let full = core.admission.held() >= core.admission.connections();
+    let status = if core.takes_logins() && !full { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let state = if full { "full" } else { phase.as_str() };
+    (status, Json(json!({ "status": state, "connections": core.admission.held() }))).into_response()
+}
+
+pub(super) async fn not_found() -> ApiError {
+    ApiError::not_found("there is nothing at this path")
+}
+
+pub(super) async fn method_not_allowed() -> ApiError {
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::ParamsError, "this path does not take this method")
+}

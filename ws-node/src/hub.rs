@@ -1,0 +1,47 @@
+//! A node's table of sessions and groups, and the fan-out over them.
+//!
+//! Owns who is connected here: one session per uid, those whose claim is under way, and the members of every group.
+//! It never asks the directory and never waits for a client; locks are held for table look-ups alone.
+
+mod deliver;
+mod gather;
+mod groups;
+mod plans;
+mod slots;
+mod users;
+
+pub(crate) use self::gather::Gather;
+pub(crate) use self::groups::Group;
+use self::groups::Groups;
+use self::slots::Slots;
+pub(crate) use self::users::Users;
+
+use gim_proto::{SessionId, Uid};
+
+use crate::session::Session;
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Hub {
+    pub(crate) users: Users,
+    pub(crate) groups: Groups,
+    pub(crate) slots: Slots,
+    gathers: gather::Spare,
+}
+
+impl Hub {
+    /// Finds the session that stands for a user here, whatever its fence.
+    pub(crate) fn session_of(&self, uid: &Uid) -> Option<Session> {
+        self.users.active(uid)
+    }
+
+    /// Finds one session of a user, also while its claim is under way.
+    pub(crate) fn session(&self, uid: &Uid, id: SessionId) -> Option<Session> {
+        self.users.active(uid).filter(|session| session.id() == id).or_else(|| self.users.claiming(id))
+    }
+
+    /// Takes a session out of the tables that route to it. Its groups are left by its own task.
+    pub(crate) fn forget(&self, session: &Session) {
+        self.users.remove(session);
+    }
+}

@@ -1,0 +1,177 @@
+//! Deliveries of a worker or of a direct send, offered to the sessions of this node.
+//!
+//! Owns the selection of sessions for a delivery and its report. It never waits for a client: what a socket does not
+//! take at once waits in that session's outbox.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use gim_proto::frame::MsgType;
+use gim_proto::{Tgid, Uid};
+use gim_proxy_sdk::Outcome;
+use gim_proxy_sdk::delivery::{Addressed, Delivery, Message, Recipients, Report, TargetReport};
+
+use super::plans::ChunkId;
+use super::{Gather, Hub};
+use crate::session::Session;
+
+/// What one round of writes may hold per chunk total, in bytes: a round is one write call per socket, and the outbox of
+/// a client that reads at a normal pace must have room for the rest of it.
+const ROUND_BYTES: usize = 256 * 1024;
+/// And in messages.
+const ROUND_MESSAGES: usize = 1024;
+
+/// What a delivery waits to learn from the round it is in.
+enum Pending {
+    /// Per addressed session: the row, or an answer known before.
+    Targets(Vec<Result<usize, TargetReport>>),
+    Chunk(ChunkId),
+}
+
+impl Hub {
+    /// Offers a batch, in order. Returns one report per delivery, in the same order.
+    pub(crate) async fn deliver(&self, deliveries: &[Delivery]) -> Vec<Report> {
+        let mut reports = Vec::with_capacity(deliveries.len());
+        let mut gather = self.gathers.take();
+        let mut refused = HashSet::new();
+        let mut rest = deliveries;
+        while !rest.is_empty() {
+            let mut pending = Vec::new();
+            while let Some((first, others)) = rest.split_first()
+                && gather.bytes() < ROUND_BYTES
+                && pending.len() < ROUND_MESSAGES
+            {
+                pending.push(self.select(first, &mut gather, &mut refused));
+                rest = others;
+            }
+            if !gather.is_empty() {
+                gather.write().await;
+            }
+            let first = reports.len();
+            reports.extend(pending.into_iter().map(|pending| report(pending, &gather)));
+            let of_round = deliveries.iter().zip(&reports).skip(first);
+            note_refused(of_round, &mut refused);
+            gather.clear();
+        }
+        self.gathers.give_back(gather);
+        reports
+    }
+
+    fn select(&self, delivery: &Delivery, gather: &mut Gather, refused: &mut HashSet<Uid>) -> Pending {
+        match &delivery.to {
+            Recipients::Sessions(all) => self.select_sessions(&delivery.message, all, gather, refused),
+            Recipients::Member { to, of } => {
+                let found = self.holder_of(to, refused).and_then(|session| {
+                    if session.is_member_of_any(of) { Ok(session) } else { Err(TargetReport::Done(Outcome::NotMember)) }
+                });
+                Pending::Targets(vec![found.map(|session| {
+                    let chunk = gather.add_chunk(&delivery.message, MsgType::User, "u");
+                    gather.add(&session, chunk)
+                })])
+            }
+            Recipients::Groups(tgids) => self.select_groups(&delivery.message, tgids, gather),
+            Recipients::All => {
+                let chunk = gather.add_chunk(&delivery.message, MsgType::Group, "a");
+                for shard in 0..super::Users::SHARDS {
+                    add_members(&self.users.shard(shard), &delivery.message, chunk, gather);
+                }
+                Pending::Chunk(chunk)
+            }
+        }
+    }
+
+    fn select_sessions(
+        &self,
+        message: &Arc<Message>,
+        all: &[Addressed],
+        gather: &mut Gather,
+        refused: &mut HashSet<Uid>,
+    ) -> Pending {
+        let mut chunk = None;
+        let targets = all.iter().map(|to| {
+            let session = self.holder_of(to, refused)?;
+            let chunk = *chunk.get_or_insert_with(|| gather.add_chunk(message, MsgType::User, "u"));
+            Ok(gather.add(&session, chunk))
+        });
+        Pending::Targets(targets.collect())
+    }
+
+    fn select_groups(&self, message: &Arc<Message>, tgids: &[Tgid], gather: &mut Gather) -> Pending {
+        // A collapse key counts within its group; of a message to several, within the first.
+        let scope = tgids.first().map_or_else(String::new, |tgid| format!("g:{tgid}"));
+        let chunk = gather.add_chunk(message, MsgType::Group, &scope);
+        for tgid in tgids {
+            if let Some(group) = self.groups.find(tgid) {
+                add_members(&group.snapshot(), message, chunk, gather);
+            }
+        }
+        Pending::Chunk(chunk)
+    }
+
+    /// Finds the addressed session. After one refusal, later messages of the batch for that user are refused too: they
+    /// must not overtake the one that is routed again.
+    fn holder_of(&self, to: &Addressed, refused: &mut HashSet<Uid>) -> Result<Session, TargetReport> {
+        let found = self
+            .session(&to.uid, to.session)
+            .filter(|session| session.fence() == to.fence || session.fence().0 == 0)
+            .filter(|session| !session.is_closing());
+        match found {
+            Some(session) if refused.is_empty() || !refused.contains(&to.uid) => Ok(session),
+            _ => {
+                refused.insert(to.uid.clone());
+                Err(TargetReport::NotOwner)
+            }
+        }
+    }
+}
+
+/// Remembers whose writes failed, for the rounds that follow.
+fn note_refused<'a>(reports: impl Iterator<Item = (&'a Delivery, &'a Report)>, refused: &mut HashSet<Uid>) {
+    for (delivery, report) in reports {
+        let all = match &delivery.to {
+            Recipients::Sessions(all) => all.as_slice(),
+            Recipients::Member { to, .. } => std::slice::from_ref(to),
+            Recipients::Groups(_) | Recipients::All => continue,
+        };
+        let Report::Targets(targets) = report else { continue };
+        for (to, _) in all.iter().zip(targets).filter(|(_, target)| **target == TargetReport::NotOwner) {
+            refused.insert(to.uid.clone());
+        }
+    }
+}
+
+fn add_members(members: &[Session], message: &Message, chunk: ChunkId, gather: &mut Gather) {
+    if message.except.is_empty() {
+        for session in members {
+            gather.add(session, chunk);
+        }
+        return;
+    }
+    let except: HashSet<&Uid> = message.except.iter().collect();
+    for session in members.iter().filter(|session| !except.contains(session.user())) {
+        gather.add(session, chunk);
+    }
+}
+
+fn report(pending: Pending, gather: &Gather) -> Report {
+    match pending {
+        Pending::Targets(targets) => Report::Targets(
+            targets
+                .into_iter()
+                .map(|target| match target {
+                    Err(known) => known,
+                    Ok(row) => match gather.taken(row) {
+                        Some(true) => TargetReport::Done(Outcome::Offered),
+                        Some(false) => TargetReport::Done(Outcome::Slow),
+                        // It ended meanwhile; the user may be back elsewhere.
+                        None => TargetReport::NotOwner,
+                    },
+                })
+                .collect(),
+        ),
+        Pending::Chunk(chunk) => {
+            let result = gather.result(chunk);
+            Report::Count { offered: result.offered, slow: result.slow }
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! What one round of deliveries holds for each connection, gathered before the first byte is written.
+//!
+//! Owns the table connection -> plan of one round. However many messages of a round are for a connection, it gets them
+//! in one write call. The table is reused from round to round; [`Spare`] keeps those not in use.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gim_proto::frame::MsgType;
+use gim_proxy_sdk::delivery::Message;
+
+use super::plans::{ChunkId, EMPTY, PlanId, Plans};
+use crate::session::Session;
+use crate::session::outbox::Offer;
+
+/// How many writes follow each other before other tasks of this thread get their turn.
+const WRITES_PER_TURN: usize = 256;
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Gather {
+    plans: Plans,
+    rows: Vec<Row>,
+    /// By slot: the row, and the round in which it was set.
+    index: Vec<(u32, u32)>,
+    round: u32,
+    bytes: usize,
+    results: Vec<ChunkResult>,
+}
+
+struct Row {
+    session: Session,
+    plan: PlanId,
+    taken: Option<bool>,
+}
+
+/// What became of a chunk over all connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ChunkResult {
+    pub(crate) offered: u64,
+    pub(crate) slow: u64,
+    pub(crate) closed: u64,
+}
+
+impl Gather {
+    /// Bytes of the chunks added in this round, each counted once.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    pub(super) fn add_chunk(&mut self, message: &Arc<Message>, kind: MsgType, scope: &str) -> ChunkId {
+        self.bytes += match &message.payload {
+            gim_proto::Payload::Json(bytes) | gim_proto::Payload::Raw(bytes) => bytes.len() + 128,
+        };
+        self.plans.add_chunk(message, kind, |key| Arc::from(format!("{scope}\0{key}")))
+    }
+
+    /// Gives a chunk to a connection, once. Returns the connection's row.
+    pub(super) fn add(&mut self, session: &Session, chunk: ChunkId) -> usize {
+        let slot = session.0.slot as usize;
+        if self.index.len() <= slot {
+            self.index.resize(slot + 1, (0, 0));
+        }
+        let (round, row) = self.index[slot];
+        if round != self.round {
+            let plan = self.plans.append(EMPTY, chunk);
+            self.index[slot] = (self.round, u32::try_from(self.rows.len()).unwrap_or(u32::MAX));
+            self.rows.push(Row { session: session.clone(), plan, taken: None });
+            return self.rows.len() - 1;
+        }
+        let row = row as usize;
+        let plan = self.rows[row].plan;
+        if self.plans.last_chunk(plan) != Some(chunk) {
+            self.rows[row].plan = self.plans.append(plan, chunk);
+        }
+        row
+    }
+
+    /// Offers every connection what was gathered for it, in one call each.
+    pub(super) async fn write(&mut self) {
+        for number in 0..self.rows.len() {
+            let (plan, encoding) = (self.rows[number].plan, self.rows[number].session.0.encoding);
+            let ready = self.plans.ready(plan, encoding);
+            let row = &mut self.rows[number];
+            row.taken = match row.session.offer(&ready.joined, &ready.parts) {
+                Offer::Taken | Offer::Waiting => Some(true),
+                Offer::Overflow => Some(false),
+                Offer::Closed => None,
+            };
+            if number % WRITES_PER_TURN == WRITES_PER_TURN - 1 {
+                tokio::task::yield_now().await;
+            }
+        }
+        self.count();
+    }
+
+    /// Whether the connection of a row took what was for it. `None`: it had ended.
+    pub(super) fn taken(&self, row: usize) -> Option<bool> {
+        self.rows.get(row).and_then(|row| row.taken)
+    }
+
+    pub(super) fn result(&self, chunk: ChunkId) -> ChunkResult {
+        self.results.get(chunk as usize).copied().unwrap_or_default()
+    }
+
+    /// Counts per plan first: most connections share theirs, and a plan may hold many chunks.
+    fn count(&mut self) {
+        let mut per_plan: Vec<ChunkResult> = Vec::new();
+        for row in &self.rows {
+            let plan = row.plan as usize;
+            if per_plan.len() <= plan {
+                per_plan.resize(plan + 1, ChunkResult::default());
+            }
+            match row.taken {
+                Some(true) => per_plan[plan].offered += 1,
+                Some(false) => per_plan[plan].slow += 1,
+                None => per_plan[plan].closed += 1,
+            }
+        }
+        for (plan, counted) in per_plan.iter().enumerate().filter(|(_, counted)| **counted != ChunkResult::default()) {
+            let plan = u32::try_from(plan).unwrap_or(EMPTY);
+            for chunk in self.plans.chunks_of(plan) {
+                let chunk = chunk as usize;
+                if self.results.len() <= chunk {
+                    self.results.resize(chunk + 1, ChunkResult::default());
+                }
+                self.results[chunk].offered += counted.offered;
+                self.results[chunk].slow += counted.slow;
+                self.results[chunk].closed += counted.closed;
+            }
+        }
+    }
+
+    /// Forgets the round, keeps the table.
+    pub(super) fn clear(&mut self) {
+        // A table that one large batch has grown is not kept for ever.
+        const KEEP_ROWS: usize = 16 * 1024;
+        self.rows.clear();
+        self.rows.shrink_to(KEEP_ROWS);
+        self.results.clear();
+        self.plans.clear();
+        self.bytes = 0;
+        self.round = self.round.wrapping_add(1);
+        if self.round == 0 {
+            self.index.fill((0, 0));
+            self.round = 1;
+        }
+    }
+}
+
+/// Tables not in use, at most as many as rounds that ran at once.
+#[derive(Default)]
+pub(super) struct Spare(Mutex<Vec<Gather>>);
+
+impl Spare {
+    /// Tables kept beyond this are dropped.
+    const MOST: usize = 8;
+
+    pub(super) fn take(&self) -> Gather {
+        let mut gather = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        gather.clear();
+        gather
+    }
+
+    pub(super) fn give_back(&self, mut gather: Gather) {
+        gather.clear();
+        let mut spare = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < Self::MOST {
+            spare.push(gather);
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The members of every group on this node.
+//!
+//! Owns membership by session (never by uid: a later session of the same user is no member) and the moment at which the
+//! directory has to know that this node holds members. Fan-out reads a snapshot, so that joining a large group does not
+//! wait for a message to it.
+
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use gim_proto::Tgid;
+use gim_proxy_sdk::directory::{Directory, DirectoryError, NodeRef};
+use indexmap::IndexSet;
+
+use crate::session::Session;
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Groups {
+    table: Mutex<HashMap<Tgid, Arc<Group>>>,
+    count: AtomicUsize,
+}
+
+/// One group, as far as this node holds members of it.
+pub(crate) struct Group {
+    pub(crate) tgid: Tgid,
+    members: Mutex<Members>,
+    /// Whether the directory names this node among the holders.
+    announced: AtomicBool,
+    /// One change of that at a time.
+    changing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Members {
+    set: IndexSet<Member>,
+    /// The same, for fan-out; made again after the set has changed.
+    snapshot: Option<Arc<[Session]>>,
+}
+
+struct Member(Session);
+
+impl PartialEq for Member {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.same_as(&other.0)
+    }
+}
+
+impl Eq for Member {}
+
+impl Hash for Member {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.0.slot.hash(state);
+    }
+}
+
+impl Groups {
+    pub(crate) fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Makes a session a member, and the group if there is none.
+    pub(crate) fn insert(&self, tgid: &Tgid, session: &Session) -> Arc<Group> {
+        let mut table = self.table();
+        let group = table.entry(tgid.clone()).or_insert_with(|| {
+            self.count.fetch_add(1, Ordering::Relaxed);
+            Arc::new(Group::new(tgid.clone()))
+        });
+        group.members().insert(session);
+        Arc::clone(group)
+    }
+
+    pub(crate) fn remove(&self, group: &Group, session: &Session) {
+        group.members().remove(session);
+    }
+
+    pub(crate) fn find(&self, tgid: &Tgid) -> Option<Arc<Group>> {
+        self.table().get(tgid).cloned()
+    }
+
+    /// Copies the names and sizes of all groups, for people to look at.
+    pub(crate) fn list(&self) -> Vec<(Tgid, usize)> {
+        let groups: Vec<_> = self.table().values().cloned().collect();
+        groups.iter().map(|group| (group.tgid.clone(), group.members().set.len())).collect()
+    }
+
+    /// Drops a group that nobody is in and the directory does not name.
+    fn drop_if_empty(&self, group: &Arc<Group>) {
+        let mut table = self.table();
+        let unused = group.members().set.is_empty() && !group.announced.load(Ordering::SeqCst);
+        if unused && table.get(&group.tgid).is_some_and(|held| Arc::ptr_eq(held, group)) {
+            table.remove(&group.tgid);
+            self.count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Tells the directory when the last member is gone, and forgets the group.
+    pub(crate) async fn settle(
+        &self,
+        group: &Arc<Group>,
+        directory: &dyn Directory,
+        node: &NodeRef,
+    ) -> Result<(), DirectoryError> {
+        if !group.members().set.is_empty() {
+            return Ok(());
+        }
+        let changing = group.changing.lock().await;
+        if group.announced.swap(false, Ordering::SeqCst) {
+            // Who joins from here on sees it not announced, and waits for `changing`.
+            if !group.members().set.is_empty() {
+                group.announced.store(true, Ordering::SeqCst);
+                return Ok(());
+            }
+            if let Err(error) = directory.remove_holder(&group.tgid, node).await {
+                // Named too often does no harm; the next last leave tries again.
+                group.announced.store(true, Ordering::SeqCst);
+                return Err(error);
+            }
+        }
+        drop(changing);
+        self.drop_if_empty(group);
+        Ok(())
+    }
+
+    fn table(&self) -> MutexGuard<'_, HashMap<Tgid, Arc<Group>>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Group {
+    fn new(tgid: Tgid) -> Self {
+        Self {
+            tgid,
+            members: Mutex::default(),
+            announced: AtomicBool::new(false),
+            changing: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// Has the directory name this node among the holders, if it does not yet.
+    pub(crate) async fn announce(&self, directory: &dyn Directory, node: &NodeRef) -> Result<(), DirectoryError> {
+        if self.announced.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let _changing = self.changing.lock().await;
+        if !self.announced.load(Ordering::SeqCst) {
+            directory.add_holder(&self.tgid, node).await?;
+            self.announced.store(true, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn snapshot(&self) -> Arc<[Session]> {
+        let mut members = self.members();
+        let Members { set, snapshot } = &mut *members;
+        Arc::clone(snapshot.get_or_insert_with(|| set.iter().map(|member| member.0.clone()).collect()))
+    }
+
+    fn members(&self) -> MutexGuard<'_, Members> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Members {
+    fn insert(&mut self, session: &Session) {
+        self.snapshot = None;
+        self.set.insert(Member(session.clone()));
+    }
+
+    fn remove(&mut self, session: &Session) {
+        self.snapshot = None;
+        self.set.swap_remove(&Member(session.clone()));
+    }
+}

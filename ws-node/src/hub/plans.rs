@@ -1,0 +1,184 @@
+//! Which chunks go to a connection, and their bytes, joined once for all connections that get the same.
+//!
+//! A chunk is one message in the form one kind of recipient gets. A plan is a list of chunks, kept as a node of a tree
+//! of lists: appending a chunk to the same list twice gives the same plan, so two groups with the same members lead to
+//! one plan and one joined buffer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use gim_proto::frame::{self, Dialect, MsgType};
+use gim_proto::websocket::{self, Opcode};
+use gim_proto::Payload;
+use gim_proxy_sdk::delivery::Message;
+
+use crate::session::Encoding;
+use crate::session::outbox::{Keep, Part};
+
+/// Number of a chunk within a batch.
+pub(super) type ChunkId = u32;
+/// Number of a plan within a batch.
+pub(super) type PlanId = u32;
+
+/// The plan with nothing in it.
+pub(super) const EMPTY: PlanId = 0;
+
+/// One message in the form one kind of recipient gets.
+pub(super) struct Chunk {
+    message: Arc<Message>,
+    kind: MsgType,
+    keep: Keep,
+    encoded: [Option<Bytes>; Encoding::COUNT],
+}
+
+/// What one connection gets, ready to write.
+#[derive(Clone, Default)]
+pub(super) struct Ready {
+    pub(super) joined: Bytes,
+    pub(super) parts: Arc<[Part]>,
+}
+
+struct Plan {
+    before: PlanId,
+    chunk: ChunkId,
+    ready: [Option<Ready>; Encoding::COUNT],
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Plans {
+    chunks: Vec<Chunk>,
+    plans: Vec<Plan>,
+    /// The plan that holds a chunk alone, by chunk.
+    alone: Vec<PlanId>,
+    longer: HashMap<(PlanId, ChunkId), PlanId>,
+    /// The last answer: members of a group mostly share their plan.
+    last: Option<(PlanId, ChunkId, PlanId)>,
+}
+
+impl Plans {
+    pub(super) fn clear(&mut self) {
+        self.chunks.clear();
+        self.plans.clear();
+        self.alone.clear();
+        self.longer.clear();
+        self.last = None;
+    }
+
+    pub(super) fn add_chunk(&mut self, message: &Arc<Message>, kind: MsgType, collapse: impl Fn(&str) -> Arc<str>) -> ChunkId {
+        let keep = message.key.as_deref().map_or(Keep::Live, |key| Keep::Latest(collapse(key)));
+        self.chunks.push(Chunk { message: Arc::clone(message), kind, keep, encoded: [const { None }; Encoding::COUNT] });
+        self.alone.push(EMPTY);
+        number(self.chunks.len() - 1)
+    }
+
+    /// The plan that has `chunk` behind all of `before`.
+    pub(super) fn append(&mut self, before: PlanId, chunk: ChunkId) -> PlanId {
+        if let Some((last_before, last_chunk, plan)) = self.last
+            && last_before == before
+            && last_chunk == chunk
+        {
+            return plan;
+        }
+        let known = if before == EMPTY {
+            self.alone.get(chunk as usize).copied().filter(|plan| *plan != EMPTY)
+        } else {
+            self.longer.get(&(before, chunk)).copied()
+        };
+        let plan = known.unwrap_or_else(|| self.new_plan(before, chunk));
+        self.last = Some((before, chunk, plan));
+        plan
+    }
+
+    fn new_plan(&mut self, before: PlanId, chunk: ChunkId) -> PlanId {
+        self.plans.push(Plan { before, chunk, ready: [const { None }; Encoding::COUNT] });
+        // 0 is the plan with nothing in it, which is not stored.
+        let plan = number(self.plans.len());
+        if before == EMPTY {
+            if let Some(alone) = self.alone.get_mut(chunk as usize) {
+                *alone = plan;
+            }
+        } else {
+            self.longer.insert((before, chunk), plan);
+        }
+        plan
+    }
+
+    /// The chunk that was appended last.
+    pub(super) fn last_chunk(&self, plan: PlanId) -> Option<ChunkId> {
+        self.plan(plan).map(|plan| plan.chunk)
+    }
+
+    /// The chunks of a plan, last first.
+    pub(super) fn chunks_of(&self, mut plan: PlanId) -> impl Iterator<Item = ChunkId> + '_ {
+        std::iter::from_fn(move || {
+            let found = self.plan(plan)?;
+            plan = found.before;
+            Some(found.chunk)
+        })
+    }
+
+    /// The bytes of a plan for connections of one encoding.
+    pub(super) fn ready(&mut self, plan: PlanId, encoding: Encoding) -> Ready {
+        if let Some(ready) = self.plan(plan).and_then(|plan| plan.ready[encoding.index()].as_ref()) {
+            return ready.clone();
+        }
+        let mut ids: Vec<ChunkId> = self.chunks_of(plan).collect();
+        ids.reverse();
+        let parts: Arc<[Part]> = ids.iter().filter_map(|id| self.part(*id, encoding)).collect();
+        let joined = match &parts[..] {
+            [only] => only.bytes.clone(),
+            many => join(many),
+        };
+        let ready = Ready { joined, parts };
+        if let Some(plan) = self.plan_mut(plan) {
+            plan.ready[encoding.index()] = Some(ready.clone());
+        }
+        ready
+    }
+
+    fn part(&mut self, chunk: ChunkId, encoding: Encoding) -> Option<Part> {
+        let chunk = self.chunks.get_mut(chunk as usize)?;
+        let Chunk { message, kind, keep, encoded } = chunk;
+        let bytes = encoded[encoding.index()].get_or_insert_with(|| encode(message, *kind, encoding));
+        Some(Part { bytes: bytes.clone(), keep: keep.clone() })
+    }
+
+    fn plan(&self, plan: PlanId) -> Option<&Plan> {
+        self.plans.get((plan as usize).checked_sub(1)?)
+    }
+
+    fn plan_mut(&mut self, plan: PlanId) -> Option<&mut Plan> {
+        self.plans.get_mut((plan as usize).checked_sub(1)?)
+    }
+}
+
+/// Encodes a message as one WebSocket frame.
+pub(super) fn encode(message: &Message, kind: MsgType, encoding: Encoding) -> Bytes {
+    match &message.payload {
+        Payload::Raw(raw) => {
+            let text = encoding.text && std::str::from_utf8(raw).is_ok();
+            websocket::frame(if text { Opcode::Text } else { Opcode::Binary }, raw)
+        }
+        Payload::Json(a) => {
+            let id = (encoding.dialect == Dialect::Ws).then_some(&message.id);
+            let mut text = Vec::with_capacity(a.len() + 128);
+            frame::push(&mut text, kind, id, None, a);
+            websocket::frame(encoding.opcode(), &text)
+        }
+    }
+}
+
+fn join(parts: &[Part]) -> Bytes {
+    let mut joined = BytesMut::with_capacity(parts.iter().map(|part| part.bytes.len()).sum());
+    for part in parts {
+        joined.extend_from_slice(&part.bytes);
+    }
+    joined.freeze()
+}
+
+/// A batch is bounded far below 2^32 chunks.
+fn number(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,110 @@
+//! Which session stands for a user on this node.
+//!
+//! Owns the table of active sessions, one per uid, and the table of sessions whose claim is under way. An active session
+//! gives way only to one with a higher fence.
+
+use std::collections::HashMap;
+use std::collections::hash_map::{DefaultHasher, Entry};
+use std::hash::{Hash, Hasher};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use gim_proto::{SessionId, Uid};
+
+use crate::session::Session;
+
+const SHARDS: usize = 64;
+
+/// See the module.
+pub(crate) struct Users {
+    shards: Vec<Mutex<HashMap<Uid, Session>>>,
+    claiming: Mutex<HashMap<SessionId, Session>>,
+    count: AtomicUsize,
+}
+
+impl Default for Users {
+    fn default() -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            claiming: Mutex::default(),
+            count: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Users {
+    /// How many tables [`Users::shard`] knows.
+    pub(crate) const SHARDS: usize = SHARDS;
+
+    pub(crate) fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn active(&self, uid: &Uid) -> Option<Session> {
+        self.shard_of(uid).get(uid).cloned()
+    }
+
+    pub(crate) fn claiming(&self, id: SessionId) -> Option<Session> {
+        self.claims().get(&id).cloned()
+    }
+
+    /// Puts a session where deliveries find it while its claim is under way.
+    pub(crate) fn begin_claim(&self, session: &Session) {
+        self.claims().insert(session.id(), session.clone());
+    }
+
+    /// Ends a claim that was not granted.
+    pub(crate) fn abandon_claim(&self, session: &Session) {
+        self.claims().remove(&session.id());
+    }
+
+    /// Makes a session with a granted claim the one that stands for its user. Returns the one that did before, or the
+    /// session itself when a later claim was faster.
+    pub(crate) fn activate(&self, session: &Session) -> Option<Session> {
+        let superseded = self.put(session);
+        self.abandon_claim(session);
+        superseded
+    }
+
+    fn put(&self, session: &Session) -> Option<Session> {
+        let mut shard = self.shard_of(session.uid());
+        match shard.entry(session.uid().clone()) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(session.clone());
+                self.count.fetch_add(1, Ordering::Relaxed);
+                None
+            }
+            Entry::Occupied(held) if held.get().fence() > session.fence() => Some(session.clone()),
+            Entry::Occupied(mut held) => Some(held.insert(session.clone())),
+        }
+    }
+
+    /// Removes this session and no other of the same user.
+    pub(crate) fn remove(&self, session: &Session) {
+        let mut shard = self.shard_of(session.uid());
+        if shard.get(session.uid()).is_some_and(|held| held.same_as(session)) {
+            shard.remove(session.uid());
+            self.count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Copies the handles of one of [`Users::SHARDS`] tables.
+    pub(crate) fn shard(&self, index: usize) -> Vec<Session> {
+        self.shards.get(index).map(|shard| lock(shard).values().cloned().collect()).unwrap_or_default()
+    }
+
+    fn shard_of(&self, uid: &Uid) -> MutexGuard<'_, HashMap<Uid, Session>> {
+        let mut hasher = DefaultHasher::new();
+        uid.hash(&mut hasher);
+        let index = usize::try_from(hasher.finish() % SHARDS as u64).unwrap_or(0);
+        lock(&self.shards[index])
+    }
+
+    fn claims(&self) -> MutexGuard<'_, HashMap<SessionId, Session>> {
+        lock(&self.claiming)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,96 @@
+//! The public listener: accepts connections, reads the request head, and makes sessions of upgrades.
+//!
+//! Owns a connection until it is a session or belongs to the HTTP router. Its deadline runs from the accept to the
+//! granted claim, so that nobody holds a place here for free.
+
+mod admission;
+mod answer;
+mod head;
+mod login;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub(crate) use self::admission::{Admission, Permit, raise_open_file_limit};
+use self::head::HeadError;
+use crate::core::Core;
+use crate::embed::Refusal;
+
+/// Accepts until `stop` is cancelled. Connections that are sessions by then live on.
+pub(crate) async fn serve(core: Arc<Core>, listener: TcpListener, router: Router, stop: CancellationToken) {
+    let plain = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((socket, peer)) => {
+                core.metrics.accepted.increment(1);
+                if let Some(permit) = core.admission.permit(peer.ip()) {
+                    let (core, router) = (Arc::clone(&core), router.clone());
+                    plain.spawn(Box::pin(handshake(core, socket, peer, permit, router)));
+                } else {
+                    core.metrics.refused("overrun");
+                }
+            }
+            Err(error) => accept_failed(&core, &error).await,
+        }
+    }
+    drop(listener);
+    plain.close();
+    plain.wait().await;
+}
+
+/// Out of descriptors or memory: accepting again at once would only spin.
+async fn accept_failed(core: &Core, error: &io::Error) {
+    core.metrics.accept_errors.increment(1);
+    tracing::warn!(error = %error, "accept failed");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
+async fn handshake(core: Arc<Core>, socket: TcpStream, peer: SocketAddr, permit: Permit, router: Router) {
+    let limit = core.settings.handshake;
+    // A socket that refuses the option works all the same.
+    let _nodelay = socket.set_nodelay(true);
+    let deadline = tokio::time::Instant::now() + limit;
+    let read = tokio::time::timeout_at(deadline, head::read(&socket, &core.settings)).await;
+    let bytes = match read {
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(HeadError::TooLarge)) => {
+            let refusal = Refusal::of_status(http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the request head is too large");
+            return answer::refuse(&core, &socket, &refusal, limit).await;
+        }
+        Ok(Err(HeadError::Malformed)) => {
+            let refusal = Refusal::bad_request("the request is not HTTP/1.1");
+            return answer::refuse(&core, &socket, &refusal, limit).await;
+        }
+        Ok(Err(HeadError::Gone)) => return core.metrics.refused("gone"),
+        Err(_) => return core.metrics.refused("handshake_timeout"),
+    };
+    match head::parse(&bytes, core.settings.head_headers) {
+        Ok(request) if request.is_for_sessions() => match request.detach() {
+            Ok((request, leftover)) => login::login(core, socket, peer, permit, request, leftover, deadline).await,
+            Err(_) => {
+                let refusal = Refusal::bad_request("the query is not UTF-8");
+                answer::refuse(&core, &socket, &refusal, limit).await;
+            }
+        },
+        Ok(_) => answer::route(socket, bytes, router, limit).await,
+        Err(HeadError::TooLarge) => {
+            let refusal = Refusal::of_status(http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many headers");
+            answer::refuse(&core, &socket, &refusal, limit).await;
+        }
+        Err(_) => {
+            let refusal = Refusal::bad_request("the request is not HTTP/1.1");
+            answer::refuse(&core, &socket, &refusal, limit).await;
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The request head: reads it within its bounds and parses what an upgrade needs.
+//!
+//! Owns no answer. It reads into one small buffer that is gone when the session begins.
+
+use std::io;
+
+use gim_proto::frame::Dialect;
+use tokio::net::TcpStream;
+
+use crate::core::Settings;
+
+/// Why a head could not be read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum HeadError {
+    TooLarge,
+    Malformed,
+    /// The client went away.
+    Gone,
+}
+
+/// A parsed request, still borrowing the bytes it came in.
+pub(super) struct Head<'a> {
+    pub(super) method: &'a str,
+    target: &'a str,
+    headers: Vec<(&'a str, &'a [u8])>,
+    behind: &'a [u8],
+}
+
+/// What a login needs of a request for a session.
+#[derive(Debug)]
+pub(super) struct SessionRequest {
+    pub(super) method: String,
+    pub(super) dialect: Dialect,
+    pub(super) query: Vec<(String, String)>,
+    pub(super) headers: Vec<(String, String)>,
+}
+
+/// Reads until the empty line that ends a head. Returns everything read, which may be more.
+pub(super) async fn read(socket: &TcpStream, settings: &Settings) -> Result<Vec<u8>, HeadError> {
+    const STEP: usize = 1_024;
+    let mut bytes = Vec::with_capacity(STEP);
+    loop {
+        socket.readable().await.map_err(|_| HeadError::Gone)?;
+        if bytes.len() == bytes.capacity() {
+            bytes.reserve(STEP);
+        }
+        match socket.try_read_buf(&mut bytes) {
+            Ok(0) => return Err(HeadError::Gone),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(_) => return Err(HeadError::Gone),
+        }
+        match end_of_head(&bytes) {
+            Some(end) if end > settings.head_bytes => return Err(HeadError::TooLarge),
+            Some(_) => return Ok(bytes),
+            None if bytes.len() > settings.head_bytes => return Err(HeadError::TooLarge),
+            None if !may_become_http(&bytes) => return Err(HeadError::Malformed),
+            None => {}
+        }
+    }
+}
+
+fn end_of_head(bytes: &[u8]) -> Option<usize> {
+    bytes.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4)
+}
+
+/// Garbage is refused at its first line, not at the deadline.
+fn may_become_http(bytes: &[u8]) -> bool {
+    let mut headers = [httparse::EMPTY_HEADER; 1];
+    let mut request = httparse::Request::new(&mut headers);
+    !matches!(
+        request.parse(bytes),
+        Err(httparse::Error::Token | httparse::Error::Version | httparse::Error::NewLine)
+    )
+}
+
+pub(super) fn parse(bytes: &[u8], most_headers: usize) -> Result<Head<'_>, HeadError> {
+    let mut headers = vec![httparse::EMPTY_HEADER; most_headers];
+    let mut request = httparse::Request::new(&mut headers);
+    let size = match request.parse(bytes) {
+        Ok(httparse::Status::Complete(size)) => size,
+        Ok(httparse::Status::Partial) => return Err(HeadError::Malformed),
+        Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooLarge),
+        Err(_) => return Err(HeadError::Malformed),
+    };
+    let (Some(method), Some(target), Some(1)) = (request.method, request.path, request.version) else {
+        return Err(HeadError::Malformed);
+    };
+    Ok(Head {
+        method,
+        target,
+        headers: request.headers.iter().map(|header| (header.name, header.value)).collect(),
+        behind: bytes.get(size..).unwrap_or_default(),
+    })
+}
+
+impl Head<'_> {
+    /// Whether the path is one of a session's.
+    pub(super) fn is_for_sessions(&self) -> bool {
+        self.dialect().is_some()
+    }
+
+    fn dialect(&self) -> Option<Dialect> {
+        match self.target.split('?').next() {
+            Some("/acc") => Some(Dialect::Acc),
+            Some("/ws") => Some(Dialect::Ws),
+            _ => None,
+        }
+    }
+
+    /// Copies what the login needs, and what came behind the head.
+    ///
+    /// # Errors
+    /// The query is not UTF-8 once decoded.
+    pub(super) fn detach(self) -> Result<(SessionRequest, Vec<u8>), HeadError> {
+        let query = self.target.split_once('?').map_or("", |(_, query)| query);
+        let request = SessionRequest {
+            method: self.method.to_owned(),
+            dialect: self.dialect().unwrap_or(Dialect::Ws),
+            query: parse_query(query).ok_or(HeadError::Malformed)?,
+            headers: self
+                .headers
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), String::from_utf8_lossy(value).into_owned()))
+                .collect(),
+        };
+        Ok((request, self.behind.to_vec()))
+    }
+}
+
+impl SessionRequest {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+    }
+
+    /// Whether a header that is a comma list holds a word, over all lines of that name.
+    pub(super) fn lists(&self, name: &str, word: &str) -> bool {
+        self.headers
+            .iter()
+            .filter(|(key, _)| key.eq_ignore_ascii_case(name))
+            .flat_map(|(_, value)| value.split(','))
+            .any(|item| item.trim().eq_ignore_ascii_case(word))
+    }
+}
+
+fn parse_query(query: &str) -> Option<Vec<(String, String)>> {
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Some((percent_decode(key)?, percent_decode(value)?))
+        })
+        .collect()
+}
+
+/// Sequences that are none stay as they are.
+fn percent_decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, others)) = rest.split_first() {
+        rest = others;
+        match (*first, others) {
+            (b'+', _) => bytes.push(b' '),
+            (b'%', [high, low, after @ ..]) => match (hex(*high), hex(*low)) {
+                (Some(high), Some(low)) => {
+                    bytes.push(high << 4 | low);
+                    rest = after;
+                }
+                _ => bytes.push(b'%'),
+            },
+            (other, _) => bytes.push(other),
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_percent_decoded() {
+        assert_eq!(parse_query("uid=%FF"), None);
+        let query = parse_query("uid=a%20b&x=%C3%A4&broken=%zz%4&plus=1+2&flag").unwrap();
+        let expect = [("uid", "a b"), ("x", "\u{e4}"), ("broken", "%zz%4"), ("plus", "1 2"), ("flag", "")];
+        assert_eq!(query, expect.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    }
+
+    #[test]
+    fn a_head_is_told_from_what_follows_it() {
+        let bytes = b"GET /ws?uid=1 HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\n\r\nrest";
+        let head = parse(bytes, 64).unwrap();
+        assert!(head.is_for_sessions());
+        let (request, behind) = head.detach().unwrap();
+        assert_eq!(behind, b"rest");
+        assert!(request.lists("connection", "upgrade"));
+        assert_eq!(request.header("HOST"), Some("x"));
+    }
+
+    #[test]
+    fn more_headers_than_allowed_are_too_large_and_garbage_is_malformed() {
+        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(65));
+        assert_eq!(parse(many.as_bytes(), 64).err(), Some(HeadError::TooLarge));
+        assert_eq!(parse(b"\x16\x03\x01 garbage\r\n\r\n", 64).err(), Some(HeadError::Malformed));
+        assert!(!may_become_http(b"\x16\x03\x01"));
+        assert!(may_become_http(b"GET /ws HT"));
+    }
+}

@@ -1,0 +1,179 @@
+//! A login: from a request for a session to the session, or to the answer why not.
+//!
+//! Owns the order: the request is checked, the application asked, the session put into the hub, the uid claimed, the
+//! previous owner told to end, and only then the 101 written. Nothing addressed to the new session falls between.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use gim_proto::codes::CloseCode;
+use gim_proto::{SessionId, Tgid};
+use gim_proxy_sdk::directory::{Claim, ClaimRequest, OnDuplicate, Owner};
+use http::StatusCode;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::head::SessionRequest;
+use super::{Permit, answer};
+use crate::core::Core;
+use crate::embed::{Identity, Refusal, UpgradeRequest};
+use crate::session::{self, Encoding, Opening, Session};
+
+/// What a login ends with.
+enum Login {
+    Granted { groups: Vec<Tgid> },
+    /// The uid is connected already and stays so. Told after the 101: a browser cannot see an HTTP status.
+    AlreadyConnected,
+}
+
+pub(super) async fn login(
+    core: Arc<Core>,
+    socket: TcpStream,
+    peer: SocketAddr,
+    permit: Permit,
+    request: SessionRequest,
+    leftover: Vec<u8>,
+    deadline: Instant,
+) {
+    let limit = core.settings.handshake;
+    let (key, identity, request) = match admit(&core, &permit, peer, request).await {
+        Ok(admitted) => admitted,
+        Err(refusal) => return answer::refuse(&core, &socket, &refusal, limit).await,
+    };
+    let encoding = Encoding { dialect: request.dialect, text: request.query("msg_code") == Some("1") };
+    let resume = request.query("session").and_then(|id| SessionId::parse(id).ok());
+    let attributes = (!identity.attributes.0.is_empty()).then(|| Box::new(identity.attributes));
+    let opening = Opening { uid: identity.uid, encoding, peer, socket, attributes, permit };
+    let session = Session::claiming(Arc::clone(&core), opening);
+    core.hub.users.begin_claim(&session);
+    let claimed = tokio::time::timeout_at(deadline, claim(&core, &session, resume)).await;
+    let late = || Err(Refusal::unavailable("the login took too long", 1));
+    match claimed.unwrap_or_else(|_| late()) {
+        Ok(login) => begin(&core, session, &key, login, leftover),
+        Err(refusal) => abandon(&core, session, &refusal).await,
+    }
+}
+
+/// Checks everything that can be known before the uid is claimed.
+async fn admit(
+    core: &Core,
+    permit: &Permit,
+    peer: SocketAddr,
+    request: SessionRequest,
+) -> Result<(String, Identity, UpgradeRequest), Refusal> {
+    permit.check()?;
+    let key = check_upgrade(&request)?;
+    if !core.takes_logins() {
+        return Err(Refusal::unavailable("the node is stopping", 1));
+    }
+    core.admission.login(core.clock.elapsed_ms())?;
+    let request =
+        UpgradeRequest { dialect: request.dialect, query: request.query, headers: request.headers, peer };
+    let identity = core.handlers.authorize(request.clone()).await?;
+    Ok((key, identity, request))
+}
+
+/// Returns the client's key if the request is an upgrade as RFC 6455, section 4.2.1, wants it.
+fn check_upgrade(request: &SessionRequest) -> Result<String, Refusal> {
+    if request.method != "GET" {
+        return Err(Refusal::of_status(StatusCode::METHOD_NOT_ALLOWED, "sessions are opened with GET"));
+    }
+    if !request.lists("upgrade", "websocket") || !request.lists("connection", "upgrade") {
+        return Err(Refusal::of_status(StatusCode::UPGRADE_REQUIRED, "this path speaks WebSocket only"));
+    }
+    if request.header("sec-websocket-version") != Some("13") {
+        return Err(Refusal::of_status(StatusCode::UPGRADE_REQUIRED, "only WebSocket version 13 is spoken"));
+    }
+    match request.header("sec-websocket-key") {
+        Some(key) if is_key(key) => Ok(key.to_owned()),
+        _ => Err(Refusal::bad_request("sec-websocket-key is missing or malformed")),
+    }
+}
+
+/// 16 bytes in base64.
+fn is_key(key: &str) -> bool {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == 16)
+}
+
+async fn claim(core: &Arc<Core>, session: &Session, resume: Option<SessionId>) -> Result<Login, Refusal> {
+    let request = ClaimRequest {
+        uid: session.uid().clone(),
+        node: core.node.clone(),
+        session: session.id(),
+        on_duplicate: core.settings.on_duplicate,
+        resume,
+    };
+    match core.directory.claim(request).await {
+        Ok(Claim::Granted { fence, previous, groups }) => {
+            session.own(fence);
+            if let Some(previous) = previous {
+                stop_previous(core, session, &previous);
+            }
+            if let Some(superseded) = core.hub.users.activate(session) {
+                superseded.close(CloseCode::Replaced, "replaced by a newer connection");
+            }
+            if let Err(error) = session.restore_groups(&groups).await {
+                tracing::warn!(uid = %session.uid(), error = %error, "groups of the previous session were not all restored");
+            }
+            Ok(Login::Granted { groups: session.groups() })
+        }
+        Ok(Claim::Taken { owner }) => refuse_second(core, session, &owner),
+        Err(error) => {
+            tracing::warn!(uid = %session.uid(), error = %error, "claim failed");
+            Err(Refusal::unavailable("the directory does not answer", 1))
+        }
+    }
+}
+
+/// Tells the session that owned the uid until now to end.
+fn stop_previous(core: &Core, session: &Session, previous: &Owner) {
+    // One that is gone already has been taken down by its own task.
+    if let Some(held) = core.hub.session(session.uid(), previous.session) {
+        held.close(CloseCode::Replaced, "replaced by a newer connection");
+    }
+}
+
+/// Somebody else is connected and the policy keeps it, or ends both.
+fn refuse_second(core: &Core, session: &Session, owner: &Owner) -> Result<Login, Refusal> {
+    let Some(held) = core.hub.session(session.uid(), owner.session) else {
+        return Err(Refusal::unavailable("the previous connection is being taken down", 1));
+    };
+    if core.settings.on_duplicate == OnDuplicate::CloseBoth {
+        held.close(CloseCode::AlreadyConnected, "connected from elsewhere");
+    }
+    Ok(Login::AlreadyConnected)
+}
+
+/// Writes the 101 and lets the session run.
+fn begin(core: &Arc<Core>, session: Session, key: &str, login: Login, leftover: Vec<u8>) {
+    let head = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: {}\r\n\r\n",
+        derive_accept_key(key.as_bytes())
+    );
+    match login {
+        Login::Granted { groups } => {
+            core.metrics.logged_in(&session);
+            session.activate(head.into_bytes(), groups);
+        }
+        Login::AlreadyConnected => {
+            core.metrics.refused("already_connected");
+            core.hub.users.abandon_claim(&session);
+            session.activate(head.into_bytes(), Vec::new());
+            session.close(CloseCode::AlreadyConnected, "this user is connected already");
+        }
+    }
+    tokio::spawn(session::run(session, leftover));
+}
+
+/// Takes back a login that came to nothing.
+async fn abandon(core: &Arc<Core>, session: Session, refusal: &Refusal) {
+    core.hub.users.abandon_claim(&session);
+    let socket = session.refuse_login();
+    answer::refuse(core, socket, refusal, core.settings.handshake).await;
+    if session.is_owner() {
+        // The deadline passed between the grant and the 101.
+        session.take_down().await;
+    }
+}

@@ -1,0 +1,167 @@
+//! The node's figures, and the log lines that go with them.
+//!
+//! Owns every metric of this crate: its name, its labels (bounded sets only; users and messages are in log fields) and
+//! the place where it is counted together with its log line. There is one recorder per node, none for the process.
+
+use gim_proto::Uid;
+use gim_proto::codes::CloseCode;
+use metrics::{Counter, Gauge, Key, KeyName, Label, Level, Metadata, Recorder, Unit};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+use crate::session::{CloseReason, Session};
+
+/// See the module.
+pub(crate) struct Metrics {
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+    pub(crate) accepted: Counter,
+    pub(crate) accept_errors: Counter,
+    pub(crate) bytes_in: Counter,
+    pub(crate) messages_in: Counter,
+    pub(crate) bad_frames: Counter,
+    pub(crate) close_timeouts: Counter,
+    pub(crate) draining: Gauge,
+    pub(crate) phase: Gauge,
+    logins: Counter,
+    slow_dropped: Counter,
+    offered: Counter,
+    sessions: Gauge,
+    connections: Gauge,
+    groups: Gauge,
+    dropped_log_lines: Gauge,
+    resident: Gauge,
+}
+
+const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        describe(&recorder);
+        let counter = |name: &'static str| recorder.register_counter(&Key::from_static_name(name), &METADATA);
+        let gauge = |name: &'static str| recorder.register_gauge(&Key::from_static_name(name), &METADATA);
+        Self {
+            accepted: counter("gim_accepted_total"),
+            accept_errors: counter("gim_accept_errors_total"),
+            bytes_in: counter("gim_received_bytes_total"),
+            messages_in: counter("gim_received_messages_total"),
+            bad_frames: counter("gim_bad_frames_total"),
+            close_timeouts: counter("gim_close_timeouts_total"),
+            draining: gauge("gim_outboxes_waiting"),
+            phase: gauge("gim_phase"),
+            logins: counter("gim_logins_total"),
+            slow_dropped: counter("gim_slow_dropped_total"),
+            offered: counter("gim_offered_total"),
+            sessions: gauge("gim_sessions"),
+            connections: gauge("gim_connections"),
+            groups: gauge("gim_groups"),
+            dropped_log_lines: gauge("gim_log_lines_dropped"),
+            resident: gauge("gim_resident_bytes"),
+            handle: recorder.handle(),
+            recorder,
+        }
+    }
+
+    /// Where other parts of this node, the worker for one, register theirs.
+    pub(crate) const fn recorder(&self) -> &impl Recorder {
+        &self.recorder
+    }
+
+    pub(crate) fn logged_in(&self, session: &Session) {
+        self.logins.increment(1);
+        tracing::debug!(uid = %session.uid(), session = %session.id(), fence = %session.fence(), "logged in");
+    }
+
+    pub(crate) fn refused(&self, why: &str) {
+        self.labelled("gim_logins_refused_total", "why", why).increment(1);
+        tracing::debug!(why, "connection refused");
+    }
+
+    pub(crate) fn closed(&self, session: &Session, why: &CloseReason) {
+        // Codes that clients make up are one label.
+        let code = CloseCode::from_code(why.code).map_or("other", CloseCode::name);
+        self.labelled("gim_closed_total", "code", code).increment(1);
+        tracing::debug!(uid = %session.uid(), session = %session.id(), code = why.code, reason = %why.reason, by = ?why.by, "session ended");
+    }
+
+    pub(crate) fn slow_dropped(&self, uid: &Uid, frames: u64) {
+        self.slow_dropped.increment(frames);
+        tracing::debug!(uid = %uid, frames, "slow consumer: oldest frames dropped");
+    }
+
+    pub(crate) fn offered(&self, sessions: u64) {
+        self.offered.increment(sessions);
+    }
+
+    pub(crate) fn command_done(&self, outcome: &'static str) {
+        self.labelled("gim_commands_total", "outcome", outcome).increment(1);
+    }
+
+    pub(crate) fn http_done(&self, status: u16) {
+        self.labelled("gim_http_requests_total", "status", &status.to_string()).increment(1);
+    }
+
+    /// Renders everything in the text format of Prometheus.
+    pub(crate) fn render(&self, now: Snapshot) -> String {
+        self.sessions.set(as_f64(now.sessions));
+        self.connections.set(as_f64(now.connections));
+        self.groups.set(as_f64(now.groups));
+        self.dropped_log_lines.set(as_f64(now.dropped_log_lines));
+        self.resident.set(as_f64(now.resident_bytes));
+        self.handle.run_upkeep();
+        self.handle.render()
+    }
+
+    fn labelled(&self, name: &'static str, label: &'static str, value: &str) -> Counter {
+        let key = Key::from_parts(KeyName::from_const_str(name), vec![Label::new(label, value.to_owned())]);
+        self.recorder.register_counter(&key, &METADATA)
+    }
+}
+
+/// Figures that are read when somebody looks.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Snapshot {
+    pub(crate) sessions: u64,
+    pub(crate) connections: u64,
+    pub(crate) groups: u64,
+    pub(crate) dropped_log_lines: u64,
+    pub(crate) resident_bytes: u64,
+}
+
+fn describe(recorder: &PrometheusRecorder) {
+    const COUNTERS: [(&str, &str); 13] = [
+        ("gim_accepted_total", "connections accepted on the public listener"),
+        ("gim_accept_errors_total", "accepts that failed, for want of descriptors as a rule"),
+        ("gim_received_bytes_total", "bytes read from sessions"),
+        ("gim_received_messages_total", "messages of clients"),
+        ("gim_bad_frames_total", "messages of clients that were no request"),
+        ("gim_close_timeouts_total", "connections cut because the client did not close in time"),
+        ("gim_logins_total", "sessions begun"),
+        ("gim_logins_refused_total", "connections that did not become sessions, by status or cause"),
+        ("gim_closed_total", "sessions ended, by close code"),
+        ("gim_slow_dropped_total", "frames dropped because a client read too slowly"),
+        ("gim_offered_total", "messages taken by sessions' outboxes"),
+        ("gim_commands_total", "commands of clients, by outcome"),
+        ("gim_http_requests_total", "requests on the admin listener, by status"),
+    ];
+    const GAUGES: [(&str, &str); 7] = [
+        ("gim_outboxes_waiting", "sessions whose socket did not take everything at once"),
+        ("gim_phase", "0 running, 1 not ready, 2 draining queue, 3 draining sessions, 4 stopped"),
+        ("gim_sessions", "sessions on this node"),
+        ("gim_connections", "connections on the public listener, sessions and others"),
+        ("gim_groups", "groups with members on this node"),
+        ("gim_log_lines_dropped", "log lines dropped because the log's buffer was full"),
+        ("gim_resident_bytes", "resident memory of the process"),
+    ];
+    for (name, what) in COUNTERS {
+        recorder.describe_counter(KeyName::from_const_str(name), Some(Unit::Count), what.into());
+    }
+    for (name, what) in GAUGES {
+        recorder.describe_gauge(KeyName::from_const_str(name), None, what.into());
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "gauges are floats; exact up to 2^53")]
+fn as_f64(value: u64) -> f64 {
+    value as f64
+}

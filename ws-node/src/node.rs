@@ -1,0 +1,84 @@
+//! A node as an application sees it: built, started, sending, stopped.
+//!
+//! Owns the facade alone. What it is made of is wired in [`crate::app`].
+
+mod builder;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+pub use self::builder::NodeBuilder;
+use crate::app::Running;
+use crate::config::Config;
+use crate::proxy::Proxy;
+use crate::shutdown::ShutdownReport;
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration is not acceptable.
+    #[error(transparent)]
+    Config(#[from] gim_msg_queue::config::Invalid),
+    /// A listener could not be opened.
+    #[error("cannot listen on {address} ({key})")]
+    Listen {
+        /// The configuration key of the listener.
+        key: &'static str,
+        /// The address tried.
+        address: SocketAddr,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A command is registered twice, or under a name the node itself answers.
+    #[error("the command `{name}` {why}")]
+    Command {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+}
+
+/// A running node. Dropping it stops nothing in order: call [`Node::shutdown`].
+pub struct Node {
+    running: Arc<Running>,
+}
+
+impl Node {
+    /// Begins a node with this configuration.
+    #[must_use]
+    pub fn builder(config: Config) -> NodeBuilder {
+        NodeBuilder::new(config)
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn public_addr(&self) -> SocketAddr {
+        self.running.public
+    }
+
+    /// Where operators and backends ask.
+    #[must_use]
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.running.admin
+    }
+
+    /// Where SDKs and the `gim` command call.
+    #[must_use]
+    pub fn rpc_addr(&self) -> SocketAddr {
+        self.running.rpc
+    }
+
+    /// Sends to users and groups.
+    #[must_use]
+    pub fn proxy(&self) -> Proxy {
+        self.running.core.proxy()
+    }
+
+    /// Stops in phases: takes nothing new, delivers what was accepted and is due, closes the sessions in waves with
+    /// 1012 and a hint, within `shutdown.deadline`. A second call waits for the first and returns its report.
+    pub async fn shutdown(&self) -> ShutdownReport {
+        self.running.shutdown().await
+    }
+}

@@ -1,0 +1,196 @@
+//! The verbs of [`RunProxy`] and [`LocalProxy`] inside a node.
+//!
+//! Owns the way of a direct send: local first. In mode `local` every user is here, so nothing is looked up elsewhere.
+
+use std::sync::{Arc, Weak};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use gim_proto::codes::CloseCode;
+use gim_proto::{Class, Fields, MessageId, Payload, Tgid, Uid};
+use gim_proxy_sdk::delivery::{Addressed, Delivery, Message, Recipients, Report, TargetReport};
+use gim_proxy_sdk::{Body, Error, ErrorKind, LocalProxy, Outcome, RunProxy, Sent};
+use serde_json::Value;
+
+use crate::core::Core;
+use crate::session::{JoinError, Session};
+
+/// Sends from inside a node. Clones are cheap; a handle that outlives its node answers `Unavailable`.
+#[derive(Clone)]
+pub struct Proxy {
+    core: Weak<Core>,
+}
+
+impl Proxy {
+    pub(crate) const fn new(core: Weak<Core>) -> Self {
+        Self { core }
+    }
+
+    fn core(&self) -> Result<Arc<Core>, Error> {
+        self.core.upgrade().ok_or_else(|| Error::new(ErrorKind::Unavailable, "the node has stopped"))
+    }
+
+    fn session(&self, uid: &Uid) -> Result<Option<Session>, Error> {
+        Ok(self.core()?.hub.session_of(uid).filter(|session| !session.is_closing()))
+    }
+
+    /// Sends to one user of this node, if given only as a member of a group.
+    pub(crate) async fn to_user(&self, uid: &Uid, of: Option<&Tgid>, body: Body) -> Result<Sent, Error> {
+        let id = MessageId::mint();
+        let Some(session) = self.session(uid)? else {
+            return Ok(Sent { id, outcome: Outcome::Offline, sessions: 0 });
+        };
+        let to = Addressed { uid: uid.clone(), session: session.id(), fence: session.fence() };
+        let to = match of {
+            Some(tgid) => Recipients::Member { to, of: vec![tgid.clone()] },
+            None => Recipients::Sessions(vec![to]),
+        };
+        self.deliver(message(id, body, None), to).await
+    }
+
+    /// Sends to this node's members of a group.
+    pub(crate) async fn to_group(&self, tgid: &Tgid, body: Body, except: Option<&Uid>) -> Result<Sent, Error> {
+        let message = message(MessageId::mint(), body, except);
+        self.deliver(message, Recipients::Groups(vec![tgid.clone()])).await
+    }
+
+    async fn deliver(&self, message: Message, to: Recipients) -> Result<Sent, Error> {
+        let core = self.core()?;
+        let id = message.id.clone();
+        let reports = core.hub.deliver(&[Delivery { message: Arc::new(message), to }]).await;
+        let (outcome, sessions) = reports.first().map_or((Outcome::Offline, 0), summary);
+        core.metrics.offered(sessions);
+        tracing::debug!(message_id = %id, outcome = outcome.as_str(), sessions, "direct send");
+        Ok(Sent { id, outcome, sessions })
+    }
+}
+
+fn message(id: MessageId, body: Body, except: Option<&Uid>) -> Message {
+    let payload = match body {
+        Body::Response(json) => Payload::Json(json),
+        Body::Raw(bytes) => Payload::Raw(bytes),
+    };
+    Message { id, class: Class::Live, key: None, payload, except: except.cloned().into_iter().collect() }
+}
+
+fn summary(report: &Report) -> (Outcome, u64) {
+    match report {
+        Report::Targets(targets) => match targets.first() {
+            Some(TargetReport::Done(outcome)) => (*outcome, u64::from(*outcome == Outcome::Offered)),
+            // It ended while the message was on its way.
+            Some(TargetReport::NotOwner) | None => (Outcome::Offline, 0),
+        },
+        Report::Count { offered: 0, slow: 0 } => (Outcome::Offline, 0),
+        Report::Count { offered: 0, .. } => (Outcome::Slow, 0),
+        Report::Count { offered, .. } => (Outcome::Offered, *offered),
+    }
+}
+
+/// A response body is a JSON object; see the wire's `data`.
+fn response(data: &Value) -> Result<Body, Error> {
+    if !data.is_object() {
+        return Err(Error::new(ErrorKind::Invalid, "data must be a JSON object"));
+    }
+    Ok(Body::Response(Bytes::from(data.to_string())))
+}
+
+#[async_trait]
+impl RunProxy for Proxy {
+    async fn send_res_data_to_user(&self, uid: &Uid, data: &Value) -> Result<Sent, Error> {
+        self.to_user(uid, None, response(data)?).await
+    }
+
+    async fn send_res_data_to_user_by_tgid(&self, uid: &Uid, tgid: &Tgid, data: &Value) -> Result<Sent, Error> {
+        self.to_user(uid, Some(tgid), response(data)?).await
+    }
+
+    async fn send_res_data_to_group(&self, tgid: &Tgid, data: &Value, except: Option<&Uid>) -> Result<Sent, Error> {
+        self.to_group(tgid, response(data)?, except).await
+    }
+
+    async fn send_msg_to_user(&self, uid: &Uid, message: Bytes) -> Result<Sent, Error> {
+        self.to_user(uid, None, Body::Raw(message)).await
+    }
+
+    async fn send_msg_to_user_by_tgid(&self, uid: &Uid, tgid: &Tgid, message: Bytes) -> Result<Sent, Error> {
+        self.to_user(uid, Some(tgid), Body::Raw(message)).await
+    }
+
+    async fn send_msg_to_group(&self, tgid: &Tgid, message: Bytes, except: Option<&Uid>) -> Result<Sent, Error> {
+        self.to_group(tgid, Body::Raw(message), except).await
+    }
+
+    async fn stop_user_client(&self, uid: &Uid, reason: &str) -> Result<bool, Error> {
+        let Some(session) = self.session(uid)? else { return Ok(false) };
+        Ok(session.close(CloseCode::Kicked, if reason.is_empty() { "kicked" } else { reason }))
+    }
+
+    async fn join_group(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, Error> {
+        let Some(session) = self.session(uid)? else { return Ok(false) };
+        online(session.join_group(tgid).await)
+    }
+
+    async fn leave_group(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, Error> {
+        let Some(session) = self.session(uid)? else { return Ok(false) };
+        online(session.leave_group(tgid).await.map(|_was_member| ()))
+    }
+
+    async fn enqueue(&self, entries: Vec<Fields>) -> Result<Vec<MessageId>, Error> {
+        Ok(self.core()?.queue.enqueue(entries).await?)
+    }
+}
+
+fn online(outcome: Result<(), JoinError>) -> Result<bool, Error> {
+    match outcome {
+        Ok(()) => Ok(true),
+        Err(JoinError::Ended) => Ok(false),
+        Err(error @ (JoinError::Name(_) | JoinError::TooMany { .. })) => {
+            Err(Error::new(ErrorKind::Invalid, error.to_string()))
+        }
+        Err(JoinError::Directory(error)) => Err(error.into()),
+    }
+}
+
+#[async_trait]
+impl LocalProxy for Proxy {
+    async fn send_res_data_to_local_user(&self, uid: &Uid, data: &Value) -> Result<Sent, Error> {
+        self.to_user(uid, None, response(data)?).await
+    }
+
+    async fn send_res_data_to_local_user_by_tgid(&self, uid: &Uid, tgid: &Tgid, data: &Value) -> Result<Sent, Error> {
+        self.to_user(uid, Some(tgid), response(data)?).await
+    }
+
+    async fn send_res_data_to_local_group(
+        &self,
+        tgid: &Tgid,
+        data: &Value,
+        except: Option<&Uid>,
+    ) -> Result<Sent, Error> {
+        self.to_group(tgid, response(data)?, except).await
+    }
+
+    async fn send_msg_to_local_user(&self, uid: &Uid, message: Bytes) -> Result<Sent, Error> {
+        self.to_user(uid, None, Body::Raw(message)).await
+    }
+
+    async fn send_msg_to_local_user_by_tgid(&self, uid: &Uid, tgid: &Tgid, message: Bytes) -> Result<Sent, Error> {
+        self.to_user(uid, Some(tgid), Body::Raw(message)).await
+    }
+
+    async fn send_msg_to_local_group(&self, tgid: &Tgid, message: Bytes, except: Option<&Uid>) -> Result<Sent, Error> {
+        self.to_group(tgid, Body::Raw(message), except).await
+    }
+
+    async fn stop_local_user_client(&self, uid: &Uid, reason: &str) -> Result<bool, Error> {
+        self.stop_user_client(uid, reason).await
+    }
+
+    async fn join_local_group(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, Error> {
+        self.join_group(uid, tgid).await
+    }
+
+    async fn leave_local_group(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, Error> {
+        self.leave_group(uid, tgid).await
+    }
+}

@@ -1,0 +1,156 @@
+//! `gim.v1.Node`: what SDKs and the `gim` command ask of a node.
+
+use std::sync::Arc;
+
+use gim_proto::rpc::{self, node_server};
+use gim_proto::{Fields, Tgid, Uid};
+use gim_proxy_sdk::{Body, Outcome, RunProxy, Sent};
+use tonic::{Request, Response, Status};
+
+use super::status;
+use crate::core::Core;
+
+/// Entries in one call.
+const MOST_ENTRIES: usize = 1_000;
+
+pub(super) struct NodeService {
+    core: Arc<Core>,
+}
+
+impl NodeService {
+    pub(super) const fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+}
+
+#[tonic::async_trait]
+impl node_server::Node for NodeService {
+    async fn hello(&self, request: Request<rpc::HelloRequest>) -> Result<Response<rpc::HelloResponse>, Status> {
+        let range = request.into_inner();
+        if !(range.min_version..=range.max_version).contains(&super::VERSION) {
+            return Err(Status::failed_precondition(format!("this node speaks version {} only", super::VERSION)));
+        }
+        Ok(Response::new(rpc::HelloResponse {
+            version: super::VERSION,
+            node: self.core.node.id.to_string(),
+            incarnation: self.core.node.incarnation.to_string(),
+        }))
+    }
+
+    async fn enqueue(
+        &self,
+        request: Request<rpc::EnqueueRequest>,
+    ) -> Result<Response<rpc::EnqueueResponse>, Status> {
+        let entries = request.into_inner().entries;
+        if entries.is_empty() || entries.len() > MOST_ENTRIES {
+            return Err(Status::invalid_argument(format!("send 1 to {MOST_ENTRIES} entries at once")));
+        }
+        let entries = entries.into_iter().map(fields).collect();
+        let ids = self.core.queue.enqueue(entries).await.map_err(|error| status::of_queue(&error))?;
+        Ok(Response::new(rpc::EnqueueResponse { ids: ids.iter().map(ToString::to_string).collect() }))
+    }
+
+    async fn send_to_user(
+        &self,
+        request: Request<rpc::SendToUserRequest>,
+    ) -> Result<Response<rpc::SendResponse>, Status> {
+        let request = request.into_inner();
+        let uid = parse_uid(&request.uid)?;
+        let tgid = if request.tgid.is_empty() { None } else { Some(parse_tgid(&request.tgid)?) };
+        let sent = self.core.proxy().to_user(&uid, tgid.as_ref(), body(request.body)?).await;
+        sent_response(sent)
+    }
+
+    async fn send_to_group(
+        &self,
+        request: Request<rpc::SendToGroupRequest>,
+    ) -> Result<Response<rpc::SendResponse>, Status> {
+        let request = request.into_inner();
+        let tgid = parse_tgid(&request.tgid)?;
+        let except = if request.except_uid.is_empty() { None } else { Some(parse_uid(&request.except_uid)?) };
+        let sent = self.core.proxy().to_group(&tgid, body(request.body)?, except.as_ref()).await;
+        sent_response(sent)
+    }
+
+    async fn stop(&self, request: Request<rpc::StopRequest>) -> Result<Response<rpc::StopResponse>, Status> {
+        let request = request.into_inner();
+        let stopped = self.core.proxy().stop_user_client(&parse_uid(&request.uid)?, &request.reason).await;
+        Ok(Response::new(rpc::StopResponse { stopped: stopped.map_err(|error| status::of_error(&error))? }))
+    }
+
+    async fn join(&self, request: Request<rpc::JoinRequest>) -> Result<Response<rpc::JoinResponse>, Status> {
+        let request = request.into_inner();
+        let joined = self.core.proxy().join_group(&parse_uid(&request.uid)?, &parse_tgid(&request.tgid)?).await;
+        Ok(Response::new(rpc::JoinResponse { online: joined.map_err(|error| status::of_error(&error))? }))
+    }
+
+    async fn leave(&self, request: Request<rpc::LeaveRequest>) -> Result<Response<rpc::LeaveResponse>, Status> {
+        let request = request.into_inner();
+        let left = self.core.proxy().leave_group(&parse_uid(&request.uid)?, &parse_tgid(&request.tgid)?).await;
+        Ok(Response::new(rpc::LeaveResponse { online: left.map_err(|error| status::of_error(&error))? }))
+    }
+
+    async fn sysinfo(
+        &self,
+        _request: Request<rpc::SysinfoRequest>,
+    ) -> Result<Response<rpc::SysinfoResponse>, Status> {
+        let sysinfo = crate::http::sysinfo(&self.core).await.map_err(|error| status::of_queue(&error))?;
+        Ok(Response::new(rpc::SysinfoResponse { json: sysinfo.to_string() }))
+    }
+
+    async fn drain(&self, _request: Request<rpc::DrainRequest>) -> Result<Response<rpc::DrainResponse>, Status> {
+        let (clean, forced) = crate::shutdown::drain_alone(&self.core).await;
+        Ok(Response::new(rpc::DrainResponse { clean, forced }))
+    }
+}
+
+fn parse_uid(uid: &str) -> Result<Uid, Status> {
+    Uid::parse(uid).map_err(status::of_name)
+}
+
+fn parse_tgid(tgid: &str) -> Result<Tgid, Status> {
+    Tgid::parse(tgid).map_err(status::of_name)
+}
+
+fn body(body: Option<rpc::Body>) -> Result<Body, Status> {
+    match body.and_then(|body| body.body) {
+        Some(rpc::body::Body::Raw(bytes)) => within_bound(bytes).map(Body::Raw),
+        Some(rpc::body::Body::Response(json)) => {
+            let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&json)
+                .map_err(|error| Status::invalid_argument(format!("response must be a JSON object: {error}")))?;
+            within_bound(serde_json::Value::Object(object).to_string().into()).map(Body::Response)
+        }
+        None => Err(Status::invalid_argument("body is missing")),
+    }
+}
+
+fn within_bound(bytes: bytes::Bytes) -> Result<bytes::Bytes, Status> {
+    if bytes.len() > gim_proto::MAX_ENTRY_BYTES {
+        return Err(Status::invalid_argument(format!("a body is at most {} bytes", gim_proto::MAX_ENTRY_BYTES)));
+    }
+    Ok(bytes)
+}
+
+fn fields(entry: rpc::QueueEntry) -> Fields {
+    let mut fields = Fields::new();
+    for field in entry.fields {
+        fields.push(&field.name, field.value);
+    }
+    fields
+}
+
+fn sent_response(sent: Result<Sent, gim_proxy_sdk::Error>) -> Result<Response<rpc::SendResponse>, Status> {
+    let sent = sent.map_err(|error| status::of_error(&error))?;
+    let outcome = match sent.outcome {
+        Outcome::Offered => rpc::SendOutcome::Offered,
+        // Neither of the last two is an outcome of a direct send.
+        Outcome::Offline | Outcome::Expired | Outcome::Duplicate => rpc::SendOutcome::Offline,
+        Outcome::NotMember => rpc::SendOutcome::NotMember,
+        Outcome::Slow => rpc::SendOutcome::Slow,
+    };
+    Ok(Response::new(rpc::SendResponse {
+        outcome: outcome.into(),
+        sessions: sent.sessions,
+        id: sent.id.to_string(),
+    }))
+}

@@ -1,0 +1,39 @@
+//! Errors on the RPC surface: the one place that builds a status.
+
+use gim_proto::NameError;
+use gim_proxy_sdk::queue::{QueueError, QueueErrorKind};
+use gim_proxy_sdk::{Error, ErrorKind};
+use tonic::{Code, Status};
+
+pub(super) fn of_error(error: &Error) -> Status {
+    let code = match error.kind {
+        ErrorKind::Invalid => Code::InvalidArgument,
+        ErrorKind::Unavailable => Code::Unavailable,
+        ErrorKind::Timeout => Code::DeadlineExceeded,
+        ErrorKind::Full => Code::ResourceExhausted,
+        ErrorKind::Unsupported => Code::Unimplemented,
+        ErrorKind::Internal => Code::Internal,
+    };
+    Status::new(code, error.to_string())
+}
+
+pub(super) fn of_queue(error: &QueueError) -> Status {
+    let code = match error.kind {
+        QueueErrorKind::Malformed | QueueErrorKind::TooLarge => Code::InvalidArgument,
+        QueueErrorKind::Unsupported => Code::Unimplemented,
+        QueueErrorKind::Full => Code::ResourceExhausted,
+        QueueErrorKind::Unavailable => Code::Unavailable,
+        QueueErrorKind::NoSuchLane => Code::NotFound,
+    };
+    let place = match (error.index, &error.field) {
+        (Some(index), Some(field)) => format!("entry {index}, {field}: "),
+        (None, Some(field)) => format!("{field}: "),
+        (Some(index), None) => format!("entry {index}: "),
+        (None, None) => String::new(),
+    };
+    Status::new(code, format!("{place}{}", error.detail))
+}
+
+pub(super) fn of_name(error: NameError) -> Status {
+    Status::invalid_argument(error.to_string())
+}

@@ -1,0 +1,257 @@
+//! One session: the server-side state of one authenticated connection.
+//!
+//! Owns the session's identity, its phases and its socket. [`outbox`] is the only way to the socket, [`reader`] the only
+//! way from it, and the task that runs the reader drives the session from login to end. An idle session holds no
+//! buffer, no channel and no timer of its own.
+
+mod close;
+mod groups;
+mod handle;
+mod heartbeat;
+pub(crate) mod inbound;
+pub(crate) mod outbox;
+mod reader;
+mod requests;
+
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use gim_proto::frame::{Dialect, Notice};
+use gim_proto::websocket::{self, Opcode};
+use gim_proto::{Fence, SessionId, Tgid, Uid};
+use rustix::net::SendFlags;
+use tokio::net::TcpStream;
+
+pub use self::close::{CloseReason, Closer};
+pub use self::handle::JoinError;
+pub(crate) use self::heartbeat::sweep as heartbeat;
+pub(crate) use self::reader::run;
+
+use self::groups::Membership;
+use self::outbox::{Drained, Keep, Offer, Outbox, Part};
+use crate::core::Core;
+use crate::embed::Attributes;
+use crate::listener::Permit;
+
+/// A cheap handle of one session. Clones are the same session; one that has ended accepts nothing and says so.
+#[derive(Clone)]
+pub struct Session(pub(crate) Arc<Inner>);
+
+/// What a session is. Reached through [`Session`] alone.
+pub(crate) struct Inner {
+    pub(crate) uid: Uid,
+    pub(crate) id: SessionId,
+    /// Index in the tables of fan-out; reused after the session is gone.
+    pub(crate) slot: u32,
+    /// 0 until the claim is granted.
+    fence: AtomicU64,
+    pub(crate) encoding: Encoding,
+    peer: SocketAddr,
+    socket: TcpStream,
+    outbox: Outbox,
+    groups: Mutex<Membership>,
+    /// When bytes last came in, in milliseconds of the node's clock.
+    seen_ms: AtomicU64,
+    pinged_ms: AtomicU64,
+    /// Wakes the reader when the session is closed by somebody else.
+    reader: AtomicWaker,
+    ending: Mutex<Option<Box<CloseReason>>>,
+    attributes: Mutex<Option<Box<Attributes>>>,
+    core: Arc<Core>,
+    /// The connection's place, given back when its task ends: a handle may live longer.
+    permit: Mutex<Option<Permit>>,
+}
+
+/// How frames to one connection are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Encoding {
+    pub(crate) dialect: Dialect,
+    /// Text frames, as the client asked with `msg_code=1`.
+    pub(crate) text: bool,
+}
+
+impl Encoding {
+    /// How many there are, for tables.
+    pub(crate) const COUNT: usize = 4;
+
+    pub(crate) fn index(self) -> usize {
+        usize::from(self.text) + 2 * usize::from(matches!(self.dialect, Dialect::Ws))
+    }
+
+    pub(crate) const fn opcode(self) -> Opcode {
+        if self.text { Opcode::Text } else { Opcode::Binary }
+    }
+}
+
+/// What the handshake learned about the connection that becomes a session.
+pub(crate) struct Opening {
+    pub(crate) uid: Uid,
+    pub(crate) encoding: Encoding,
+    pub(crate) peer: SocketAddr,
+    pub(crate) socket: TcpStream,
+    pub(crate) attributes: Option<Box<Attributes>>,
+    pub(crate) permit: Permit,
+}
+
+impl Session {
+    /// Makes a session in phase claiming: it holds what is offered until [`Session::activate`].
+    pub(crate) fn claiming(core: Arc<Core>, opening: Opening) -> Self {
+        let now = core.clock.elapsed_ms();
+        Self(Arc::new(Inner {
+            uid: opening.uid,
+            id: SessionId::mint(),
+            slot: core.hub.slots.take(),
+            fence: AtomicU64::new(0),
+            encoding: opening.encoding,
+            peer: opening.peer,
+            socket: opening.socket,
+            outbox: Outbox::held(),
+            groups: Mutex::default(),
+            seen_ms: AtomicU64::new(now),
+            pinged_ms: AtomicU64::new(now),
+            reader: AtomicWaker::new(),
+            ending: Mutex::new(None),
+            attributes: Mutex::new(opening.attributes),
+            core,
+            permit: Mutex::new(Some(opening.permit)),
+        }))
+    }
+
+    pub(crate) fn own(&self, fence: Fence) {
+        self.0.fence.store(fence.0, Ordering::Release);
+    }
+
+    /// Whether the uid was ever this session's.
+    pub(crate) fn is_owner(&self) -> bool {
+        self.fence().0 > 0
+    }
+
+    /// Ends a session that was never answered. Returns its socket, for the answer why.
+    pub(crate) fn refuse_login(&self) -> &TcpStream {
+        self.0.outbox.shut();
+        &self.0.socket
+    }
+
+    /// Answers the handshake with `head`, greets, and lets what waited follow.
+    pub(crate) fn activate(&self, mut head: Vec<u8>, groups: Vec<Tgid>) {
+        if self.0.encoding.dialect == Dialect::Ws && self.is_owner() {
+            let core = &self.0.core;
+            let mut text = Vec::with_capacity(256);
+            let welcome = Notice::Welcome {
+                node: core.node.id.clone(),
+                session: self.0.id,
+                fence: self.fence(),
+                epoch: 0,
+                offset: 0,
+                ping_ms: core.settings.ping_ms,
+                groups,
+            };
+            gim_proto::frame::notice(&mut text, &welcome);
+            websocket::write_header(&mut head, self.0.encoding.opcode(), text.len());
+            head.extend_from_slice(&text);
+        }
+        let offer = self.0.outbox.open(head, |bytes| self.0.send(bytes));
+        self.follow_up(offer);
+    }
+
+    /// Offers frames of messages. `joined` is the concatenation of `parts`.
+    pub(crate) fn offer(&self, joined: &[u8], parts: &[Part]) -> Offer {
+        let bounds = self.0.core.settings.outbox;
+        let (offer, dropped) = self.0.outbox.offer(bounds, joined, parts, |bytes| self.0.send(bytes));
+        if dropped > 0 {
+            self.0.core.metrics.slow_dropped(&self.0.uid, dropped);
+        }
+        self.follow_up(offer);
+        offer
+    }
+
+    /// Offers one frame that may not be dropped: a reply, a notice, a control frame.
+    pub(crate) fn reply(&self, opcode: Opcode, payload: &[u8]) -> Offer {
+        let bytes = websocket::frame(opcode, payload);
+        self.offer(&bytes.clone(), &[Part { bytes, keep: Keep::Always }])
+    }
+
+    /// Offers one frame that may be dropped when the client is slow.
+    pub(crate) fn offer_live(&self, bytes: Bytes) -> Offer {
+        self.offer(&bytes.clone(), &[Part { bytes, keep: Keep::Live }])
+    }
+
+    fn follow_up(&self, offer: Offer) {
+        match offer {
+            Offer::Waiting => {
+                tokio::spawn(drain(self.clone()));
+            }
+            Offer::Overflow => {
+                self.close_slow();
+            }
+            Offer::Taken | Offer::Closed => {}
+        }
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.0.outbox.is_closing()
+    }
+
+    pub(crate) fn has_nothing_waiting(&self) -> bool {
+        self.0.outbox.is_idle()
+    }
+
+    pub(crate) fn same_as(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Inner {
+    fn send(&self, bytes: &[u8]) -> std::io::Result<usize> {
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        Ok(rustix::net::send(self.socket.as_fd(), bytes, flags)?)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.core.hub.slots.give_back(self.slot);
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("uid", &self.0.uid)
+            .field("id", &self.0.id)
+            .field("fence", &self.fence())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Writes what waits in a session's outbox until nothing does. At most one runs per session.
+async fn drain(session: Session) {
+    let inner = &session.0;
+    inner.core.metrics.draining.increment(1.0);
+    loop {
+        let limit = inner.core.settings.write_progress;
+        match tokio::time::timeout(limit, inner.socket.writable()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => break,
+            Err(_) => {
+                session.give_up();
+                break;
+            }
+        }
+        match inner.outbox.drain(|slices| inner.socket.try_write_vectored(slices)) {
+            Ok(Drained::Progress | Drained::Blocked) => {}
+            Ok(Drained::Empty { closing }) => {
+                if closing {
+                    inner.reader.wake();
+                }
+                break;
+            }
+            Err(_) => break,
+        }
+    }
+    inner.core.metrics.draining.decrement(1.0);
+}

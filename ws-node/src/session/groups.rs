@@ -1,0 +1,129 @@
+//! The groups of one session: joined while it lives, left all at once when it ends.
+//!
+//! Owns the session's side of membership and its bound. The other side is the hub's; both change under this lock, so
+//! that a join that races with the end of the session leaves no ghost behind.
+
+use std::sync::{Arc, PoisonError};
+
+use gim_proto::{Tgid, Uid};
+
+use super::Session;
+use super::handle::JoinError;
+use crate::hub::Group;
+
+/// What a session is a member of.
+#[derive(Default)]
+pub(super) struct Membership {
+    joined: Vec<Arc<Group>>,
+    /// The session has ended: nothing is joined any more.
+    closed: bool,
+}
+
+impl Session {
+    /// Joins a group of this node and has the directory know before it returns.
+    pub(crate) async fn join_group(&self, tgid: &Tgid) -> Result<(), JoinError> {
+        let Some(group) = self.enter(tgid)? else { return Ok(()) };
+        let core = &self.0.core;
+        let recorded = async {
+            group.announce(core.directory.as_ref(), &core.node).await?;
+            core.directory.record_join(&self.0.uid, self.0.id, self.fence(), tgid).await
+        };
+        match recorded.await {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                self.withdraw_from(tgid).await;
+                Err(JoinError::Ended)
+            }
+            Err(error) => {
+                self.withdraw_from(tgid).await;
+                Err(JoinError::Directory(error))
+            }
+        }
+    }
+
+    /// Takes up groups that the directory has kept for this session.
+    pub(crate) async fn restore_groups(&self, tgids: &[Tgid]) -> Result<(), JoinError> {
+        let core = &self.0.core;
+        for tgid in tgids {
+            if let Some(group) = self.enter(tgid)? {
+                group.announce(core.directory.as_ref(), &core.node).await.map_err(JoinError::Directory)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves a group. False: it was no member.
+    pub(crate) async fn leave_group(&self, tgid: &Tgid) -> Result<bool, JoinError> {
+        let left = self.withdraw_from(tgid).await;
+        if left {
+            let core = &self.0.core;
+            let recorded = core.directory.record_leave(&self.0.uid, self.0.id, self.fence(), tgid).await;
+            recorded.map_err(JoinError::Directory)?;
+        }
+        Ok(left)
+    }
+
+    /// Leaves every group for good, as the session ends.
+    pub(super) async fn leave_all_groups(&self) {
+        let joined = {
+            let mut membership = self.membership();
+            membership.closed = true;
+            std::mem::take(&mut membership.joined)
+        };
+        for group in joined {
+            self.0.core.hub.groups.remove(&group, self);
+            self.0.core.settle_group(group).await;
+        }
+    }
+
+    pub(crate) fn is_member_of_any(&self, tgids: &[Tgid]) -> bool {
+        let membership = self.membership();
+        membership.joined.iter().any(|group| tgids.contains(&group.tgid))
+    }
+
+    pub(crate) fn group_names(&self) -> Vec<Tgid> {
+        self.membership().joined.iter().map(|group| group.tgid.clone()).collect()
+    }
+
+    /// `None`: it was a member before.
+    fn enter(&self, tgid: &Tgid) -> Result<Option<Arc<Group>>, JoinError> {
+        let mut membership = self.membership();
+        if membership.closed {
+            return Err(JoinError::Ended);
+        }
+        if membership.joined.iter().any(|group| &group.tgid == tgid) {
+            return Ok(None);
+        }
+        let most = self.0.core.settings.groups;
+        if membership.joined.len() >= most {
+            return Err(JoinError::TooMany { most });
+        }
+        let group = self.0.core.hub.groups.insert(tgid, self);
+        membership.joined.reserve_exact(1);
+        membership.joined.push(Arc::clone(&group));
+        Ok(Some(group))
+    }
+
+    async fn withdraw_from(&self, tgid: &Tgid) -> bool {
+        let group = {
+            let mut membership = self.membership();
+            let Some(at) = membership.joined.iter().position(|group| &group.tgid == tgid) else {
+                return false;
+            };
+            let group = membership.joined.swap_remove(at);
+            self.0.core.hub.groups.remove(&group, self);
+            group
+        };
+        self.0.core.settle_group(group).await;
+        true
+    }
+
+    fn membership(&self) -> std::sync::MutexGuard<'_, Membership> {
+        self.0.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whose session it is, for tables keyed by user.
+    pub(crate) fn user(&self) -> &Uid {
+        &self.0.uid
+    }
+}

@@ -1,0 +1,214 @@
+use super::*;
+
+const BOUNDS: OutboxBounds = OutboxBounds { bytes: 100, frames: 5, close_when_full: false };
+
+fn part(text: &'static str, keep: Keep) -> Part {
+    Part { bytes: Bytes::from_static(text.as_bytes()), keep }
+}
+
+fn live(text: &'static str) -> Part {
+    part(text, Keep::Live)
+}
+
+fn latest(key: &str, text: &'static str) -> Part {
+    part(text, Keep::Latest(Arc::from(key)))
+}
+
+fn blocked(_: &[u8]) -> io::Result<usize> {
+    Err(io::ErrorKind::WouldBlock.into())
+}
+
+fn open() -> Outbox {
+    let outbox = Outbox::held();
+    assert_eq!(outbox.open(b"101".to_vec(), |bytes| Ok(bytes.len())), Offer::Taken);
+    outbox
+}
+
+fn offer(outbox: &Outbox, parts: &[Part], send: impl FnOnce(&[u8]) -> io::Result<usize>) -> (Offer, u64) {
+    offer_within(BOUNDS, outbox, parts, send)
+}
+
+fn offer_within(
+    bounds: OutboxBounds,
+    outbox: &Outbox,
+    parts: &[Part],
+    send: impl FnOnce(&[u8]) -> io::Result<usize>,
+) -> (Offer, u64) {
+    let joined: Vec<u8> = parts.iter().flat_map(|part| part.bytes.to_vec()).collect();
+    outbox.offer(bounds, &joined, parts, send)
+}
+
+/// Takes everything that waits, `step` bytes at a time.
+fn drain_all(outbox: &Outbox, step: usize) -> String {
+    let mut out = Vec::new();
+    loop {
+        let drained = outbox
+            .drain(|slices| {
+                let all: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
+                let taken = all.len().min(step);
+                out.extend_from_slice(&all[..taken]);
+                Ok(taken)
+            })
+            .unwrap();
+        if let Drained::Empty { .. } = drained {
+            return String::from_utf8(out).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_the_socket_takes_at_once_never_waits() {
+    let outbox = open();
+    let mut sent = Vec::new();
+    let outcome = offer(&outbox, &[live("a"), live("b")], |bytes| {
+        sent.extend_from_slice(bytes);
+        Ok(bytes.len())
+    });
+    assert_eq!(outcome, (Offer::Taken, 0));
+    assert_eq!(sent, b"ab");
+    assert!(outbox.is_idle());
+}
+
+#[test]
+fn the_rest_of_a_partial_write_follows_in_order() {
+    for cut in 0..6 {
+        let outbox = open();
+        assert_eq!(offer(&outbox, &[live("abc"), live("def")], |_| Ok(cut)).0, Offer::Waiting);
+        assert_eq!(offer(&outbox, &[live("ghi")], |_| panic!("must wait")).0, Offer::Taken);
+        for step in [1, 2, 100] {
+            let outbox = open();
+            offer(&outbox, &[live("abc"), live("def")], |_| Ok(cut));
+            offer(&outbox, &[live("ghi")], |_| panic!("must wait"));
+            assert_eq!(drain_all(&outbox, step), "abcdefghi"[cut..]);
+            assert!(outbox.is_idle());
+        }
+    }
+}
+
+#[test]
+fn the_oldest_live_frame_goes_first_and_a_half_written_one_never() {
+    let outbox = open();
+    offer(&outbox, &[live("1one")], |_| Ok(2));
+    for text in ["2", "3", "4", "5"] {
+        assert_eq!(offer(&outbox, &[live(text)], blocked), (Offer::Taken, 0));
+    }
+    assert_eq!(offer(&outbox, &[live("6")], blocked), (Offer::Taken, 1));
+    assert_eq!(drain_all(&outbox, 100), "ne3456");
+}
+
+#[test]
+fn the_byte_bound_drops_as_many_as_it_takes() {
+    let outbox = open();
+    let bounds = OutboxBounds { bytes: 10, frames: 100, close_when_full: false };
+    offer_within(bounds, &outbox, &[live("aaa"), live("bbb"), live("ccc")], blocked);
+    assert_eq!(offer_within(bounds, &outbox, &[live("dddddd")], blocked), (Offer::Taken, 2));
+    assert_eq!(drain_all(&outbox, 100), "cccdddddd");
+}
+
+#[test]
+fn what_may_not_be_dropped_gets_twice_the_bound_and_then_ends_the_session() {
+    let outbox = open();
+    let fixed = || part("x", Keep::Always);
+    assert_eq!(offer(&outbox, &[fixed()], blocked).0, Offer::Waiting);
+    for _ in 1..10 {
+        assert_eq!(offer(&outbox, &[fixed()], blocked), (Offer::Taken, 0));
+    }
+    assert_eq!(offer(&outbox, &[fixed()], blocked).0, Offer::Overflow);
+}
+
+#[test]
+fn a_live_frame_behind_frames_that_may_not_be_dropped_is_the_one_dropped() {
+    let outbox = open();
+    for _ in 0..5 {
+        offer(&outbox, &[part("x", Keep::Always)], blocked);
+    }
+    assert_eq!(offer(&outbox, &[live("y")], blocked), (Offer::Taken, 1));
+    assert_eq!(drain_all(&outbox, 100), "xxxxx");
+}
+
+#[test]
+fn a_full_outbox_ends_the_session_where_so_configured() {
+    let outbox = open();
+    let bounds = OutboxBounds { close_when_full: true, ..BOUNDS };
+    for _ in 0..5 {
+        assert_ne!(offer_within(bounds, &outbox, &[live("x")], blocked).0, Offer::Overflow);
+    }
+    assert_eq!(offer_within(bounds, &outbox, &[live("x")], blocked).0, Offer::Overflow);
+}
+
+#[test]
+fn an_outbox_that_overflows_at_its_first_rest_still_says_goodbye() {
+    let outbox = open();
+    let bounds = OutboxBounds { close_when_full: true, ..BOUNDS };
+    let parts: Vec<Part> = (0..6).map(|_| live("x")).collect();
+    assert_eq!(offer_within(bounds, &outbox, &parts, blocked).0, Offer::Overflow);
+    let closed = outbox.close(&[part("bye", Keep::Always)], true, |_| panic!("must wait"));
+    assert_eq!(closed, Some(Offer::Waiting), "somebody has to drain it");
+    assert_eq!(drain_all(&outbox, 100), "bye");
+}
+
+#[test]
+fn a_newer_latest_frame_replaces_the_older_of_its_key_alone() {
+    let outbox = open();
+    offer(&outbox, &[live("-")], blocked);
+    offer(&outbox, &[latest("a", "a1")], blocked);
+    offer(&outbox, &[latest("b", "b1")], blocked);
+    offer(&outbox, &[latest("a", "a2")], blocked);
+    offer(&outbox, &[latest("a", "a3")], blocked);
+    assert_eq!(drain_all(&outbox, 100), "-b1a3");
+    assert_eq!(offer(&outbox, &[latest("a", "a4")], blocked).0, Offer::Waiting, "keys are forgotten once written");
+    assert_eq!(drain_all(&outbox, 100), "a4");
+}
+
+#[test]
+fn a_latest_frame_half_written_is_not_replaced() {
+    let outbox = open();
+    offer(&outbox, &[latest("a", "old")], |_| Ok(1));
+    offer(&outbox, &[latest("a", "new")], blocked);
+    assert_eq!(drain_all(&outbox, 1), "ldnew");
+}
+
+#[test]
+fn nothing_follows_the_close_frame() {
+    let outbox = open();
+    let last = [part("bye", Keep::Always)];
+    assert_eq!(outbox.close(&last, false, |bytes| Ok(bytes.len())), Some(Offer::Taken));
+    assert_eq!(offer(&outbox, &[live("late")], |_| panic!("must not be written")).0, Offer::Closed);
+    assert_eq!(outbox.close(&last, false, |_| panic!("must not be written")), None);
+}
+
+#[test]
+fn giving_up_keeps_the_half_written_frame_and_the_close_frame() {
+    let outbox = open();
+    offer(&outbox, &[live("abc"), live("def"), latest("k", "ghi")], |_| Ok(1));
+    outbox.close(&[part("bye", Keep::Always)], true, |_| panic!("must wait"));
+    assert_eq!(drain_all(&outbox, 100), "bcbye");
+    assert_eq!(outbox.drain(|_| panic!("nothing waits")).unwrap(), Drained::Empty { closing: true });
+}
+
+#[test]
+fn what_is_offered_during_the_handshake_follows_the_answer() {
+    let outbox = Outbox::held();
+    assert_eq!(offer(&outbox, &[live("first")], |_| panic!("must wait")).0, Offer::Taken);
+    let mut sent = Vec::new();
+    let offer = outbox.open(b"101;".to_vec(), |bytes| {
+        sent.extend_from_slice(bytes);
+        Ok(bytes.len())
+    });
+    assert_eq!(offer, Offer::Taken);
+    assert_eq!(sent, b"101;first");
+    assert!(outbox.is_idle());
+}
+
+#[test]
+fn a_session_closed_during_the_handshake_says_so_after_the_answer() {
+    let outbox = Outbox::held();
+    assert_eq!(outbox.close(&[part("bye", Keep::Always)], false, |_| panic!("must wait")), Some(Offer::Taken));
+    let mut sent = Vec::new();
+    outbox.open(b"101;".to_vec(), |bytes| {
+        sent.extend_from_slice(bytes);
+        Ok(bytes.len())
+    });
+    assert_eq!(sent, b"101;bye");
+    assert!(outbox.is_closing());
+}

@@ -1,0 +1,217 @@
+//! The task of a session: reads until the connection ends, then takes it down.
+//!
+//! Owns the read half and the order of a session's life. It reads with a buffer of its worker thread, so that a session
+//! that waits holds none, and handles one message at a time.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Duration;
+
+use gim_proto::websocket::Opcode;
+use rustix::net::{RecvFlags, Shutdown};
+use tokio::io::Interest;
+
+use super::inbound::{Event, Inbound};
+use super::requests::Rates;
+use super::{CloseReason, Closer, Session};
+
+/// What one read call may return. As long as the largest frame a default configuration takes.
+const SCRATCH: usize = 64 * 1024;
+
+thread_local! {
+    static SCRATCH_BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH]);
+}
+
+/// Runs a session from its activation to its end. `leftover`: what came behind the request head.
+pub(crate) async fn run(session: Session, leftover: Vec<u8>) {
+    if session.is_owner() {
+        Box::pin(session.0.core.handlers.connected(&session)).await;
+    }
+    let mut inbound = Inbound::with_leftover(leftover);
+    let ended = serve(&session, &mut inbound).await;
+    drop(inbound);
+    // Boxed: paid once at the end, not by every idle session for its whole life.
+    Box::pin(depart(session, ended)).await;
+}
+
+/// Reads and handles until the session ends. Returns how the connection ended, if the client or its network ended it.
+async fn serve(session: &Session, inbound: &mut Inbound) -> Option<CloseReason> {
+    let bounds = session.0.core.settings.inbound;
+    let mut rates = Rates::default();
+    let mut event = inbound.next_kept(bounds);
+    loop {
+        while let Some(taken) = event {
+            match taken {
+                // Boxed: what handling takes is paid while it runs, not by every idle session.
+                Event::Message(frame) => Box::pin(session.handle(frame, &mut rates)).await,
+                Event::Ping(payload) => {
+                    session.reply(Opcode::Pong, &payload);
+                }
+                Event::Close(close) => return Some(session.closed_by_client(close)),
+                Event::Violation(code, what) => {
+                    session.close(code, what);
+                }
+            }
+            if session.is_closing() {
+                return None;
+            }
+            event = inbound.next_kept(bounds);
+        }
+        match readable_or_closed(session).await {
+            Ready::Closed => return None,
+            Ready::Readable => {}
+        }
+        match session.read(|bytes| inbound.read(bytes, bounds)) {
+            Ok(Read::Bytes(next)) => event = next,
+            Ok(Read::Nothing) => event = None,
+            Ok(Read::End) => return Some(lost("the connection ended without a close frame")),
+            Err(_) => return Some(lost("the connection broke")),
+        }
+    }
+}
+
+fn lost(reason: &str) -> CloseReason {
+    CloseReason { code: 1006, reason: reason.to_owned(), by: Closer::Client }
+}
+
+enum Ready {
+    Readable,
+    Closed,
+}
+
+enum Read<T> {
+    Bytes(T),
+    Nothing,
+    End,
+}
+
+async fn readable_or_closed(session: &Session) -> Ready {
+    poll_fn(|context| {
+        session.0.reader.register(context.waker());
+        if session.is_closing() {
+            return Poll::Ready(Ready::Closed);
+        }
+        // An error shows again at the read.
+        session.0.socket.poll_read_ready(context).map(|_| Ready::Readable)
+    })
+    .await
+}
+
+impl Session {
+    /// Takes the session out of everything that routes to it.
+    pub(crate) async fn take_down(&self) {
+        self.0.core.hub.forget(self);
+        self.leave_all_groups().await;
+        self.0.core.release(self).await;
+    }
+
+    /// Reads what is there, once, into the buffer of this worker thread and hands it on.
+    fn read<T>(&self, take: impl FnOnce(&mut [u8]) -> T) -> io::Result<Read<T>> {
+        SCRATCH_BUFFER.with_borrow_mut(|scratch| {
+            let mut got = None;
+            let outcome = self.0.socket.try_io(Interest::READABLE, || {
+                let (read, _) = rustix::net::recv(self.0.socket.as_fd(), &mut scratch[..], RecvFlags::DONTWAIT)?;
+                got = Some(read);
+                if read > 0 && read < SCRATCH {
+                    // The socket is empty: saying so clears the readiness and saves a second call.
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                Ok(())
+            });
+            match (got, outcome) {
+                (Some(0), _) => Ok(Read::End),
+                (Some(read), _) => {
+                    self.0.seen_ms.store(self.0.core.clock.elapsed_ms(), Ordering::Relaxed);
+                    self.0.core.metrics.bytes_in.increment(read as u64);
+                    Ok(Read::Bytes(take(scratch.get_mut(..read).unwrap_or_default())))
+                }
+                (None, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(Read::Nothing),
+                (None, Err(error)) if error.kind() == io::ErrorKind::Interrupted => Ok(Read::Nothing),
+                (None, Err(error)) => Err(error),
+                (None, Ok(())) => Ok(Read::Nothing),
+            }
+        })
+    }
+
+    fn closed_by_client(&self, close: Option<(u16, String)>) -> CloseReason {
+        self.answer_close(close.as_ref().map(|(code, _)| *code));
+        let (code, reason) = close.unwrap_or((1005, String::new()));
+        CloseReason { code, reason, by: Closer::Client }
+    }
+}
+
+/// Takes a session down: out of the hub, its groups and the directory, then the callback, then the socket.
+async fn depart(session: Session, ended: Option<CloseReason>) {
+    let core = &session.0.core;
+    let by_peer = ended.is_some();
+    if let Some(why) = ended {
+        session.remember_end(why);
+    }
+    if !session.is_closing() {
+        session.0.outbox.shut();
+    }
+    let why = session.ended_by().unwrap_or_else(|| lost("the session ended"));
+    if session.is_owner() {
+        session.take_down().await;
+        core.metrics.closed(&session, &why);
+        core.handlers.disconnected(&session, why.clone()).await;
+    }
+    if !(by_peer && why.code == 1006) {
+        linger(&session, core.settings.close_timeout).await;
+    }
+    session.0.outbox.shut();
+    let _gone = rustix::net::shutdown(session.0.socket.as_fd(), Shutdown::Both);
+    drop(session.0.permit.lock().unwrap_or_else(PoisonError::into_inner).take());
+}
+
+/// Lets the close frame reach the client: data that the kernel still holds unread when a socket is closed would have it
+/// reset the connection instead.
+async fn linger(session: &Session, limit: Duration) {
+    let farewell = async {
+        flushed(session).await;
+        let _gone = rustix::net::shutdown(session.0.socket.as_fd(), Shutdown::Write);
+        while session.0.socket.readable().await.is_ok() {
+            match session.read(|_| ()) {
+                Ok(Read::Bytes(()) | Read::Nothing) => {}
+                Ok(Read::End) | Err(_) => break,
+            }
+        }
+    };
+    if tokio::time::timeout(limit, farewell).await.is_err() {
+        session.0.core.metrics.close_timeouts.increment(1);
+    }
+}
+
+/// Waits until nothing waits in the outbox; its drainer wakes this task then.
+async fn flushed(session: &Session) {
+    poll_fn(|context| {
+        session.0.reader.register(context.waker());
+        if session.has_nothing_waiting() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The future of a session's task lives as long as the session: every byte counts once per connection.
+    #[test]
+    fn an_idle_session_costs_a_small_future_and_a_small_state() {
+        fn size_of_output<F, T>(_: F) -> usize
+        where
+            F: FnOnce(Session, Vec<u8>) -> T,
+        {
+            size_of::<T>()
+        }
+        let future = size_of_output(run);
+        let state = size_of::<super::super::Inner>();
+        assert!(future <= 512, "the future takes {future} bytes");
+        assert!(state <= 512, "the state takes {state} bytes");
+    }
+}

@@ -1,0 +1,165 @@
+//! What clients ask: the built-in commands, the application's, and what is wrong with a request.
+//!
+//! Owns the answer to one message. Commands of a session are handled one at a time, in order, each with a deadline;
+//! a handler that panics or is late costs its request alone.
+
+use gim_proto::Tgid;
+use gim_proto::codes::{CloseCode, ErrorCode};
+use gim_proto::frame::{self, ClientFrame, FrameError};
+use serde_json::{Map, Value, json};
+
+use super::handle::JoinError;
+use super::Session;
+use crate::embed::{Context, Frame, HandlerError};
+
+/// How often a session did what it may do only so often.
+#[derive(Debug, Default)]
+pub(super) struct Rates {
+    bad_frames: Window,
+    joins: Window,
+}
+
+/// Counts within one span of time after another.
+#[derive(Debug, Default)]
+struct Window {
+    number: u64,
+    count: u32,
+}
+
+impl Window {
+    /// Counts one more and returns how many there are in this span.
+    fn count(&mut self, now_ms: u64, span_ms: u64) -> u32 {
+        let number = now_ms / span_ms;
+        if number != self.number {
+            *self = Self { number, count: 0 };
+        }
+        self.count = self.count.saturating_add(1);
+        self.count
+    }
+}
+
+impl Session {
+    /// Handles one message of the client.
+    pub(super) async fn handle(&self, message: Frame, rates: &mut Rates) {
+        let core = &self.0.core;
+        core.metrics.messages_in.increment(1);
+        if core.handlers.takes_frames() && core.handlers.took_frame(self, message.clone()).await {
+            return;
+        }
+        match ClientFrame::decode(message.bytes()) {
+            Ok(request) => self.answer(request, rates).await,
+            Err(error) => self.refuse(&error, rates),
+        }
+    }
+
+    fn refuse(&self, error: &FrameError, rates: &mut Rates) {
+        let core = &self.0.core;
+        core.metrics.bad_frames.increment(1);
+        tracing::debug!(uid = %self.0.uid, detail = %error.detail, "bad frame");
+        self.reply_error(&error.seq, &error.cmd, error.code, &error.detail);
+        let this_minute = rates.bad_frames.count(core.clock.elapsed_ms(), 60_000);
+        if this_minute >= core.settings.bad_frames_per_minute {
+            self.close(CloseCode::BadFrames, "too many bad frames");
+        }
+    }
+
+    async fn answer(&self, mut request: ClientFrame, rates: &mut Rates) {
+        let data = request.data.take();
+        let outcome = match request.cmd.as_str() {
+            "gim.ping" => Ok(json!({ "now_ms": self.0.core.clock.unix_ms() })),
+            "gim.join" => self.answer_join(data.as_ref(), rates).await,
+            "gim.leave" => self.answer_leave(data.as_ref()).await,
+            "gim.ack" => match answer_ack(data.as_ref()) {
+                // A successful ack is silent unless asked.
+                Ok(_) if request.seq.is_empty() => return,
+                other => other,
+            },
+            _ => self.answer_command(&request, data).await,
+        };
+        match outcome {
+            Ok(reply) => {
+                self.0.core.metrics.command_done("ok");
+                let mut text = Vec::with_capacity(128);
+                frame::reply(&mut text, &request.seq, &request.cmd, reply.to_string().as_bytes());
+                self.reply(self.0.encoding.opcode(), &text);
+            }
+            Err(error) => {
+                self.0.core.metrics.command_done(error.code.name());
+                self.reply_error(&request.seq, &request.cmd, error.code, &error.message);
+            }
+        }
+    }
+
+    async fn answer_command(
+        &self,
+        request: &ClientFrame,
+        data: Option<Map<String, Value>>,
+    ) -> Result<Value, HandlerError> {
+        let core = &self.0.core;
+        let Some(handler) = core.handlers.command(&request.cmd) else {
+            return Err(HandlerError::new(ErrorCode::NoHandleMsg, "no handler for this command"));
+        };
+        let context = Context::new(self.clone(), core.proxy(), &request.seq, &request.cmd);
+        let data = data.map_or(Value::Null, Value::Object);
+        crate::embed::guarded(core.settings.handler_deadline, || handler(context, data)).await
+    }
+
+    async fn answer_join(
+        &self,
+        data: Option<&Map<String, Value>>,
+        rates: &mut Rates,
+    ) -> Result<Value, HandlerError> {
+        let core = &self.0.core;
+        let most = core.settings.joins_per_second;
+        if most > 0 && rates.joins.count(core.clock.elapsed_ms(), 1_000) > most {
+            return Err(HandlerError::new(ErrorCode::RateLimited, format!("a session joins at most {most} groups a second")));
+        }
+        if data.and_then(|data| data.get("durable")).is_some_and(|flag| flag.as_bool() != Some(false)) {
+            return Err(params("durable membership is not available in this mode"));
+        }
+        let tgid = tgid(data)?;
+        self.join_group(&tgid).await.map_err(refused)?;
+        Ok(json!({ "tgid": tgid }))
+    }
+
+    async fn answer_leave(&self, data: Option<&Map<String, Value>>) -> Result<Value, HandlerError> {
+        let tgid = tgid(data)?;
+        self.leave_group(&tgid).await.map_err(refused)?;
+        Ok(json!({ "tgid": tgid }))
+    }
+
+    fn reply_error(&self, seq: &str, cmd: &str, code: ErrorCode, message: &str) {
+        let mut text = Vec::with_capacity(160);
+        frame::error(&mut text, self.0.encoding.dialect, seq, cmd, code, message);
+        self.reply(self.0.encoding.opcode(), &text);
+    }
+}
+
+fn answer_ack(data: Option<&Map<String, Value>>) -> Result<Value, HandlerError> {
+    match data.and_then(|data| data.get("offset")).and_then(Value::as_u64) {
+        // Nothing durable was written on this session, so nothing above 0 can be acknowledged.
+        Some(0) => Ok(json!({})),
+        Some(_) => Err(params("offset is above the highest written on this session")),
+        None => Err(params("offset must be a whole number")),
+    }
+}
+
+fn tgid(data: Option<&Map<String, Value>>) -> Result<Tgid, HandlerError> {
+    let Some(tgid) = data.and_then(|data| data.get("tgid")).and_then(Value::as_str) else {
+        return Err(params("tgid is missing"));
+    };
+    Tgid::parse(tgid).map_err(|error| params(&error.to_string()))
+}
+
+fn params(message: &str) -> HandlerError {
+    HandlerError::new(ErrorCode::ParamsError, message)
+}
+
+fn refused(error: JoinError) -> HandlerError {
+    let code = match error {
+        JoinError::Name(_) | JoinError::TooMany { .. } => ErrorCode::ParamsError,
+        JoinError::Ended => ErrorCode::UserOffline,
+        JoinError::Directory(_) => ErrorCode::HandlerFailed,
+    };
+    HandlerError::new(code, error.to_string())
+}

@@ -1,0 +1,8 @@
+//! The admin listener: what operators and backends ask.
+
+mod door;
+mod figures;
+mod memberships;
+mod probes;
+mod queue;
+mod users;

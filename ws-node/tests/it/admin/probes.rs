@@ -1,0 +1,60 @@
+//! Liveness and readiness, on both listeners.
+
+use crate::support::client::Client;
+use crate::support::eventually;
+use crate::support::http::{self, get};
+use crate::support::node::TestNode;
+
+#[tokio::test]
+async fn a_running_node_is_alive_and_ready() {
+    let node = TestNode::start().await;
+    for addr in [node.public, node.admin] {
+        for path in ["/healthz", "/readyz"] {
+            assert_eq!(get(addr, path).await.0, 200, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_full_node_is_alive_and_not_ready() {
+    let node = TestNode::start_with(|config| config.limits.connections = 2).await;
+    let first = Client::user(node.public, "a").await;
+    let _second = Client::user(node.public, "b").await;
+    assert_eq!(get(node.admin, "/readyz").await.0, 503);
+    assert_eq!(get(node.admin, "/healthz").await.0, 200);
+    first.close().await;
+    eventually("the node to be ready again", || async { (get(node.admin, "/readyz").await.0 == 200).then_some(()) })
+        .await;
+}
+
+#[tokio::test]
+async fn the_public_listener_tells_nothing_of_the_admins() {
+    let node = TestNode::start().await;
+    for path in ["/sysinfo", "/metrics", "/api/v1/queue", "/api/v1/users/u", "/api/v1/nodes"] {
+        http::respond("GET", node.public, path, &[], b"").await.expect_error(404);
+    }
+    http::respond("POST", node.public, "/api/v1/messages", &[], b"{}").await.expect_error(404);
+}
+
+#[tokio::test]
+async fn the_page_is_served_unless_switched_off() {
+    let node = TestNode::start().await;
+    let page = http::respond("GET", node.public, "/", &[], b"").await;
+    assert_eq!(page.status, 200);
+    assert!(page.header("content-type").is_some_and(|kind| kind.starts_with("text/html")));
+    assert!(page.header("content-security-policy").is_some());
+    let node = TestNode::start_with(|config| config.limits.page = false).await;
+    http::respond("GET", node.public, "/", &[], b"").await.expect_error(404);
+    assert_eq!(get(node.public, "/healthz").await.0, 200);
+}
+
+#[tokio::test]
+async fn probes_may_be_asked_over_one_connection_again_and_again() {
+    let node = TestNode::start().await;
+    let mut stream = tokio::net::TcpStream::connect(node.public).await.unwrap();
+    for _ in 0..5 {
+        let request = format!("GET /healthz HTTP/1.1\r\nhost: {}\r\n\r\n", node.public);
+        tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.unwrap();
+        assert_eq!(http::read_response(&mut stream).await.status, 200);
+    }
+}

@@ -1,0 +1,18 @@
+//! The node's contract, tested from outside: real sockets on free ports of 127.0.0.1, one process, no shared state.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that meets the unexpected fails loudly"
+)]
+
+mod support;
+
+mod admin;
+mod browser;
+mod docs;
+mod frames;
+mod sessions;
+mod shutdown;
+mod targets;
+mod wire;
