@@ -95,7 +95,7 @@ impl LocalQueue {
             kind: QueueErrorKind::NoSuchLane,
             index: None,
             field: None,
-            detail: format!("there are {} lanes, counted from 0", self.lanes.len()).into(),
+            detail: format!("the highest lane is {}", self.lanes.len().saturating_sub(1)).into(),
         })
     }
 }

@@ -12,4 +12,5 @@ pub mod queue;
 pub use client::{ClientOptions, NodeClient};
 pub use delivery::{Body, Outcome, Sent};
 pub use error::{Error, ErrorKind};
+pub use gim_proto::{Fields, MessageId, Tgid, Uid};
 pub use proxy::{LocalProxy, RunProxy};

@@ -144,13 +144,13 @@ mod tests {
 
     #[test]
     fn the_configuration_in_effect_is_printed_without_secrets() {
-        let environment = [("GIM_ADMIN__TOKEN", "correct-horse"), ("GIM_QUEUE__LANES", "4")];
+        let environment = [("GIM_ADMIN__TOKEN", "correct-horse-battery"), ("GIM_QUEUE__LANES", "4")];
         let Command::Print(text) = read(["ws-node", "--print-config"], environment).unwrap() else {
             panic!("not printed");
         };
         assert!(text.contains("token = \"***\""), "{text}");
         assert!(text.contains("lanes = 4"), "{text}");
-        assert!(!text.contains("correct-horse"));
+        assert!(!text.contains("correct-horse-battery"));
     }
 
     #[test]

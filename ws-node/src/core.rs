@@ -11,6 +11,9 @@ use gim_msg_queue::logging::LogGuard;
 use gim_proxy_sdk::directory::{Directory, NodeRef, OnDuplicate};
 use gim_proxy_sdk::queue::Queue;
 
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+
 use crate::clock::Clock;
 use crate::config::{Config, OnSlow, ShutdownSection};
 use crate::embed::Handlers;
@@ -37,6 +40,8 @@ pub(crate) struct Core {
     pub(crate) clock: Clock,
     log: Option<Arc<LogGuard>>,
     phase: AtomicU8,
+    /// Rings when a session has released its uid.
+    released: Notify,
     /// For handing out handles to itself.
     this: std::sync::Weak<Self>,
 }
@@ -123,6 +128,7 @@ impl Core {
             clock: Clock::start(),
             log: parts.log,
             phase: AtomicU8::new(Phase::Running as u8),
+            released: Notify::new(),
             this: this.clone(),
         })
     }
@@ -174,5 +180,11 @@ impl Core {
         if let Err(error) = released {
             tracing::warn!(uid = %session.uid(), error = %error, "release failed; the record ends with the node's lease");
         }
+        self.released.notify_waiters();
+    }
+
+    /// Completes when a session releases its uid after this call.
+    pub(crate) fn next_release(&self) -> Notified<'_> {
+        self.released.notified()
     }
 }

@@ -5,6 +5,7 @@
 mod admin;
 mod dead;
 mod error;
+mod extract;
 mod groups;
 mod guard;
 mod messages;

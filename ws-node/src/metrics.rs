@@ -4,7 +4,8 @@
 //! the place where it is counted together with its log line. There is one recorder per node, none for the process.
 
 use gim_proto::Uid;
-use gim_proto::codes::CloseCode;
+use gim_proto::codes::{CloseCode, ErrorCode};
+use gim_proxy_sdk::queue::LaneStats;
 use metrics::{Counter, Gauge, Key, KeyName, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
@@ -28,9 +29,19 @@ pub(crate) struct Metrics {
     sessions: Gauge,
     connections: Gauge,
     groups: Gauge,
-    dropped_log_lines: Gauge,
+    dropped_log_lines: Counter,
     resident: Gauge,
 }
+
+/// Label of connections that ended without a close frame.
+const LOST: &str = "lost";
+/// Label of close codes that clients make up.
+const OTHER: &str = "other";
+/// Why connections do not become sessions: an HTTP status, or what kept it from one.
+const REFUSALS: [&str; 13] = [
+    "400", "401", "403", "405", "426", "429", "431", "503", "gone", "handshake_timeout", "already_connected", "overrun",
+    "admin_full",
+];
 
 const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
 
@@ -40,7 +51,7 @@ impl Metrics {
         describe(&recorder);
         let counter = |name: &'static str| recorder.register_counter(&Key::from_static_name(name), &METADATA);
         let gauge = |name: &'static str| recorder.register_gauge(&Key::from_static_name(name), &METADATA);
-        Self {
+        let metrics = Self {
             accepted: counter("gim_accepted_total"),
             accept_errors: counter("gim_accept_errors_total"),
             bytes_in: counter("gim_received_bytes_total"),
@@ -55,11 +66,13 @@ impl Metrics {
             sessions: gauge("gim_sessions"),
             connections: gauge("gim_connections"),
             groups: gauge("gim_groups"),
-            dropped_log_lines: gauge("gim_log_lines_dropped"),
+            dropped_log_lines: counter("gim_log_lines_dropped_total"),
             resident: gauge("gim_resident_bytes"),
             handle: recorder.handle(),
             recorder,
-        }
+        };
+        metrics.register_labels();
+        metrics
     }
 
     /// Where other parts of this node, the worker for one, register theirs.
@@ -79,7 +92,10 @@ impl Metrics {
 
     pub(crate) fn closed(&self, session: &Session, why: &CloseReason) {
         // Codes that clients make up are one label.
-        let code = CloseCode::from_code(why.code).map_or("other", CloseCode::name);
+        let code = match why.code {
+            1006 => LOST,
+            code => CloseCode::from_code(code).map_or(OTHER, CloseCode::name),
+        };
         self.labelled("gim_closed_total", "code", code).increment(1);
         tracing::debug!(uid = %session.uid(), session = %session.id(), code = why.code, reason = %why.reason, by = ?why.by, "session ended");
     }
@@ -102,14 +118,41 @@ impl Metrics {
     }
 
     /// Renders everything in the text format of Prometheus.
-    pub(crate) fn render(&self, now: Snapshot) -> String {
+    pub(crate) fn render(&self, now: Snapshot, lanes: &[LaneStats]) -> String {
+        for lane in lanes {
+            self.lane_gauge("gim_queue_lag", lane.lane).set(as_f64(lane.lag));
+            self.lane_gauge("gim_queue_pending", lane.lane).set(as_f64(lane.pending));
+            self.lane_gauge("gim_queue_later", lane.lane).set(as_f64(lane.later));
+            self.lane_gauge("gim_queue_dead", lane.lane).set(as_f64(lane.dead));
+            self.lane_gauge("gim_queue_oldest_pending_seconds", lane.lane)
+                .set(as_f64(lane.oldest_pending_ms) / 1_000.0);
+        }
         self.sessions.set(as_f64(now.sessions));
         self.connections.set(as_f64(now.connections));
         self.groups.set(as_f64(now.groups));
-        self.dropped_log_lines.set(as_f64(now.dropped_log_lines));
+        self.dropped_log_lines.absolute(now.dropped_log_lines);
         self.resident.set(as_f64(now.resident_bytes));
         self.handle.run_upkeep();
         self.handle.render()
+    }
+
+    /// A counter that first appears with its first event hides that event from whoever watches its growth.
+    fn register_labels(&self) {
+        let codes = CloseCode::ALL.iter().map(|code| code.name());
+        for code in codes.chain([LOST, OTHER]) {
+            self.labelled("gim_closed_total", "code", code).increment(0);
+        }
+        for why in REFUSALS {
+            self.labelled("gim_logins_refused_total", "why", why).increment(0);
+        }
+        for outcome in ErrorCode::ALL.iter().map(|code| code.name()) {
+            self.labelled("gim_commands_total", "outcome", outcome).increment(0);
+        }
+    }
+
+    fn lane_gauge(&self, name: &'static str, lane: u16) -> Gauge {
+        let key = Key::from_parts(KeyName::from_const_str(name), vec![Label::new("lane", lane.to_string())]);
+        self.recorder.register_gauge(&key, &METADATA)
     }
 
     fn labelled(&self, name: &'static str, label: &'static str, value: &str) -> Counter {
@@ -129,7 +172,7 @@ pub(crate) struct Snapshot {
 }
 
 fn describe(recorder: &PrometheusRecorder) {
-    const COUNTERS: [(&str, &str); 13] = [
+    const COUNTERS: [(&str, &str); 14] = [
         ("gim_accepted_total", "connections accepted on the public listener"),
         ("gim_accept_errors_total", "accepts that failed, for want of descriptors as a rule"),
         ("gim_received_bytes_total", "bytes read from sessions"),
@@ -143,15 +186,20 @@ fn describe(recorder: &PrometheusRecorder) {
         ("gim_offered_total", "messages taken by sessions' outboxes"),
         ("gim_commands_total", "commands of clients, by outcome"),
         ("gim_http_requests_total", "requests on the admin listener, by status"),
+        ("gim_log_lines_dropped_total", "log lines dropped because the log's buffer was full"),
     ];
-    const GAUGES: [(&str, &str); 7] = [
+    const GAUGES: [(&str, &str); 11] = [
         ("gim_outboxes_waiting", "sessions whose socket did not take everything at once"),
         ("gim_phase", "0 running, 1 not ready, 2 draining queue, 3 draining sessions, 4 stopped"),
         ("gim_sessions", "sessions on this node"),
         ("gim_connections", "connections on the public listener, sessions and others"),
         ("gim_groups", "groups with members on this node"),
-        ("gim_log_lines_dropped", "log lines dropped because the log's buffer was full"),
         ("gim_resident_bytes", "resident memory of the process"),
+        ("gim_queue_lag", "entries accepted and not read by the worker, by lane"),
+        ("gim_queue_pending", "entries read and not settled, by lane"),
+        ("gim_queue_later", "entries that wait for their time, by lane"),
+        ("gim_queue_dead", "dead letters kept, by lane"),
+        ("gim_queue_oldest_pending_seconds", "age of the oldest entry that is due and not settled, by lane"),
     ];
     for (name, what) in COUNTERS {
         recorder.describe_counter(KeyName::from_const_str(name), Some(Unit::Count), what.into());

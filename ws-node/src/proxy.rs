@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use async_trait::async_trait;
 use bytes::Bytes;
 use gim_proto::codes::CloseCode;
-use gim_proto::{Class, Fields, MessageId, Payload, Tgid, Uid};
+use gim_proto::{Class, Fields, MAX_ENTRY_BYTES, MessageId, Payload, Tgid, Uid};
 use gim_proxy_sdk::delivery::{Addressed, Delivery, Message, Recipients, Report, TargetReport};
 use gim_proxy_sdk::{Body, Error, ErrorKind, LocalProxy, Outcome, RunProxy, Sent};
 use serde_json::Value;
@@ -56,6 +56,7 @@ impl Proxy {
 
     async fn deliver(&self, message: Message, to: Recipients) -> Result<Sent, Error> {
         let core = self.core()?;
+        check_size(&message.payload)?;
         let id = message.id.clone();
         let reports = core.hub.deliver(&[Delivery { message: Arc::new(message), to }]).await;
         let (outcome, sessions) = reports.first().map_or((Outcome::Offline, 0), summary);
@@ -84,6 +85,15 @@ fn summary(report: &Report) -> (Outcome, u64) {
         Report::Count { offered: 0, .. } => (Outcome::Slow, 0),
         Report::Count { offered, .. } => (Outcome::Offered, *offered),
     }
+}
+
+/// A direct send is bounded like an entry of the queue.
+fn check_size(payload: &Payload) -> Result<(), Error> {
+    let (Payload::Json(bytes) | Payload::Raw(bytes)) = payload;
+    if bytes.len() <= MAX_ENTRY_BYTES {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Invalid, format!("a body is at most {MAX_ENTRY_BYTES} bytes")))
 }
 
 /// A response body is a JSON object; see the wire's `data`.

@@ -15,7 +15,7 @@ mod requests;
 
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -57,6 +57,7 @@ pub(crate) struct Inner {
     /// When bytes last came in, in milliseconds of the node's clock.
     seen_ms: AtomicU64,
     pinged_ms: AtomicU64,
+    taken_down: AtomicBool,
     /// Wakes the reader when the session is closed by somebody else.
     reader: AtomicWaker,
     ending: Mutex<Option<Box<CloseReason>>>,
@@ -113,6 +114,7 @@ impl Session {
             groups: Mutex::default(),
             seen_ms: AtomicU64::new(now),
             pinged_ms: AtomicU64::new(now),
+            taken_down: AtomicBool::new(false),
             reader: AtomicWaker::new(),
             ending: Mutex::new(None),
             attributes: Mutex::new(opening.attributes),
@@ -188,7 +190,7 @@ impl Session {
             Offer::Overflow => {
                 self.close_slow();
             }
-            Offer::Taken | Offer::Closed => {}
+            Offer::Taken | Offer::Dropped | Offer::Closed => {}
         }
     }
 

@@ -72,7 +72,9 @@ async fn main() -> Result<(), Error> {
     };
     loop {
         let end = client.connect_and_talk().await?;
-        let Some(wait) = client.wait_after(&end) else { return Ok(()) };
+        let Some(wait) = client.wait_after(&end) else {
+            return if matches!(end, End::Asked) { Ok(()) } else { Err("it should not come back by itself".into()) };
+        };
         println!("-- again in {:.1} s", wait.as_secs_f64());
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
@@ -185,7 +187,7 @@ impl Client {
             End::Refused { status, body, after } => {
                 println!("-- refused: {status} {body}");
                 // 429 and 503 pass; the others would be answered the same way again.
-                let wait = after.map_or_else(|| self.backoff.next_wait(), |hint| self.backoff.next_wait_after(hint));
+                let wait = self.backoff.next_wait_after(after.unwrap_or_default());
                 matches!(status, 429 | 503).then_some(wait)
             }
             End::Closed { code, reason, after } => {
@@ -198,7 +200,8 @@ impl Client {
                         None
                     }
                     Reconnect::AfterHint => Some(self.backoff.next_wait_after(after.unwrap_or_default())),
-                    Reconnect::Yes | Reconnect::Free => Some(self.backoff.next_wait()),
+                    // Nothing is ever repeated here but the connection itself.
+                    Reconnect::Yes | Reconnect::Free | Reconnect::NotRepeating => Some(self.backoff.next_wait()),
                 }
             }
         }

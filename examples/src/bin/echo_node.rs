@@ -43,7 +43,7 @@ async fn main() -> Result<(), Error> {
 
 /// Takes every message before it is parsed as a command. What is sent here goes out without an envelope.
 async fn echo(session: Session, frame: Frame) -> Handled {
-    session.send_frame(frame);
+    session.send_frame(&frame);
     Handled::Yes
 }
 

@@ -42,7 +42,7 @@ struct Args {
     #[arg(long)]
     tgid: Option<String>,
     /// What to send: a JSON object
-    #[arg(long)]
+    #[arg(long, value_parser = json_object)]
     data: Value,
     /// The message's id; without one it is made up
     #[arg(long)]
@@ -50,6 +50,12 @@ struct Args {
     /// How often to try
     #[arg(long, default_value_t = 5)]
     attempts: u32,
+}
+
+/// Without this, clap would make any text a JSON string.
+fn json_object(text: &str) -> Result<Value, String> {
+    let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    if value.is_object() { Ok(value) } else { Err("it is no JSON object".to_owned()) }
 }
 
 /// What came of one attempt.
@@ -76,7 +82,7 @@ async fn main() -> Result<(), Error> {
             Attempt::Refused(answer) => return Err(answer.into()),
             Attempt::Later { why, .. } if number == args.attempts => return Err(why.into()),
             Attempt::Later { why, hint } => {
-                let wait = hint.map_or_else(|| backoff.next_wait(), |hint| backoff.next_wait_after(hint));
+                let wait = backoff.next_wait_after(hint.unwrap_or_default());
                 println!("not yet: {why}; again in {:.1} s", wait.as_secs_f64());
                 tokio::time::sleep(wait).await;
             }

@@ -3,7 +3,7 @@
 use gim_proto::{Class, DeadReason, Entry, EntryId, MessageId, Priority};
 use gim_proxy_sdk::Outcome;
 
-use super::pending::{Pending, expires_ms, since_ms, targets};
+use super::pending::{Pending, expires_ms};
 use super::{Lane, Now};
 use crate::observe::Event;
 use crate::settle::{Attempt, Decision, decide};
@@ -70,21 +70,23 @@ impl Lane {
     }
 
     fn settle_at_once(&mut self, fetched: &Fetched, entry: &Entry, outcome: Outcome, now: Now) {
+        let pending = Pending::new(fetched, entry);
+        self.unpark_behind(fetched.entry_id, &pending);
         self.settlements.push((fetched.entry_id, Settlement::Ack));
         self.events.push(Event::Outcome {
             message_id: fetched.message_id.clone(),
             outcome,
-            targets: targets(entry, fetched.rest.as_ref()),
-            age_ms: now.unix_ms.saturating_sub(since_ms(fetched.entry_id, entry)),
+            targets: pending.open as u64,
+            age_ms: now.unix_ms.saturating_sub(pending.since_ms),
         });
     }
 
     fn bury(&mut self, fetched: &Fetched, reason: DeadReason, attempts: u32, error: String) {
         let decision = decide(Attempt::Hopeless(reason), attempts, &self.limits.persistence, &mut self.jitter);
         debug_assert_eq!(decision, Decision::DeadLetter { reason });
-        let failed = fetched.body.as_ref().map(|entry| Pending::new(fetched, entry).failed_targets());
-        let rest = fetched.rest.clone();
-        let death = Death { reason, attempts, error: error.into(), failed_targets: failed.unwrap_or_default(), rest };
+        let pending = fetched.body.as_ref().ok().map(|entry| Pending::new(fetched, entry));
+        let failed_targets = pending.map(|pending| pending.failed_targets()).unwrap_or_default();
+        let death = Death { reason, attempts, error: error.into(), failed_targets, rest: fetched.rest.clone() };
         self.settle_dead(fetched.entry_id, fetched.message_id.clone(), death);
     }
 

@@ -66,6 +66,11 @@ impl Keys {
         Self { queues: HashMap::new(), timers: BTreeSet::new(), crowded: 0, held_per_key }
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.queues.is_empty()
+    }
+
     pub(super) fn is_crowded(&self) -> bool {
         self.crowded > 0
     }
@@ -94,7 +99,6 @@ impl Keys {
         self.queues.get(key).is_some_and(|queue| {
             (queue.unanswered == 0 || queue.round == round)
                 && queue.retry_at.is_none()
-                && queue.parked.is_none_or(|parked| entry_id <= parked.last)
                 && queue.legs.get(queue.flying) == Some(&entry_id)
         })
     }
@@ -161,8 +165,10 @@ impl Keys {
     /// Takes out a leg that waits. Returns whether others wait that may be next now.
     pub(super) fn withdraw(&mut self, key: &Key, entry_id: EntryId) -> bool {
         let Some(queue) = self.queues.get_mut(key) else { return false };
-        if let Some(place) = queue.legs.iter().skip(queue.flying).position(|other| *other == entry_id) {
-            queue.legs.remove(queue.flying + place);
+        if let Some(place) = queue.legs.iter().position(|other| *other == entry_id) {
+            queue.legs.remove(place);
+            // It may have been answered in a flight that is not over.
+            queue.flying -= usize::from(place < queue.flying);
         }
         let others = !queue.legs.is_empty() && queue.unanswered == 0;
         self.tidy(key);
@@ -178,10 +184,9 @@ impl Keys {
     }
 
     pub(super) fn park(&mut self, key: &Key, parked: Parked) {
-        if let Some(queue) = self.queues.get_mut(key) {
-            queue.parked = Some(parked);
-            self.tidy(key);
-        }
+        let queue = self.queues.entry(key.clone()).or_default();
+        let last = queue.parked.map_or(parked.last, |earlier| earlier.last.max(parked.last));
+        queue.parked = Some(Parked { last, ..parked });
     }
 
     pub(super) fn unpark(&mut self, key: &Key) {
@@ -193,8 +198,7 @@ impl Keys {
 
     fn tidy(&mut self, key: &Key) {
         let Some(queue) = self.queues.get_mut(key) else { return };
-        let held = queue.retry_at.is_some() || queue.parked.is_some();
-        let crowded = held && queue.legs.len() >= self.held_per_key;
+        let crowded = queue.retry_at.is_some() && queue.legs.len() >= self.held_per_key;
         match (queue.crowded, crowded) {
             (false, true) => self.crowded += 1,
             (true, false) => self.crowded -= 1,

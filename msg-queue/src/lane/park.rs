@@ -6,21 +6,20 @@
 use gim_proto::EntryId;
 
 use super::keys::{Key, Parked};
-use super::pending::Pending;
+use super::pending::{LegState, Pending};
 use super::{Lane, Now};
 
 impl Lane {
-    /// Sends a key's messages back to the source until its retry is due. False: one of them has to stay, because other
-    /// legs of it are under way or it waits for several keys.
+    /// Sends a key's messages back to the source until its retry is due. False: one of them has to stay, or others that
+    /// were parked are not back yet.
     pub(super) fn park(&mut self, key: &Key, retry_at: u64, now: Now) -> bool {
         let wait_ms = retry_at.saturating_sub(now.steady_ms);
-        if u128::from(wait_ms) <= self.limits.longest_wait.as_millis() {
+        if u128::from(wait_ms) <= self.limits.longest_wait.as_millis() || self.keys.parked(key).is_some() {
             return false;
         }
         let legs: Vec<EntryId> = self.keys.legs(key).collect();
         let Some(last) = legs.last().copied() else { return false };
-        let can_leave = |entry_id| self.window.get(entry_id).is_some_and(|pending| only_key(pending).as_ref() == Some(key));
-        if !legs.iter().all(can_leave) {
+        if !legs.iter().all(|entry_id| self.window.get(entry_id).is_some_and(|pending| may_leave(pending, key))) {
             return false;
         }
         let due_ms = now.unix_ms.saturating_add(wait_ms);
@@ -36,14 +35,14 @@ impl Lane {
         true
     }
 
-    /// Tells until when an entry has to wait behind messages that were parked. It becomes the last of them.
+    /// Tells until when an entry has to wait behind messages that were parked. It becomes the last of them, for all of
+    /// its keys: nothing read later passes it.
     pub(super) fn parked_before(&mut self, entry_id: EntryId, pending: &Pending) -> Option<u64> {
-        let key = only_key(pending)?;
-        let Parked { due_ms, last } = self.keys.parked(&key)?;
-        if entry_id <= last {
-            return None;
+        let parked = pending.open_keys().filter_map(|key| self.keys.parked(&key));
+        let due_ms = parked.filter(|parked| parked.last < entry_id).map(|parked| parked.due_ms).max()?;
+        for key in pending.open_keys() {
+            self.keys.park(&key, Parked { due_ms, last: entry_id });
         }
-        self.keys.park(&key, Parked { due_ms, last: entry_id });
         Some(due_ms)
     }
 
@@ -52,15 +51,14 @@ impl Lane {
         for key in pending.open_keys() {
             if self.keys.parked(&key).is_some_and(|parked| parked.last == entry_id) {
                 self.keys.unpark(&key);
-                self.candidates.extend(self.keys.legs(&key));
             }
         }
     }
 }
 
-// The one key a message still waits for.
-fn only_key(pending: &Pending) -> Option<Key> {
+// This key is all it waits for, and nothing of it was given up: that has to become a dead letter.
+fn may_leave(pending: &Pending, key: &Key) -> bool {
+    let dead = pending.legs.iter().any(|leg| leg.state == LegState::Dead);
     let mut keys = pending.open_keys();
-    let key = keys.next()?;
-    keys.next().is_none().then_some(key)
+    !dead && keys.next().as_ref() == Some(key) && keys.next().is_none()
 }

@@ -21,6 +21,7 @@ pub(super) struct Pending {
     pub(super) fan: Fan,
     pub(super) priority: Priority,
     pub(super) size: usize,
+    /// Since when it could have been delivered.
     pub(super) since_ms: u64,
     pub(super) expires_ms: Option<u64>,
     pub(super) last_failure: Option<Failure>,
@@ -81,7 +82,7 @@ impl Pending {
             To::Users { uids, .. } => uids.len(),
             To::Groups(_) | To::All => 1,
         };
-        let since_ms = since_ms(fetched.entry_id, entry);
+        let since_ms = entry.deliver_at_ms.unwrap_or(0).max(fetched.entry_id.ms);
         let message = Message {
             id: fetched.message_id.clone(),
             class: entry.class,
@@ -156,23 +157,10 @@ impl Leg {
     }
 }
 
-/// Tells since when an entry could have been delivered.
-pub(super) fn since_ms(entry_id: EntryId, entry: &Entry) -> u64 {
-    entry.deliver_at_ms.unwrap_or(0).max(entry_id.ms)
-}
-
 /// Tells when an entry is not worth delivering any more.
 pub(super) fn expires_ms(entry_id: EntryId, entry: &Entry) -> Option<u64> {
     let ttl_ms = u64::try_from(entry.ttl?.as_millis()).unwrap_or(u64::MAX);
     Some(entry.deliver_at_ms.unwrap_or(entry_id.ms).saturating_add(ttl_ms))
-}
-
-/// Counts the targets of an entry that want an outcome.
-pub(super) fn targets(entry: &Entry, rest: Option<&Rest>) -> u64 {
-    match aim(entry, rest).0 {
-        To::Users { uids, .. } => uids.len() as u64,
-        To::Groups(_) | To::All => 1,
-    }
 }
 
 fn aim(entry: &Entry, rest: Option<&Rest>) -> (To, Vec<Incarnation>) {

@@ -48,7 +48,7 @@ impl Lane {
             return None;
         }
         let round = self.round;
-        let Self { window, keys, .. } = self;
+        let Self { window, keys, candidates, .. } = self;
         let pending = window.get_mut(&entry_id)?;
         let mut taken = Vec::new();
         for leg in 0..pending.legs.len() {
@@ -64,6 +64,12 @@ impl Lane {
             }
         }
         let aim = aim(pending, &taken)?;
+        if let To::Groups(tgids) = &pending.to
+            && tgids.len() > 1
+        {
+            // Others may have waited behind it while another of its groups was not free.
+            pending.keys_of(0).for_each(|key| candidates.extend(keys.legs(&key).filter(|other| *other > entry_id)));
+        }
         Some(Job { entry_id, message: pending.message.clone(), aim })
     }
 

@@ -65,7 +65,7 @@ impl LocalQueue {
                 kind: QueueErrorKind::Unsupported,
                 index: Some(index),
                 field: Some(field.into()),
-                detail: format!("{field}: is not supported in this mode").into(),
+                detail: "is not supported in this mode".into(),
             });
         }
         let due_ms = entry.deliver_at_ms.filter(|due_ms| *due_ms > now_ms);
@@ -75,7 +75,7 @@ impl LocalQueue {
                 kind: QueueErrorKind::Malformed,
                 index: Some(index),
                 field: Some("deliver_at_ms".into()),
-                detail: "deliver_at_ms: is too far ahead".into(),
+                detail: "is too far ahead".into(),
             });
         }
         let part = |lane, id, packed| Part { index, lane, id, due_ms, packed, repeat: false };
@@ -198,12 +198,12 @@ fn refused(index: usize, malformed: &Malformed) -> QueueError {
         MalformedKind::TooLarge => QueueErrorKind::TooLarge,
         _ => QueueErrorKind::Malformed,
     };
-    let detail = malformed.to_string().into();
+    let detail = malformed.detail.clone();
     QueueError { kind, index: Some(index), field: Some(malformed.field.clone()), detail }
 }
 
 fn too_large(index: usize) -> QueueError {
-    QueueError { kind: QueueErrorKind::TooLarge, index: Some(index), field: None, detail: "entry: is too large".into() }
+    QueueError { kind: QueueErrorKind::TooLarge, index: Some(index), field: None, detail: "the entry is too large".into() }
 }
 
 fn stopping() -> QueueError {

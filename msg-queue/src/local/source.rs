@@ -17,6 +17,9 @@ use crate::source::{Backlog, Fetched, Room, Settlement, Source, SourceError};
 /// How often the wall clock is asked whether it was put forward while entries wait for their time.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Bytes read at once, at most: they are decoded in one go.
+const AT_ONCE: usize = 4 << 20;
+
 /// One lane of a [`LocalQueue`] as its worker reads it.
 pub struct LocalSource {
     queue: Arc<LocalQueue>,
@@ -56,6 +59,7 @@ impl Source for LocalSource {
     }
 
     async fn fetch(&self, room: Room) -> Result<Vec<Fetched>, SourceError> {
+        let room = Room { bytes: room.bytes.min(AT_ONCE), ..room };
         loop {
             let slots = self.cell.lock().read(room, self.queue.clock.unix_ms());
             if !slots.is_empty() || self.cell.draining.load(Ordering::Acquire) {

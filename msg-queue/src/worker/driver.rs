@@ -176,8 +176,8 @@ impl Driver {
         if self.one_by_one == 0 {
             return Some(room);
         }
-        let alone = self.lane.messages() == 0 && self.to_settle.is_empty() && self.settling == 0;
-        alone.then_some(Room { entries: 1, ..room })
+        // Whatever brings down the lane, it is this one entry.
+        self.work.is_empty().then_some(Room { entries: 1, ..room })
     }
 
     fn begin_to_settle(&mut self) {
@@ -275,8 +275,9 @@ impl Driver {
         match result {
             Ok(()) => {
                 self.settle_pause.end();
-                self.context.settled.fetch_add(batch.len() as u64, Ordering::Relaxed);
-                self.context.record(&Event::Settled { entries: batch.len() });
+                let entries = batch.iter().filter(|(_, how)| !matches!(how, Settlement::Later { .. })).count();
+                self.context.settled.fetch_add(entries as u64, Ordering::Relaxed);
+                self.context.record(&Event::Settled { entries });
             }
             Err(error) => {
                 batch.append(&mut self.to_settle);

@@ -50,8 +50,10 @@ pub(super) fn read(object: &[u8], whole: &str) -> Result<Fields, Malformed> {
     let text = std::str::from_utf8(object).map_err(|error| not_json(error.to_string()))?;
     let members = serde_json::from_str::<Members<'_>>(text).map_err(|error| not_json(error.to_string()))?;
     let mut fields = Fields::new();
+    // Under a mol, empty data is a value like any other: dropping it would change what the client gets.
+    let has_mol = members.0.iter().any(|(name, value)| name == "mol" && !is_absent(value));
     for (name, value) in members.last_of_each() {
-        if is_absent(value) {
+        if is_absent(value) && !(has_mol && name == "data") {
             continue;
         }
         let value = value_of(&name, value)?;

@@ -23,8 +23,6 @@ pub(super) fn payload(fields: &Fields) -> Result<Payload, Malformed> {
     }
     match (fields.get("raw"), fields.get("data")) {
         (Some(_), Some(_)) => Err(Malformed::new("raw", Conflict, "is given beside data")),
-        // A producer's null counts as absent, and under a mol null is a value like any other.
-        (None, None) if mol.is_some() => json(&Bytes::from_static(b"null"), mol, ctrl).map(Payload::Json),
         (None, None) => Err(Malformed::new("data", Missing, "neither data nor raw is given")),
         (Some(_), None) if mol.is_some() => Err(Malformed::new("mol", Conflict, "is given beside raw")),
         (Some(raw), None) => Ok(Payload::Raw(raw.clone())),

@@ -57,8 +57,9 @@ fn what_is_empty_counts_as_absent() {
     assert_eq!(fields(object), [("to_uid", "42"), ("data", "{}")].into_iter().collect());
     assert_eq!(decode(object), decode(r#"{"to_uid":"42","data":{}}"#));
     for empty in ["null", "\"\"", "[]"] {
-        let error = decode(&format!(r#"{{"to_uid":"42","mol":"m","data":{empty}}}"#)).unwrap_err();
+        let error = decode(&format!(r#"{{"to_uid":"42","data":{empty}}}"#)).unwrap_err();
         assert_eq!((&*error.field, error.kind), ("data", Missing));
+        assert_eq!(payload(&format!(r#"{{"to_uid":"42","mol":"m","data":{empty}}}"#)), format!(r#"{{"m":{empty}}}"#));
     }
 }
 

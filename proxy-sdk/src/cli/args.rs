@@ -12,18 +12,21 @@ use gim_proto::{EntryId, Tgid, Uid};
 use super::time;
 use crate::client::Address;
 
+/// Heads the flags that every subcommand takes.
+const CALL: &str = "Every command";
+
 /// Asks a GIM node to push, kick, join, leave, and shows how it does.
 #[derive(Debug, Parser)]
 #[command(name = "gim", version, subcommand_required = true, arg_required_else_help = true)]
 pub(super) struct Flags {
     /// The node's address for calls
-    #[arg(long, global = true, value_name = "ADDRESS", default_value = "http://127.0.0.1:8091")]
+    #[arg(long, global = true, help_heading = CALL, value_name = "ADDRESS", default_value = "http://127.0.0.1:8091")]
     pub(super) node: Address,
     /// How long a call may take, such as 500ms
-    #[arg(long, global = true, value_name = "DURATION", default_value = "2s", value_parser = time::positive)]
+    #[arg(long, global = true, help_heading = CALL, value_name = "DURATION", default_value = "2s", value_parser = time::positive)]
     pub(super) timeout: Duration,
     /// Writes JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = CALL)]
     pub(super) json: bool,
     #[command(subcommand)]
     pub(super) command: Command,

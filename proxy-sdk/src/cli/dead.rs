@@ -117,9 +117,8 @@ mod tests {
 
     #[test]
     fn targets_are_told_in_words() {
-        let of = |fields: &[(&'static str, &'static str)]| {
-            target(&fields.iter().copied().chain([("data", "{}")]).collect())
-        };
+        let of =
+            |fields: &[(&'static str, &'static str)]| target(&fields.iter().copied().chain([("data", "{}")]).collect());
         assert_eq!(of(&[("to_uid", "42")]), "user 42");
         assert_eq!(of(&[("to_uids", r#"["1","2"]"#)]), "2 users");
         assert_eq!(of(&[("tgid", "g"), ("to_uid", "42")]), "user 42 in g");

@@ -142,7 +142,10 @@ mod tests {
     fn every_target_can_be_named() {
         let target = |arguments: &[&str]| entry(&[arguments, &["--raw", "-x"]].concat()).unwrap().target;
         assert_eq!(target(&["--to-uid", "a,b"]), Target::User("a,b".try_into().unwrap()));
-        assert_eq!(target(&["--to-uids", "a,b"]), Target::Users(vec!["a".try_into().unwrap(), "b".try_into().unwrap()]));
+        assert_eq!(
+            target(&["--to-uids", "a,b"]),
+            Target::Users(vec!["a".try_into().unwrap(), "b".try_into().unwrap()])
+        );
         assert!(matches!(target(&["--tgid", "g", "--to-uid", "a"]), Target::GroupUser { .. }));
         assert!(matches!(target(&["--tgid-list", "g", "--tgid-list", "h"]), Target::Groups(tgids) if tgids.len() == 2));
         assert!(matches!(target(&["--tgid-list", "g,h", "--to-uid", "a"]), Target::GroupsUser { .. }));

@@ -94,13 +94,8 @@ mod tests {
 
     #[test]
     fn only_what_may_succeed_later_is_retryable() {
-        let retryable = [
-            Code::Unavailable,
-            Code::Aborted,
-            Code::DeadlineExceeded,
-            Code::Cancelled,
-            Code::ResourceExhausted,
-        ];
+        let retryable =
+            [Code::Unavailable, Code::Aborted, Code::DeadlineExceeded, Code::Cancelled, Code::ResourceExhausted];
         for number in 0..=16 {
             let code = Code::from_i32(number);
             assert_eq!(of(Status::new(code, "x")).is_retryable(), retryable.contains(&code), "{code:?}");

@@ -5,6 +5,8 @@
 //! is one per connection.
 
 mod groups;
+#[cfg(test)]
+mod tests;
 mod users;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,5 +1,10 @@
 //! The client's contract, tested against a node that answers as each test wants, on a free port of 127.0.0.1.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that meets the unexpected fails loudly")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that meets the unexpected fails loudly"
+)]
 
 mod support;
 

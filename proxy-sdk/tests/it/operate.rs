@@ -56,10 +56,7 @@ async fn chosen_dead_letters_are_put_back_or_deleted() {
     let (node, client) = started(Script::default()).await;
     assert_eq!(client.redrive(1, Selection::Ids(vec![id(5), id(6)])).await.unwrap(), 11);
     assert_eq!(client.purge(2, Selection::All).await.unwrap(), 12);
-    let expected = [
-        r#"SelectDeadRequest { lane: 1, ids: ["5-0", "6-0"] }"#,
-        "SelectDeadRequest { lane: 2, ids: [] }",
-    ];
+    let expected = [r#"SelectDeadRequest { lane: 1, ids: ["5-0", "6-0"] }"#, "SelectDeadRequest { lane: 2, ids: [] }"];
     assert_eq!(node.script.seen()[1..], expected);
 }
 

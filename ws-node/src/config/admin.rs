@@ -16,16 +16,23 @@ impl AdminSection {
     /// Checks the token's shape.
     ///
     /// # Errors
-    /// When it cannot be sent in a header. The error does not hold it.
+    /// When it cannot be sent in a header, is too short, or is what `--print-config` shows in its place. The error does
+    /// not hold it.
     pub fn validate(&self) -> Result<(), Invalid> {
         match &self.token {
             Some(token) if !fit_for_a_header(token.expose()) => {
                 Err(Invalid::new("admin.token", "must be visible ASCII characters, without spaces"))
             }
+            Some(token) if token.expose().len() < SHORTEST => {
+                Err(Invalid::new("admin.token", format!("must be at least {SHORTEST} characters; it guards everything")))
+            }
             _ => Ok(()),
         }
     }
 }
+
+/// Whoever can reach the listener can try.
+const SHORTEST: usize = 16;
 
 fn fit_for_a_header(token: &str) -> bool {
     !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic())

@@ -167,8 +167,11 @@ fn the_admin_listener_leaves_loopback_only_with_a_token() {
     let error = refused(&[open]);
     assert_eq!((error.key.as_str(), error.kind), ("listen.admin", ConfigErrorKind::Senseless));
     assert_eq!(refused(&[open, "admin.token="]).key, "listen.admin");
-    let config = accepted(&[open, "admin.token=correct-horse"]);
-    assert_eq!(config.admin.token, Some(Secret::new("correct-horse")));
+    for short in ["***", "fifteen-letters"] {
+        assert_eq!(refused(&[open, &format!("admin.token={short}")]).key, "admin.token");
+    }
+    let config = accepted(&[open, "admin.token=correct-horse-battery"]);
+    assert_eq!(config.admin.token, Some(Secret::new("correct-horse-battery")));
 }
 
 #[test]

@@ -65,9 +65,9 @@ async fn sysinfo(State(core): State<Arc<Core>>) -> Result<Json<serde_json::Value
     Ok(Json(super::sysinfo(&core).await?))
 }
 
-async fn metrics(State(core): State<Arc<Core>>) -> Response {
-    let text = core.metrics.render(core.snapshot());
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+async fn metrics(State(core): State<Arc<Core>>) -> Result<Response, ApiError> {
+    let text = core.metrics.render(core.snapshot(), &core.queue.stats().await?);
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response())
 }
 
 async fn queue(State(core): State<Arc<Core>>) -> Result<Json<serde_json::Value>, ApiError> {

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use gim_proto::EntryId;
 use gim_proxy_sdk::queue::Selection;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
+use super::extract::{Body, Path, Query};
 use crate::core::Core;
 
 /// Letters in one answer, unless fewer are asked for.
@@ -48,7 +48,7 @@ pub(super) async fn list(
 pub(super) async fn redrive(
     State(core): State<Arc<Core>>,
     Path(lane): Path<String>,
-    body: Bytes,
+    Body(body): Body,
 ) -> Result<Json<Value>, ApiError> {
     let redriven = core.queue.redrive(parse_lane(&lane)?, selection(&body)?).await?;
     Ok(Json(json!({ "redriven": redriven })))
@@ -57,7 +57,7 @@ pub(super) async fn redrive(
 pub(super) async fn purge(
     State(core): State<Arc<Core>>,
     Path(lane): Path<String>,
-    body: Bytes,
+    Body(body): Body,
 ) -> Result<Json<Value>, ApiError> {
     let purged = core.queue.purge(parse_lane(&lane)?, selection(&body)?).await?;
     Ok(Json(json!({ "purged": purged })))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use gim_proto::{Tgid, Uid};
 use gim_proxy_sdk::RunProxy;
 use http::StatusCode;
@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
+use super::extract::{Path, Query};
 use crate::core::Core;
 
 /// Names in one answer, unless fewer are asked for.

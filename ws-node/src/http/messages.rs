@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
 use gim_proto::codes::ErrorCode;
 use gim_proto::{Fields, MalformedKind};
 use gim_proxy_sdk::queue::{QueueError, QueueErrorKind};
@@ -14,6 +12,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
+use super::extract::Body;
 use crate::core::Core;
 
 /// Entries in one call.
@@ -22,10 +21,9 @@ const MOST_ENTRIES: usize = 1_000;
 pub(super) async fn enqueue(
     State(core): State<Arc<Core>>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    Body(body): Body,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     check_content_type(&headers)?;
-    let body = body.map_err(|rejection| body_error(&rejection))?;
     let entries = parse(&body)?;
     let ids = core.queue.enqueue(entries).await?;
     Ok((StatusCode::ACCEPTED, Json(json!({ "ids": ids }))))
@@ -42,15 +40,6 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
         ErrorCode::ParamsError,
         "the content type must be application/json",
     ))
-}
-
-fn body_error(rejection: &BytesRejection) -> ApiError {
-    let status = rejection.status();
-    let message = match status {
-        StatusCode::PAYLOAD_TOO_LARGE => "the request is too large; send fewer or smaller messages at once",
-        _ => "the request could not be read",
-    };
-    ApiError::new(status, ErrorCode::ParamsError, message)
 }
 
 fn parse(body: &[u8]) -> Result<Vec<Fields>, ApiError> {
@@ -73,8 +62,12 @@ fn parse_one(index: usize, object: &[u8]) -> Result<Fields, ApiError> {
             MalformedKind::TooLarge => QueueErrorKind::TooLarge,
             _ => QueueErrorKind::Malformed,
         };
-        let error =
-            QueueError { kind, index: Some(index), field: Some(malformed.field), detail: malformed.detail };
-        ApiError::from(error)
+        let not_json = malformed.kind == MalformedKind::NotJson;
+        let error = QueueError { kind, index: Some(index), field: Some(malformed.field), detail: malformed.detail };
+        let mut error = ApiError::from(error);
+        if not_json {
+            error.code = ErrorCode::JsonError;
+        }
+        error
     })
 }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use gim_proto::Uid;
 use gim_proxy_sdk::RunProxy;
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
+use super::extract::Path;
 use crate::core::Core;
 
 pub(super) async fn show(

@@ -87,6 +87,8 @@ impl Gather {
             let row = &mut self.rows[number];
             row.taken = match row.session.offer(&ready.joined, &ready.parts) {
                 Offer::Taken | Offer::Waiting => Some(true),
+                // Of several messages at least one was kept, and nobody counts them one by one for a slow client.
+                Offer::Dropped => Some(ready.parts.len() > 1),
                 Offer::Overflow => Some(false),
                 Offer::Closed => None,
             };

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use gim_proto::frame::{self, Dialect, MsgType};
 use gim_proto::websocket::{self, Opcode};
-use gim_proto::Payload;
+use gim_proto::{Class, Payload};
 use gim_proxy_sdk::delivery::Message;
 
 use crate::session::Encoding;
@@ -67,7 +67,10 @@ impl Plans {
     }
 
     pub(super) fn add_chunk(&mut self, message: &Arc<Message>, kind: MsgType, collapse: impl Fn(&str) -> Arc<str>) -> ChunkId {
-        let keep = message.key.as_deref().map_or(Keep::Live, |key| Keep::Latest(collapse(key)));
+        let keep = match (message.class, &message.key) {
+            (Class::Latest, Some(key)) => Keep::Latest(collapse(key)),
+            _ => Keep::Live,
+        };
         self.chunks.push(Chunk { message: Arc::clone(message), kind, keep, encoded: [const { None }; Encoding::COUNT] });
         self.alone.push(EMPTY);
         number(self.chunks.len() - 1)

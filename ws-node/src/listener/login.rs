@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gim_proto::codes::CloseCode;
 use gim_proto::{SessionId, Tgid};
@@ -97,34 +98,50 @@ fn is_key(key: &str) -> bool {
     base64::engine::general_purpose::STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == 16)
 }
 
+/// Claims the uid. A holder that is being taken down is waited for: its client has lost it already.
 async fn claim(core: &Arc<Core>, session: &Session, resume: Option<SessionId>) -> Result<Login, Refusal> {
-    let request = ClaimRequest {
-        uid: session.uid().clone(),
-        node: core.node.clone(),
-        session: session.id(),
-        on_duplicate: core.settings.on_duplicate,
-        resume,
-    };
-    match core.directory.claim(request).await {
-        Ok(Claim::Granted { fence, previous, groups }) => {
-            session.own(fence);
-            if let Some(previous) = previous {
-                stop_previous(core, session, &previous);
+    let give_up = Instant::now() + HOLDER_PROBE;
+    loop {
+        let released = core.next_release();
+        let request = ClaimRequest {
+            uid: session.uid().clone(),
+            node: core.node.clone(),
+            session: session.id(),
+            on_duplicate: core.settings.on_duplicate,
+            resume,
+        };
+        match core.directory.claim(request).await {
+            Ok(Claim::Granted { fence, previous, groups }) => {
+                session.own(fence);
+                return Ok(granted(core, session, previous.as_ref(), &groups).await);
             }
-            if let Some(superseded) = core.hub.users.activate(session) {
-                superseded.close(CloseCode::Replaced, "replaced by a newer connection");
+            Ok(Claim::Taken { owner }) => match core.hub.session(session.uid(), owner.session) {
+                Some(held) => return Ok(refuse_second(core, &held)),
+                None if tokio::time::timeout_at(give_up, released).await.is_ok() => {}
+                None => return Err(Refusal::unavailable("the previous connection is being taken down", 1)),
+            },
+            Err(error) => {
+                tracing::warn!(uid = %session.uid(), error = %error, "claim failed");
+                return Err(Refusal::unavailable("the directory does not answer", 1));
             }
-            if let Err(error) = session.restore_groups(&groups).await {
-                tracing::warn!(uid = %session.uid(), error = %error, "groups of the previous session were not all restored");
-            }
-            Ok(Login::Granted { groups: session.groups() })
-        }
-        Ok(Claim::Taken { owner }) => refuse_second(core, session, &owner),
-        Err(error) => {
-            tracing::warn!(uid = %session.uid(), error = %error, "claim failed");
-            Err(Refusal::unavailable("the directory does not answer", 1))
         }
     }
+}
+
+/// How long a holder that does not answer is waited for.
+const HOLDER_PROBE: Duration = Duration::from_millis(300);
+
+async fn granted(core: &Arc<Core>, session: &Session, previous: Option<&Owner>, groups: &[Tgid]) -> Login {
+    if let Some(previous) = previous {
+        stop_previous(core, session, previous);
+    }
+    if let Some(superseded) = core.hub.users.activate(session) {
+        superseded.close(CloseCode::Replaced, "replaced by a newer connection");
+    }
+    if let Err(error) = session.restore_groups(groups).await {
+        tracing::warn!(uid = %session.uid(), error = %error, "groups of the previous session were not all restored");
+    }
+    Login::Granted { groups: session.groups() }
 }
 
 /// Tells the session that owned the uid until now to end.
@@ -136,14 +153,11 @@ fn stop_previous(core: &Core, session: &Session, previous: &Owner) {
 }
 
 /// Somebody else is connected and the policy keeps it, or ends both.
-fn refuse_second(core: &Core, session: &Session, owner: &Owner) -> Result<Login, Refusal> {
-    let Some(held) = core.hub.session(session.uid(), owner.session) else {
-        return Err(Refusal::unavailable("the previous connection is being taken down", 1));
-    };
+fn refuse_second(core: &Core, held: &Session) -> Login {
     if core.settings.on_duplicate == OnDuplicate::CloseBoth {
         held.close(CloseCode::AlreadyConnected, "connected from elsewhere");
     }
-    Ok(Login::AlreadyConnected)
+    Login::AlreadyConnected
 }
 
 /// Writes the 101 and lets the session run.

@@ -20,7 +20,8 @@ const RESERVED: &str = "gim.";
 
 /// Collects callbacks, then starts the node.
 ///
-/// Every callback runs with the deadline `session.handler_deadline`; a panic in one costs one request or one login.
+/// Every callback runs with the deadline `session.handler_deadline`; a panic in one costs one request or one login. A
+/// session that ends meanwhile is taken down at once, and the callback goes on to its end.
 pub struct NodeBuilder {
     config: Config,
     handlers: Handlers,

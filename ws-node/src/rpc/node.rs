@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gim_proto::rpc::{self, node_server};
-use gim_proto::{Fields, Tgid, Uid};
+use gim_proto::{Entry, Fields, Payload, Tgid, Uid};
 use gim_proxy_sdk::{Body, Outcome, RunProxy, Sent};
 use tonic::{Request, Response, Status};
 
@@ -45,7 +45,7 @@ impl node_server::Node for NodeService {
         if entries.is_empty() || entries.len() > MOST_ENTRIES {
             return Err(Status::invalid_argument(format!("send 1 to {MOST_ENTRIES} entries at once")));
         }
-        let entries = entries.into_iter().map(fields).collect();
+        let entries = entries.into_iter().map(Fields::from).collect();
         let ids = self.core.queue.enqueue(entries).await.map_err(|error| status::of_queue(&error))?;
         Ok(Response::new(rpc::EnqueueResponse { ids: ids.iter().map(ToString::to_string).collect() }))
     }
@@ -112,31 +112,21 @@ fn parse_tgid(tgid: &str) -> Result<Tgid, Status> {
     Tgid::parse(tgid).map_err(status::of_name)
 }
 
+/// Reads a body by the rules of a queue entry's `data` and `raw`, so that both roads accept the same.
 fn body(body: Option<rpc::Body>) -> Result<Body, Status> {
-    match body.and_then(|body| body.body) {
-        Some(rpc::body::Body::Raw(bytes)) => within_bound(bytes).map(Body::Raw),
-        Some(rpc::body::Body::Response(json)) => {
-            let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&json)
-                .map_err(|error| Status::invalid_argument(format!("response must be a JSON object: {error}")))?;
-            within_bound(serde_json::Value::Object(object).to_string().into()).map(Body::Response)
-        }
-        None => Err(Status::invalid_argument("body is missing")),
+    let (name, value) = match body.and_then(|body| body.body) {
+        Some(rpc::body::Body::Raw(bytes)) => ("raw", bytes),
+        Some(rpc::body::Body::Response(json)) => ("data", json),
+        None => return Err(Status::invalid_argument("body is missing")),
+    };
+    let fields = [("all", bytes::Bytes::from_static(b"1")), (name, value)].into_iter().collect();
+    match Entry::decode(&fields) {
+        Ok(entry) => Ok(match entry.payload {
+            Payload::Json(json) => Body::Response(json),
+            Payload::Raw(bytes) => Body::Raw(bytes),
+        }),
+        Err(malformed) => Err(Status::invalid_argument(format!("body: {}", malformed.detail))),
     }
-}
-
-fn within_bound(bytes: bytes::Bytes) -> Result<bytes::Bytes, Status> {
-    if bytes.len() > gim_proto::MAX_ENTRY_BYTES {
-        return Err(Status::invalid_argument(format!("a body is at most {} bytes", gim_proto::MAX_ENTRY_BYTES)));
-    }
-    Ok(bytes)
-}
-
-fn fields(entry: rpc::QueueEntry) -> Fields {
-    let mut fields = Fields::new();
-    for field in entry.fields {
-        fields.push(&field.name, field.value);
-    }
-    fields
 }
 
 fn sent_response(sent: Result<Sent, gim_proxy_sdk::Error>) -> Result<Response<rpc::SendResponse>, Status> {

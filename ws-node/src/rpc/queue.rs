@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gim_proto::rpc::{self, queue_server};
-use gim_proto::{EntryId, Fields};
+use gim_proto::EntryId;
 use gim_proxy_sdk::queue::{LaneStats, Selection};
 use tonic::{Request, Response, Status};
 
@@ -47,7 +47,7 @@ impl queue_server::Queue for QueueService {
         let total = stats.iter().find(|stats| stats.lane == lane).map_or(0, |stats| stats.dead);
         let letters = letters
             .into_iter()
-            .map(|letter| rpc::DeadLetter { id: letter.id.to_string(), fields: fields(&letter.fields) })
+            .map(|letter| rpc::DeadLetter { id: letter.id.to_string(), fields: rpc::QueueEntry::from(letter.fields).fields })
             .collect();
         Ok(Response::new(rpc::ListDeadResponse { letters, total }))
     }
@@ -95,8 +95,4 @@ fn lane_stats(stats: LaneStats) -> rpc::LaneStats {
         oldest_pending_ms: stats.oldest_pending_ms,
         settled: stats.settled,
     }
-}
-
-fn fields(fields: &Fields) -> Vec<rpc::Field> {
-    fields.iter().map(|(name, value)| rpc::Field { name: name.to_owned(), value: value.clone() }).collect()
 }

@@ -122,7 +122,7 @@ impl Session {
 fn outcome(offer: Offer) -> Outcome {
     match offer {
         Offer::Taken | Offer::Waiting => Outcome::Offered,
-        Offer::Overflow => Outcome::Slow,
+        Offer::Dropped | Offer::Overflow => Outcome::Slow,
         Offer::Closed => Outcome::Offline,
     }
 }

@@ -38,6 +38,8 @@ pub(super) enum Event {
 pub(super) struct Inbound {
     /// Bytes that came and are not consumed. Empty between messages.
     buffer: Vec<u8>,
+    /// Where in it the unconsumed bytes begin.
+    start: usize,
     message: Option<Box<Assembly>>,
 }
 
@@ -53,7 +55,7 @@ struct Assembly {
 impl Inbound {
     /// Starts with what came behind the request head.
     pub(super) fn with_leftover(leftover: Vec<u8>) -> Self {
-        Self { buffer: leftover, message: None }
+        Self { buffer: leftover, start: 0, message: None }
     }
 
     /// Takes the next event out of what was kept.
@@ -62,9 +64,10 @@ impl Inbound {
             return None;
         }
         let mut buffer = std::mem::take(&mut self.buffer);
-        let (used, event) = self.parse(&mut buffer, bounds);
-        if used < buffer.len() {
-            buffer.drain(..used);
+        let start = std::mem::take(&mut self.start);
+        let (used, event) = self.parse(buffer.get_mut(start..).unwrap_or_default(), bounds);
+        if start + used < buffer.len() {
+            self.start = start + used;
             self.buffer = buffer;
         }
         event
@@ -73,6 +76,8 @@ impl Inbound {
     /// Takes the next event out of bytes just read; what is behind it is kept.
     pub(super) fn read(&mut self, bytes: &mut [u8], bounds: InboundBounds) -> Option<Event> {
         if !self.buffer.is_empty() {
+            // Only here, and not after each of many small frames: moving the rest forward costs as much as it is long.
+            self.buffer.drain(..std::mem::take(&mut self.start));
             self.buffer.extend_from_slice(bytes);
             return self.next_kept(bounds);
         }

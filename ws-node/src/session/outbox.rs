@@ -48,6 +48,8 @@ pub(crate) enum Offer {
     Taken,
     /// It waits, and nobody drains this outbox yet: the caller starts the drainer.
     Waiting,
+    /// There is no room, and nothing older that could make some: it was dropped. Of several, the last was.
+    Dropped,
     /// The outbox is over its bound and the session has to end.
     Overflow,
     /// The session accepts nothing any more.
@@ -127,9 +129,8 @@ impl Outbox {
             Gate::Open => {}
         }
         if let Some(waiting) = &mut state.waiting {
-            let fits = waiting.push_all(parts, bounds);
-            let dropped = std::mem::take(&mut waiting.dropped);
-            return (if fits { Offer::Taken } else { Offer::Overflow }, dropped);
+            let offer = waiting.push_all(parts, bounds);
+            return (offer, std::mem::take(&mut waiting.dropped));
         }
         match send(joined) {
             Ok(sent) if sent == joined.len() => (Offer::Taken, 0),
@@ -264,9 +265,8 @@ impl Outbox {
 impl State {
     fn wait_for_handshake(&mut self, bounds: OutboxBounds, parts: &[Part]) -> (Offer, u64) {
         let waiting = self.waiting.get_or_insert_default();
-        let fits = waiting.push_all(parts, bounds);
-        let dropped = std::mem::take(&mut waiting.dropped);
-        (if fits { Offer::Taken } else { Offer::Overflow }, dropped)
+        let offer = waiting.push_all(parts, bounds);
+        (offer, std::mem::take(&mut waiting.dropped))
     }
 
     fn keep_rest(&mut self, bounds: OutboxBounds, parts: &[Part], mut sent: usize) -> (Offer, u64) {
@@ -283,7 +283,7 @@ impl State {
             waiting.advance(sent);
             rest = others;
         }
-        let fits = waiting.push_all(rest, bounds);
+        let fits = waiting.push_all(rest, bounds) != Offer::Overflow;
         let dropped = std::mem::take(&mut waiting.dropped);
         waiting.has_drainer = fits;
         self.waiting = Some(waiting);
@@ -292,12 +292,19 @@ impl State {
 }
 
 impl Waiting {
-    fn push_all(&mut self, parts: &[Part], bounds: OutboxBounds) -> bool {
-        parts.iter().all(|part| self.push_bounded(part, bounds))
+    /// Taken, or dropped on arrival as the last of them was, or the session has to end.
+    fn push_all(&mut self, parts: &[Part], bounds: OutboxBounds) -> Offer {
+        let mut offer = Offer::Taken;
+        for part in parts {
+            offer = self.push_bounded(part, bounds);
+            if offer == Offer::Overflow {
+                break;
+            }
+        }
+        offer
     }
 
-    /// False: the bound is reached and the session has to end.
-    fn push_bounded(&mut self, part: &Part, bounds: OutboxBounds) -> bool {
+    fn push_bounded(&mut self, part: &Part, bounds: OutboxBounds) -> Offer {
         if let Keep::Latest(key) = &part.keep
             && let Some(number) = self.latest.get(key).copied()
         {
@@ -305,22 +312,22 @@ impl Waiting {
         }
         while !self.has_room(part, bounds.bytes, bounds.frames) {
             if bounds.close_when_full {
-                return false;
+                return Offer::Overflow;
             }
             if self.drop_oldest() {
                 continue;
             }
             if matches!(part.keep, Keep::Live) {
                 self.dropped += 1;
-                return true;
+                return Offer::Dropped;
             }
             if !self.has_room(part, bounds.bytes * 2, bounds.frames * 2) {
-                return false;
+                return Offer::Overflow;
             }
             break;
         }
         self.push(part.clone());
-        true
+        Offer::Taken
     }
 
     /// A lone frame always has room: it may be larger than the bound.

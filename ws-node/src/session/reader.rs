@@ -7,11 +7,14 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::AsFd;
+use std::panic::AssertUnwindSafe;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use gim_proto::codes::CloseCode;
 use gim_proto::websocket::Opcode;
 use rustix::net::{RecvFlags, Shutdown};
 use tokio::io::Interest;
@@ -30,10 +33,16 @@ thread_local! {
 /// Runs a session from its activation to its end. `leftover`: what came behind the request head.
 pub(crate) async fn run(session: Session, leftover: Vec<u8>) {
     if session.is_owner() {
-        Box::pin(session.0.core.handlers.connected(&session)).await;
+        attend(&session, Box::pin(session.0.core.handlers.connected(&session))).await;
     }
     let mut inbound = Inbound::with_leftover(leftover);
-    let ended = serve(&session, &mut inbound).await;
+    // A bug here must not leave behind a session that nobody reads.
+    let served = AssertUnwindSafe(serve(&session, &mut inbound)).catch_unwind().await;
+    let ended = served.unwrap_or_else(|_| {
+        tracing::error!(uid = %session.uid(), "the session's task panicked");
+        session.close(CloseCode::GoingAway, "the node failed");
+        None
+    });
     drop(inbound);
     // Boxed: paid once at the end, not by every idle session for its whole life.
     Box::pin(depart(session, ended)).await;
@@ -48,7 +57,7 @@ async fn serve(session: &Session, inbound: &mut Inbound) -> Option<CloseReason> 
         while let Some(taken) = event {
             match taken {
                 // Boxed: what handling takes is paid while it runs, not by every idle session.
-                Event::Message(frame) => Box::pin(session.handle(frame, &mut rates)).await,
+                Event::Message(frame) => attend(session, Box::pin(session.handle(frame, &mut rates))).await,
                 Event::Ping(payload) => {
                     session.reply(Opcode::Pong, &payload);
                 }
@@ -90,6 +99,29 @@ enum Read<T> {
     End,
 }
 
+/// Runs application code. A session that is closed meanwhile is taken down at once; the code goes on to its end.
+async fn attend(session: &Session, mut code: impl Future<Output = ()> + Unpin) {
+    tokio::select! {
+        biased;
+        () = &mut code => {}
+        () = closed(session) => {
+            let farewell = async {
+                session.take_down().await;
+                linger(session, session.0.core.settings.close_timeout).await;
+            };
+            Box::pin(futures_util::future::join(code, farewell)).await;
+        }
+    }
+}
+
+async fn closed(session: &Session) {
+    poll_fn(|context| {
+        session.0.reader.register(context.waker());
+        if session.is_closing() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
 async fn readable_or_closed(session: &Session) -> Ready {
     poll_fn(|context| {
         session.0.reader.register(context.waker());
@@ -103,8 +135,11 @@ async fn readable_or_closed(session: &Session) -> Ready {
 }
 
 impl Session {
-    /// Takes the session out of everything that routes to it.
+    /// Takes the session out of everything that routes to it, once.
     pub(crate) async fn take_down(&self) {
+        if self.0.taken_down.swap(true, Ordering::AcqRel) || !self.is_owner() {
+            return;
+        }
         self.0.core.hub.forget(self);
         self.leave_all_groups().await;
         self.0.core.release(self).await;
@@ -138,6 +173,12 @@ impl Session {
         })
     }
 
+    /// Ends the connection, whoever still holds a handle of it.
+    fn cut(&self) {
+        self.0.outbox.shut();
+        let _gone = rustix::net::shutdown(self.0.socket.as_fd(), Shutdown::Both);
+    }
+
     fn closed_by_client(&self, close: Option<(u16, String)>) -> CloseReason {
         self.answer_close(close.as_ref().map(|(code, _)| *code));
         let (code, reason) = close.unwrap_or((1005, String::new()));
@@ -161,11 +202,11 @@ async fn depart(session: Session, ended: Option<CloseReason>) {
         core.metrics.closed(&session, &why);
         core.handlers.disconnected(&session, why.clone()).await;
     }
-    if !(by_peer && why.code == 1006) {
+    if by_peer && why.code == 1006 {
+        session.cut();
+    } else {
         linger(&session, core.settings.close_timeout).await;
     }
-    session.0.outbox.shut();
-    let _gone = rustix::net::shutdown(session.0.socket.as_fd(), Shutdown::Both);
     drop(session.0.permit.lock().unwrap_or_else(PoisonError::into_inner).take());
 }
 
@@ -185,6 +226,7 @@ async fn linger(session: &Session, limit: Duration) {
     if tokio::time::timeout(limit, farewell).await.is_err() {
         session.0.core.metrics.close_timeouts.increment(1);
     }
+    session.cut();
 }
 
 /// Waits until nothing waits in the outbox; its drainer wakes this task then.

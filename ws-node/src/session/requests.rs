@@ -78,7 +78,7 @@ impl Session {
         };
         match outcome {
             Ok(reply) => {
-                self.0.core.metrics.command_done("ok");
+                self.0.core.metrics.command_done(ErrorCode::Ok.name());
                 let mut text = Vec::with_capacity(128);
                 frame::reply(&mut text, &request.seq, &request.cmd, reply.to_string().as_bytes());
                 self.reply(self.0.encoding.opcode(), &text);

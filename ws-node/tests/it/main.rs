@@ -10,6 +10,7 @@ mod support;
 
 mod admin;
 mod browser;
+mod cli;
 mod docs;
 mod frames;
 mod sessions;

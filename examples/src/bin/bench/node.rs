@@ -38,6 +38,8 @@ impl NodeChild {
 pub(crate) fn serve(place: &Place) -> Result<()> {
     process::end_with_parent()?;
     process::pin(place.core)?;
+    // Lines of level info are made as in the shipped program; nobody reads them here.
+    tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).with_writer(std::io::sink).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
         let node = Node::builder(config()).start().await?;

@@ -38,7 +38,16 @@ impl Record {
     }
 }
 
+/// Bytes of a connected user in the table, without what hashing spares for others.
+#[cfg(test)]
+pub(super) const RECORD: usize = size_of::<(Uid, Record)>();
+
 impl Users {
+    #[cfg(test)]
+    pub(super) fn traces(&self) -> usize {
+        self.leaving.len()
+    }
+
     pub(super) fn counts(&self) -> (u64, u64) {
         (self.connected.len() as u64, self.departed.len() as u64)
     }

@@ -162,15 +162,7 @@ impl queue_server::Queue for Script {
         &self,
         request: Request<rpc::QueueStatsRequest>,
     ) -> Result<Response<rpc::QueueStatsResponse>, Status> {
-        let lane = rpc::LaneStats {
-            lane: 3,
-            lag: 1,
-            pending: 2,
-            later: 4,
-            dead: 5,
-            oldest_pending_ms: 6,
-            settled: 7,
-        };
+        let lane = rpc::LaneStats { lane: 3, lag: 1, pending: 2, later: 4, dead: 5, oldest_pending_ms: 6, settled: 7 };
         self.answer(&request, rpc::QueueStatsResponse { lanes: vec![lane] }).await
     }
 

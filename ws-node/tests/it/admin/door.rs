@@ -111,7 +111,7 @@ async fn beyond_loopback_a_token_is_required_to_start() {
     let mut open = config();
     open.listen.admin = "0.0.0.0:0".parse().unwrap();
     assert!(Node::builder(open.clone()).start().await.is_err());
-    open.admin.token = Some(Secret::new("short"));
+    open.admin.token = Some(Secret::new("with a space"));
     assert!(Node::builder(open.clone()).start().await.is_err());
     open.admin.token = Some(Secret::new(TOKEN));
     let node = Node::builder(open).start().await.expect("a locked door may be anywhere");

@@ -49,12 +49,18 @@ async fn the_page_is_served_unless_switched_off() {
 }
 
 #[tokio::test]
-async fn probes_may_be_asked_over_one_connection_again_and_again() {
+async fn a_connection_that_does_not_go_on_after_its_answer_says_so() {
     let node = TestNode::start().await;
-    let mut stream = tokio::net::TcpStream::connect(node.public).await.unwrap();
-    for _ in 0..5 {
-        let request = format!("GET /healthz HTTP/1.1\r\nhost: {}\r\n\r\n", node.public);
-        tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.unwrap();
-        assert_eq!(http::read_response(&mut stream).await.status, 200);
+    for addr in [node.public, node.admin] {
+        let mut stream = tokio::net::TcpStream::connect(addr).await.unwrap();
+        for _ in 0..5 {
+            let request = format!("GET /healthz HTTP/1.1\r\nhost: {addr}\r\n\r\n");
+            tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.unwrap();
+            let response = http::read_response(&mut stream).await;
+            assert_eq!(response.status, 200);
+            if response.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {
+                stream = tokio::net::TcpStream::connect(addr).await.unwrap();
+            }
+        }
     }
 }

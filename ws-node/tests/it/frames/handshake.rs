@@ -4,9 +4,9 @@ use super::Echo;
 use crate::support::node::TestNode;
 use crate::support::raw::{ACCEPT, KEY, Raw, TEXT, text, upgrade_head};
 
-/// A head with these lines after the request line; `KEY` stands for the key.
+/// A head with these lines after the request line; `{key}` stands for the key.
 fn head(path: &str, lines: &[&str]) -> String {
-    let lines: Vec<String> = lines.iter().map(|line| line.replace("KEY", KEY)).collect();
+    let lines: Vec<String> = lines.iter().map(|line| line.replace("{key}", KEY)).collect();
     format!("GET {path} HTTP/1.1\r\n{}\r\n\r\n", lines.join("\r\n"))
 }
 
@@ -43,21 +43,21 @@ async fn header_names_and_words_may_be_written_in_any_case() {
             "host: x",
             "upgrade: websocket",
             "connection: upgrade",
-            "sec-websocket-key: KEY",
+            "sec-websocket-key: {key}",
             "sec-websocket-version: 13",
         ],
         &[
             "HOST: x",
             "UPGRADE: WEBSOCKET",
             "CONNECTION: UPGRADE",
-            "SEC-WEBSOCKET-KEY: KEY",
+            "SEC-WEBSOCKET-KEY: {key}",
             "SEC-WEBSOCKET-VERSION: 13",
         ],
         &[
             "Host: x",
             "uPgRaDe: WebSocket",
             "CoNnEcTiOn: UpGrAdE",
-            "sEc-webSocket-kEY: KEY",
+            "sEc-webSocket-kEY: {key}",
             "sec-WebSocket-version: 13",
         ],
     ];
@@ -74,21 +74,21 @@ async fn lists_spaces_and_strangers_in_the_head_do_no_harm() {
             "Host: x",
             "Upgrade: websocket",
             "Connection: keep-alive, Upgrade",
-            "Sec-WebSocket-Key: KEY",
+            "Sec-WebSocket-Key: {key}",
             "Sec-WebSocket-Version: 13",
         ],
         &[
             "Host: x",
             "Upgrade:websocket",
             "Connection:Upgrade,keep-alive",
-            "Sec-WebSocket-Key:KEY",
+            "Sec-WebSocket-Key:{key}",
             "Sec-WebSocket-Version:13",
         ],
         &[
             "Host: x",
             "Upgrade:   websocket  ",
             "Connection:\tUpgrade ",
-            "Sec-WebSocket-Key:  KEY  ",
+            "Sec-WebSocket-Key:  {key}  ",
             "Sec-WebSocket-Version: 13 ",
         ],
         &[
@@ -96,7 +96,7 @@ async fn lists_spaces_and_strangers_in_the_head_do_no_harm() {
             "X-Stranger: ü",
             "Upgrade: websocket",
             "Connection: Upgrade",
-            "Sec-WebSocket-Key: KEY",
+            "Sec-WebSocket-Key: {key}",
             "Sec-WebSocket-Version: 13",
             "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits",
             "Sec-WebSocket-Protocol: chat, superchat",
@@ -112,8 +112,13 @@ async fn lists_spaces_and_strangers_in_the_head_do_no_harm() {
 #[tokio::test]
 async fn the_query_is_percent_decoded() {
     let node = TestNode::echo().await;
-    let form =
-        ["Host: x", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: KEY", "Sec-WebSocket-Version: 13"];
+    let form = [
+        "Host: x",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Key: {key}",
+        "Sec-WebSocket-Version: 13",
+    ];
     for query in
         ["uid=j%C3%B6rg&msg_code=1", "msg_code=1&uid=a%2Bb", "x=1&&uid=%61&msg_code=1&y", "msg_code=%31&uid=a/b"]
     {

@@ -103,6 +103,34 @@ async fn a_callback_that_never_returns_ends_at_the_deadline() {
     crate::support::node::gone(&node, "frame").await;
 }
 
+#[tokio::test]
+async fn a_kick_does_not_wait_for_a_handler_that_hangs() {
+    let node = TestNode::build(
+        |config| config.session.handler_deadline = Duration::from_secs(60),
+        |builder| {
+            builder
+                .on_connect(|session: Session| async move {
+                    if session.uid().as_str() == "connecting" {
+                        std::future::pending::<()>().await;
+                    }
+                })
+                .command("hang", |_: Context, _: Value| async move {
+                    std::future::pending::<()>().await;
+                    Ok::<(), HandlerError>(())
+                })
+        },
+    )
+    .await;
+    for uid in ["connecting", "commanding"] {
+        let mut client = Client::user(node.public, uid).await;
+        client.command("1", "hang", json!({})).await;
+        let (status, _) = http::request("DELETE", node.admin, &format!("/api/v1/users/{uid}/session"), None).await;
+        assert_eq!(status, 204);
+        client.expect_close(4503).await;
+        crate::support::node::gone(&node, uid).await;
+    }
+}
+
 /// A node that tells how its sessions ended.
 async fn witness() -> (TestNode, mpsc::Receiver<CloseReason>) {
     let (ended, ends) = mpsc::channel(100);

@@ -17,14 +17,23 @@ pub(super) struct Fate {
     pub(super) owner: Option<Client>,
 }
 
-/// Connects so many clients of one uid at once.
-pub(super) async fn connect_at_once(addr: SocketAddr, uid: &str, count: usize) -> Vec<Client> {
+/// Connects so many clients of one uid at once. Also returns how many were told to try again (503), which happens while
+/// a previous owner is being taken down.
+pub(super) async fn connect_at_once(addr: SocketAddr, uid: &str, count: usize) -> (Vec<Client>, usize) {
     let mut connecting = JoinSet::new();
     for _ in 0..count {
         let path = format!("/ws?uid={uid}&msg_code=1");
-        connecting.spawn(async move { Client::open(addr, &path).await });
+        connecting.spawn(async move { Client::try_open(addr, &path).await });
     }
-    connecting.join_all().await
+    let mut clients = Vec::new();
+    for connected in connecting.join_all().await {
+        match connected {
+            Ok(client) => clients.push(client),
+            Err(status) => assert_eq!(status, 503),
+        }
+    }
+    let refused = count - clients.len();
+    (clients, refused)
 }
 
 /// Reads each client up to the marker, which only a live session gets, or to its end.

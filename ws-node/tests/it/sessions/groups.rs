@@ -183,3 +183,29 @@ async fn joins_leaves_and_messages_at_once_leave_nothing_behind() {
     let (_, groups) = http::get(node.admin, "/api/v1/groups").await;
     assert_eq!(groups["groups"], json!([]));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn joins_that_race_with_the_end_of_a_session_leave_no_ghost() {
+    let node = TestNode::start().await;
+    for round in 0..50 {
+        let mut client = Client::user(node.public, "u").await;
+        let joining: Vec<_> = (0..5)
+            .map(|number| {
+                let (admin, path) = (node.admin, format!("/api/v1/groups/g{round}-{number}/members/u"));
+                tokio::spawn(async move { http::request("PUT", admin, &path, None).await.0 })
+            })
+            .collect();
+        client.command("1", "gim.join", json!({ "tgid": "own" })).await;
+        if round % 2 == 0 {
+            http::request("DELETE", node.admin, "/api/v1/users/u/session", None).await;
+        }
+        drop(client);
+        for joining in joining {
+            let status = joining.await.unwrap();
+            assert!(matches!(status, 204 | 404), "{status}");
+        }
+        gone(&node, "u").await;
+        let (_, groups) = http::get(node.admin, "/api/v1/groups").await;
+        assert_eq!(groups["groups"], json!([]), "round {round}");
+    }
+}

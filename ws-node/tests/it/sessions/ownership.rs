@@ -8,7 +8,7 @@ use serde_json::json;
 use super::fates::{Fate, connect_at_once, fates};
 use crate::support::client::Client;
 use crate::support::node::TestNode;
-use crate::support::{eventually, http};
+use crate::support::{eventually, http, within};
 
 const MANY: usize = 200;
 
@@ -16,11 +16,11 @@ async fn node(policy: OnDuplicate) -> TestNode {
     TestNode::start_with(|config| config.session.on_duplicate = policy).await
 }
 
-/// Two hundred at once, then a marker; returns what became of each.
-async fn contest(node: &TestNode) -> Vec<Fate> {
-    let clients = connect_at_once(node.public, "u", MANY).await;
+/// Two hundred at once, then a marker; returns what became of each, and how many were told to try again.
+async fn contest(node: &TestNode) -> (Vec<Fate>, usize) {
+    let (clients, refused) = connect_at_once(node.public, "u", MANY).await;
     http::push(node.admin, &json!({ "to_uid": "u", "data": { "marker": true } })).await;
-    fates(clients).await
+    (fates(clients).await, refused)
 }
 
 /// The one owner is the one the directory names, and it still receives.
@@ -48,7 +48,8 @@ fn take_owner(fates: &mut [Fate]) -> Option<(Client, u64)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_at_once_the_last_claim_owns_the_uid_under_replace() {
     let node = node(OnDuplicate::Replace).await;
-    let mut fates = contest(&node).await;
+    let (mut fates, refused) = contest(&node).await;
+    assert_eq!(refused, 0);
     let (owner, fence) = take_owner(&mut fates).expect("an owner");
     assert_eq!(Some(fence), fates.iter().filter_map(|fate| fate.fence).max(), "the owner has the highest fence");
     let mut fences: Vec<u64> = fates.iter().filter_map(|fate| fate.fence).collect();
@@ -63,7 +64,8 @@ async fn of_many_at_once_the_last_claim_owns_the_uid_under_replace() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_at_once_the_first_claim_owns_the_uid_under_reject() {
     let node = node(OnDuplicate::Reject).await;
-    let mut fates = contest(&node).await;
+    let (mut fates, refused) = contest(&node).await;
+    assert_eq!(refused, 0);
     let (owner, fence) = take_owner(&mut fates).expect("an owner");
     assert_eq!(fates.iter().filter(|fate| fate.fence.is_some()).count(), 1, "one welcome");
     let rejected = fates.iter().filter(|fate| fate.close == Some(4504) && fate.notice == Some(4504)).count();
@@ -74,11 +76,11 @@ async fn of_many_at_once_the_first_claim_owns_the_uid_under_reject() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_at_once_at_most_one_is_left_under_close_both() {
     let node = node(OnDuplicate::CloseBoth).await;
-    let mut fates = contest(&node).await;
+    let (mut fates, refused) = contest(&node).await;
     let owner = take_owner(&mut fates);
     let left = usize::from(owner.is_some());
     let closed = fates.iter().filter(|fate| fate.close == Some(4504) && fate.notice == Some(4504)).count();
-    assert_eq!(closed, MANY - left);
+    assert_eq!(closed, MANY - left - refused);
     let (owner, fence) = match owner {
         Some(owner) => owner,
         None => {
@@ -114,7 +116,7 @@ async fn under_reject_the_uid_is_free_once_its_owner_left() {
     Client::open(node.public, "/ws?uid=u").await.expect_close(4504).await;
     owner.close().await;
     let mut next = eventually("the uid to be free", || async {
-        let mut client = Client::open(node.public, "/ws?uid=u&msg_code=1").await;
+        let mut client = Client::try_open(node.public, "/ws?uid=u&msg_code=1").await.ok()?;
         (client.json().await["cmd"] == "gim.welcome").then_some(client)
     })
     .await;
@@ -166,5 +168,26 @@ async fn a_message_during_a_takeover_reaches_one_of_the_two_sessions_or_none_but
         }
         assert!(seen <= 1, "round {round}: both saw it");
         older = newer;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_offered_while_a_client_still_shakes_hands_reaches_it() {
+    let node = node(OnDuplicate::Replace).await;
+    let proxy = node.node.proxy();
+    for round in 0..50 {
+        let name = format!("u{round}");
+        let uid = Uid::parse(&name).unwrap();
+        let connecting = tokio::spawn(async move { Client::user(node.public, &name).await });
+        let body = json!({ "round": round });
+        within("the user to be online", async {
+            while proxy.send_res_data_to_user(&uid, &body).await.unwrap().outcome != Outcome::Offered {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        let mut client = connecting.await.unwrap();
+        client.expect_body(body).await;
+        client.expect_silence().await;
     }
 }

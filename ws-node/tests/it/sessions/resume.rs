@@ -137,3 +137,26 @@ async fn who_is_away_is_no_member() {
     let (_, group) = http::get(node.admin, "/api/v1/groups/g").await;
     assert_eq!(group["members"], json!([]), "{group}");
 }
+
+#[tokio::test]
+async fn names_with_quotes_survive_a_resume() {
+    let node = TestNode::start().await;
+    let mut client = Client::user(node.public, "u").await;
+    for tgid in ["\"quoted\"", "back\\slash", "日本"] {
+        client.join(tgid).await;
+    }
+    let session = client.session().to_owned();
+    client.close().await;
+    gone(&node, "u").await;
+    assert_eq!(groups(&resume(&node, &session).await), ["\"quoted\"", "back\\slash", "日本"]);
+}
+
+#[tokio::test]
+async fn a_session_that_is_no_name_is_passed_over() {
+    let node = TestNode::start().await;
+    for session in ["", "x", "%00", "00000000000000000000000000", "zzzzzzzzzzzzzzzzzzzzzzzzzzzzz"] {
+        let mut client = resume(&node, session).await;
+        assert_eq!(client.welcome["groups"], json!([]));
+        client.expect_silence().await;
+    }
+}

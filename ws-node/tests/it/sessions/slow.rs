@@ -19,6 +19,9 @@ use crate::support::within;
 fn small_outbox(config: &mut Config) {
     config.session.outbox_bytes = ByteSize::kib(256);
     config.session.outbox_frames = 100;
+    // Nobody is cut for the slowness of the machine.
+    config.session.write_progress = Duration::from_secs(60);
+    config.session.close_timeout = Duration::from_secs(60);
 }
 
 /// A member of `g` that never reads.

@@ -116,17 +116,16 @@ pub(crate) async fn exchange(addr: SocketAddr, bytes: &[u8]) -> Response {
 pub(crate) async fn read_response(stream: &mut TcpStream) -> Response {
     let mut seen = Vec::new();
     within("an HTTP answer", async {
-        let mut chunk = [0; 16 * 1024];
         loop {
             if let Some(response) = parse(&seen, false) {
                 return response;
             }
-            match stream.read(&mut chunk).await {
+            match stream.read_buf(&mut seen).await {
                 Ok(0) | Err(_) => {
                     let shown = String::from_utf8_lossy(&seen).into_owned();
                     return parse(&seen, true).unwrap_or_else(|| panic!("no HTTP answer but {shown:?}"));
                 }
-                Ok(read) => seen.extend_from_slice(&chunk[..read]),
+                Ok(_) => {}
             }
         }
     })

@@ -265,12 +265,9 @@ impl Raw {
     }
 
     async fn read_more(&mut self) -> bool {
-        let mut chunk = [0; 64 * 1024];
-        match self.stream.read(&mut chunk).await {
-            Ok(read) => {
-                self.seen.extend_from_slice(&chunk[..read]);
-                read > 0
-            }
+        self.seen.reserve(16 * 1024);
+        match self.stream.read_buf(&mut self.seen).await {
+            Ok(read) => read > 0,
             // A reset is an end too: bytes of ours may have been on their way.
             Err(_) => false,
         }

@@ -25,6 +25,7 @@ async fn a_message_to_several_users_reaches_each_of_them() {
     reaches(&node, json!({ "to_uids": ["a", "c"] }), &mut clients, &[0, 2]).await;
     reaches(&node, json!({ "to_uids": ["b"] }), &mut clients, &[1]).await;
     reaches(&node, json!({ "to_uids": ["x", "b", "y"] }), &mut clients, &[1]).await;
+    reaches(&node, json!({ "to_uids": ["a", "a", "b"] }), &mut clients, &[0, 1]).await;
     reaches(&node, json!({ "to_uids": "[\"a\",\"b\"]" }), &mut clients, &[0, 1]).await;
 }
 
@@ -111,7 +112,7 @@ async fn empty_fields_count_as_absent_and_unknown_ones_are_passed_over() {
         json!({ "to_uid": "a", "c_time": 5, "msg_type": "x", "colour": { "any": 1 }, "data": { "n": 2 } }),
         json!({ "msg": { "to_uid": "a", "data": { "n": 3 } } }),
         json!({ "to_uid": "a", "class": "live", "priority": "normal", "ttl_ms": "60000", "data": { "n": 4 } }),
-        json!({ "to_uid": "a", "receipt": true, "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "data": { "n": 5 } }),
+        json!({ "to_uid": "a", "receipt": false, "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "data": { "n": 5 } }),
     ];
     for (n, message) in messages.into_iter().enumerate() {
         push(&node, message).await;

@@ -70,6 +70,7 @@ fn contradictory() -> Vec<Value> {
         json!({ "all": 1, "class": "latest", "key": "k", "data": body }),
         json!({ "all": 1, "class": "durable", "data": body }),
         json!({ "to_uid": "u", "class": "durable", "data": body }),
+        json!({ "to_uid": "u", "receipt": 1, "data": body }),
         json!({ "to_uids": uids, "data": body }),
     ]
 }

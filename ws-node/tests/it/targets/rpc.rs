@@ -5,8 +5,8 @@ use gim_proto::Fields;
 use gim_proto::rpc::node_client::NodeClient;
 use gim_proto::rpc::queue_client::QueueClient;
 use gim_proto::rpc::{
-    Body, EnqueueRequest, HelloRequest, JoinRequest, LeaveRequest, QueueEntry, QueueStatsRequest, SendOutcome,
-    SendToGroupRequest, SendToUserRequest, StopRequest, SysinfoRequest, body,
+    Body, DrainRequest, EnqueueRequest, HelloRequest, JoinRequest, LeaveRequest, QueueEntry, QueueStatsRequest,
+    SendOutcome, SendToGroupRequest, SendToUserRequest, StopRequest, SysinfoRequest, body,
 };
 use serde_json::{Value, json};
 use tonic::Code;
@@ -169,4 +169,22 @@ async fn sysinfo_is_that_of_http_and_the_queue_tells_its_figures() {
     let lanes = queue.stats(QueueStatsRequest {}).await.unwrap().into_inner().lanes;
     assert_eq!(lanes.len(), 1);
     assert_eq!((lanes[0].lag, lanes[0].pending, lanes[0].settled), (0, 0, 2));
+}
+
+#[tokio::test]
+async fn a_drained_node_has_closed_its_sessions_and_stays() {
+    let node = TestNode::start().await;
+    let mut rpc = connect(&node).await;
+    let clients = users(&node, [("a", &[]), ("b", &[])]).await;
+    let draining = tokio::spawn(async move { rpc.drain(DrainRequest {}).await.unwrap().into_inner() });
+    for client in clients {
+        client.expect_close(1012).await;
+    }
+    let drained = crate::support::within("the drain", draining).await.unwrap();
+    assert_eq!((drained.clean, drained.forced), (2, 0));
+    assert_eq!(Client::try_open(node.public, "/ws?uid=c").await.err(), Some(503));
+    assert_eq!(http::get(node.admin, "/readyz").await.0, 503);
+    assert_eq!(http::get(node.admin, "/healthz").await.0, 200);
+    let report = crate::support::within("the shutdown", node.node.shutdown()).await;
+    assert_eq!((report.forced, report.unsettled), (0, 0));
 }

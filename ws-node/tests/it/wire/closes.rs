@@ -150,7 +150,11 @@ async fn a_client_that_answers_no_ping_is_closed_with_4002() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_is_closed_with_4001_if_so_configured() {
-    let node = TestNode::start_with(|config| config.session.on_slow = OnSlow::Close).await;
+    let node = TestNode::start_with(|config| {
+        config.session.on_slow = OnSlow::Close;
+        config.session.close_timeout = Duration::from_secs(60);
+    })
+    .await;
     let mut client = Raw::connect_narrow(node.public, "/ws?uid=u&msg_code=1").await;
     let slow = stall(&node, "u").await;
     assert!(slow, "a client that reads nothing took everything");

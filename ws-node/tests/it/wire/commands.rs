@@ -114,6 +114,17 @@ async fn an_ack_of_what_was_never_sent_is_a_params_error() {
 }
 
 #[tokio::test]
+async fn an_ack_without_a_seq_is_not_answered() {
+    let node = TestNode::start().await;
+    let mut client = Client::user(node.public, "u").await;
+    client.send_text(r#"{"cmd":"gim.ack","data":{"offset":0}}"#).await;
+    client.send_text(r#"{"seq":"","cmd":"gim.ack","data":{"offset":0}}"#).await;
+    client.expect_silence().await;
+    client.command("1", "gim.ack", serde_json::json!({ "offset": 0 })).await;
+    client.expect_reply("1").await;
+}
+
+#[tokio::test]
 async fn a_command_may_come_as_text_or_as_binary_on_any_connection() {
     let node = TestNode::start().await;
     for form in FORMS {

@@ -149,3 +149,28 @@ async fn nothing_comes_between_the_notice_and_the_close() {
     client.command("1", "end", json!({})).await;
     assert_eq!(client.expect_close(1000).await, "asked to");
 }
+
+#[tokio::test]
+async fn a_reason_is_quoted_in_the_notice_and_plain_in_the_close() {
+    let node = TestNode::start().await;
+    let mut client = FORMS[2].connect(&node, "u").await;
+    let reason = "\"no\" \\ \u{1}\n<way>";
+    node.node.proxy().stop_user_client(&Uid::parse("u").unwrap(), reason).await.unwrap();
+    let notice: Value = serde_json::from_str(client.frame().await.text()).unwrap();
+    assert_eq!(notice["response"]["a"]["reason"], reason);
+    assert_eq!(client.expect_close(4503).await, reason);
+}
+
+#[tokio::test]
+async fn a_client_that_closes_at_the_same_time_is_let_go() {
+    let node = TestNode::start().await;
+    for _ in 0..20 {
+        let mut client = Raw::connect(node.public, "/acc?uid=u").await;
+        let stop = async { node.node.proxy().stop_user_client(&Uid::parse("u").unwrap(), "").await };
+        let goodbye = crate::support::raw::close(1000, b"");
+        let ((), stopped) = tokio::join!(client.send_anyway(&goodbye), stop);
+        stopped.unwrap();
+        assert!(matches!(client.frame().await.close_code(), Some(1000 | 4503)));
+        client.expect_end().await;
+    }
+}
