@@ -49,12 +49,7 @@ struct LaneCell {
 
 impl LaneCell {
     fn new(lane: u16) -> Self {
-        Self {
-            lane,
-            state: Mutex::new(LaneState::default()),
-            bell: Notify::new(),
-            draining: AtomicBool::new(false),
-        }
+        Self { lane, state: Mutex::new(LaneState::default()), bell: Notify::new(), draining: AtomicBool::new(false) }
     }
 
     // A panic while it was held left a whole state behind: every change is made after its last check.

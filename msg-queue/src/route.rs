@@ -117,6 +117,13 @@ async fn holders<'a>(
     Ok(holders)
 }
 
+/// What of one message goes to one node.
+struct Part {
+    place: usize,
+    legs: Vec<(u32, Uid)>,
+    addressed: Vec<Addressed>,
+}
+
 struct Plan {
     routed: Routed,
     places: HashMap<NodeRef, usize>,
@@ -126,26 +133,23 @@ struct Plan {
 impl Plan {
     fn users(&mut self, job: &Job, legs: &[(u32, Uid)], of: &Arc<[Tgid]>, owners: &HashMap<Uid, Option<Owner>>) {
         // What this message has for each node so far. Mostly one.
-        let mut parts: Vec<(usize, Vec<(u32, Uid)>, Vec<Addressed>)> = Vec::with_capacity(1);
+        let mut parts: Vec<Part> = Vec::with_capacity(1);
         for (leg, uid) in legs {
             let Some(owner) = owners.get(uid).and_then(Option::as_ref) else {
                 self.routed.offline.push(LegId { entry_id: job.entry_id, leg: *leg });
                 continue;
             };
             let place = self.place(&owner.node);
-            let part = match parts.iter().position(|(other, ..)| *other == place) {
-                Some(at) => at,
-                None => {
-                    parts.push((place, Vec::with_capacity(1), Vec::with_capacity(1)));
-                    parts.len() - 1
+            let addressed = Addressed { uid: uid.clone(), session: owner.session, fence: owner.fence };
+            match parts.iter_mut().find(|part| part.place == place) {
+                Some(part) => {
+                    part.legs.push((*leg, uid.clone()));
+                    part.addressed.push(addressed);
                 }
-            };
-            if let Some((_, legs, addressed)) = parts.get_mut(part) {
-                legs.push((*leg, uid.clone()));
-                addressed.push(Addressed { uid: uid.clone(), session: owner.session, fence: owner.fence });
+                None => parts.push(Part { place, legs: vec![(*leg, uid.clone())], addressed: vec![addressed] }),
             }
         }
-        for (place, legs, addressed) in parts {
+        for Part { place, legs, addressed } in parts {
             let to = recipients(addressed, of);
             self.put(place, job, to, ReceiptLegs::Users { legs, of: of.clone() });
         }

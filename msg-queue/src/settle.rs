@@ -60,8 +60,10 @@ pub fn decide(attempt: Attempt, attempts: u32, persistence: &Persistence, jitter
 mod tests {
     use super::*;
 
-    const THREE: Persistence =
-        Persistence { attempts: 3, backoff: Backoff { first: Duration::from_millis(100), max: Duration::from_secs(1) } };
+    const THREE: Persistence = Persistence {
+        attempts: 3,
+        backoff: Backoff { first: Duration::from_millis(100), max: Duration::from_secs(1) },
+    };
 
     fn after(attempt: Attempt, attempts: u32) -> Decision {
         decide(attempt, attempts, &THREE, &mut Jitter::seeded(1))

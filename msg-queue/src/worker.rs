@@ -16,7 +16,7 @@ use futures_util::FutureExt;
 use gim_proxy_sdk::directory::Directory;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Duration, Instant, sleep, timeout_at};
 
 use self::driver::Driver;
 use crate::backoff::{Backoff, Jitter};
@@ -26,6 +26,9 @@ use crate::deliver::Deliver;
 use crate::lane::Limits;
 use crate::observe::{Event, Observer, Step};
 use crate::source::Source;
+
+/// A lane that panics each time it starts does not spin.
+const AFTER_PANIC: Duration = Duration::from_millis(100);
 
 /// What a worker stands on.
 pub struct Ports {
@@ -131,6 +134,7 @@ async fn run(lane: Arc<Lane>, draining: watch::Receiver<bool>) {
         let driver = Driver::new(Arc::clone(&lane), draining.clone(), one_by_one);
         let Err(panic) = AssertUnwindSafe(driver.run()).catch_unwind().await else { return };
         lane.record(&Event::Panicked { error: message_of(&*panic) });
+        sleep(AFTER_PANIC).await;
         one_by_one = lane.rewind().await;
     }
 }

@@ -172,3 +172,6 @@ impl Running {
         report
     }
 }
+
+#[cfg(test)]
+mod tests;

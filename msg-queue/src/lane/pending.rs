@@ -136,9 +136,7 @@ impl Pending {
     /// Tells what is left to be done: legs that have no outcome.
     pub(super) fn rest(&self) -> Option<Rest> {
         match &self.to {
-            To::Users { uids, .. } => {
-                Some(Rest::Users(self.users(uids, Uid::clone)))
-            }
+            To::Users { uids, .. } => Some(Rest::Users(self.users(uids, Uid::clone))),
             To::Groups(_) | To::All => {
                 Some(&self.fan.done).filter(|done| !done.is_empty()).cloned().map(Rest::NodesBut)
             }

@@ -203,9 +203,19 @@ fn refused(index: usize, malformed: &Malformed) -> QueueError {
 }
 
 fn too_large(index: usize) -> QueueError {
-    QueueError { kind: QueueErrorKind::TooLarge, index: Some(index), field: None, detail: "the entry is too large".into() }
+    QueueError {
+        kind: QueueErrorKind::TooLarge,
+        index: Some(index),
+        field: None,
+        detail: "the entry is too large".into(),
+    }
 }
 
 fn stopping() -> QueueError {
-    QueueError { kind: QueueErrorKind::Unavailable, index: None, field: None, detail: "the queue is shutting down".into() }
+    QueueError {
+        kind: QueueErrorKind::Unavailable,
+        index: None,
+        field: None,
+        detail: "the queue is shutting down".into(),
+    }
 }

@@ -93,7 +93,12 @@ impl LaneState {
     }
 
     /// Settles entries. Returns how many dead letters had to go, and whether an entry was put aside.
-    pub(super) fn settle(&mut self, batch: &[(EntryId, Settlement)], now_ms: u64, section: &QueueSection) -> (u64, bool) {
+    pub(super) fn settle(
+        &mut self,
+        batch: &[(EntryId, Settlement)],
+        now_ms: u64,
+        section: &QueueSection,
+    ) -> (u64, bool) {
         let mut dropped = 0;
         let mut put_aside = false;
         for (entry_id, settlement) in batch {

@@ -282,7 +282,8 @@ async fn users_of_several_lanes_are_split_under_one_id() {
 async fn a_split_entry_keeps_the_id_it_was_given_and_its_repeat_has_no_effect() {
     let setup = setup(lanes(4));
     let uids: Vec<String> = (0..40).map(|n| format!("user-{n}")).collect();
-    let msg = serde_json::json!({"to_uids": uids, "data": {"n": 1}, "mol": "chat", "id": "x", "own": "kept"}).to_string();
+    let msg =
+        serde_json::json!({"to_uids": uids, "data": {"n": 1}, "mol": "chat", "id": "x", "own": "kept"}).to_string();
     let given = || [("msg", msg.clone())].into_iter().collect::<Fields>();
     assert_eq!(setup.one(given()).await.as_str(), "x");
     assert_eq!(setup.one(given()).await.as_str(), "x");

@@ -154,7 +154,12 @@ fn describe(recorder: &dyn Recorder) {
     recorder.describe_gauge(UNSETTLED_BYTES.into(), Some(Unit::Bytes), "Bytes read and not settled.".into());
 }
 
-fn counter(recorder: &dyn Recorder, name: &'static str, lane: u16, label: Option<(&'static str, &'static str)>) -> Counter {
+fn counter(
+    recorder: &dyn Recorder,
+    name: &'static str,
+    lane: u16,
+    label: Option<(&'static str, &'static str)>,
+) -> Counter {
     recorder.register_counter(&key(name, lane, label), &METADATA)
 }
 

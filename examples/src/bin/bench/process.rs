@@ -58,6 +58,17 @@ pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
     Ok(ticks.iter().sum::<u64>() as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
+/// Time that all cores together were busy with anything, in seconds since the machine started.
+pub(crate) fn machine_busy_seconds() -> Result<f64> {
+    let text = fs::read_to_string("/proc/stat")?;
+    let first = text.lines().next().unwrap_or_default();
+    // user, nice, system, idle, iowait, irq, softirq, steal
+    let ticks: Vec<u64> =
+        first.split_whitespace().skip(1).take(8).map(str::parse).collect::<std::result::Result<_, _>>()?;
+    let busy = ticks.iter().sum::<u64>() - ticks.iter().skip(3).take(2).sum::<u64>();
+    Ok(busy as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

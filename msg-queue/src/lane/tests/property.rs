@@ -35,10 +35,14 @@ struct Spec {
 fn spec() -> impl Strategy<Value = Spec> {
     let users = |most| prop::collection::btree_set((0..4_u8).prop_map(|n| format!("u{n}")), 1..=most);
     let groups = |most| prop::collection::btree_set((0..3_u8).prop_map(|n| format!("g{n}")), 1..=most);
-    let keys = prop_oneof![4 => users(1), 2 => users(3), 2 => groups(1), 2 => groups(2), 1 => Just(["all".to_owned()].into())];
+    let keys =
+        prop_oneof![4 => users(1), 2 => users(3), 2 => groups(1), 2 => groups(2), 1 => Just(["all".to_owned()].into())];
     let priority = prop_oneof![6 => Just("normal"), 1 => Just("high"), 1 => Just("low")];
-    (keys, priority, prop::option::weighted(0.1, 1..2_000_u64))
-        .prop_map(|(keys, priority, ttl)| Spec { keys: keys.into_iter().collect(), priority, ttl })
+    (keys, priority, prop::option::weighted(0.1, 1..2_000_u64)).prop_map(|(keys, priority, ttl)| Spec {
+        keys: keys.into_iter().collect(),
+        priority,
+        ttl,
+    })
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -187,9 +191,10 @@ impl World {
         for key in &keys {
             let earlier = self.unfinished.get(key).into_iter().flatten().filter(|other| **other < entry_id);
             for other in earlier {
-                let with = self.flights.iter().any(|flight| {
-                    flight.entry_id == *other && flight.round == self.round && flight.keys.contains(key)
-                });
+                let with = self
+                    .flights
+                    .iter()
+                    .any(|flight| flight.entry_id == *other && flight.round == self.round && flight.keys.contains(key));
                 assert!(with, "{entry_id} of {key} passes {other}");
             }
         }

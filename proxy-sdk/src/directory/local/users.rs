@@ -141,7 +141,8 @@ impl Users {
     pub(super) fn sweep(&mut self, now: Instant, most: usize) {
         for _ in 0..most {
             let Some((uid, session)) = self.leaving.front() else { break };
-            let kept = self.departed.get(uid).is_some_and(|departed| departed.session == *session && departed.until > now);
+            let kept =
+                self.departed.get(uid).is_some_and(|departed| departed.session == *session && departed.until > now);
             if kept {
                 break;
             }

@@ -28,6 +28,30 @@ async fn a_full_node_is_alive_and_not_ready() {
 }
 
 #[tokio::test]
+async fn a_full_node_still_says_on_the_public_listener_that_it_is_alive() {
+    let node = TestNode::start_with(|config| config.limits.connections = 2).await;
+    let _first = Client::user(node.public, "a").await;
+    let _second = Client::user(node.public, "b").await;
+    assert_eq!(get(node.public, "/healthz").await.0, 200);
+    assert_eq!(get(node.public, "/readyz").await.0, 503);
+}
+
+#[tokio::test]
+async fn a_probe_does_not_take_the_last_place() {
+    let node = TestNode::start_with(|config| config.limits.connections = 2).await;
+    let _client = Client::user(node.public, "a").await;
+    assert_eq!(get(node.public, "/readyz").await.0, 200, "there is room for one more");
+}
+
+#[tokio::test]
+async fn an_address_with_too_many_connections_may_still_ask_whether_the_node_lives() {
+    let node = TestNode::start_with(|config| config.limits.connections_per_ip = 1).await;
+    let _client = Client::user(node.public, "a").await;
+    assert_eq!(get(node.public, "/healthz").await.0, 200);
+    assert_eq!(get(node.public, "/readyz").await.0, 200);
+}
+
+#[tokio::test]
 async fn the_public_listener_tells_nothing_of_the_admins() {
     let node = TestNode::start().await;
     for path in ["/sysinfo", "/metrics", "/api/v1/queue", "/api/v1/users/u", "/api/v1/nodes"] {

@@ -99,6 +99,29 @@ fn of(messages: &[Value], tgid: &str) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_group_gets_every_message_in_order_and_once() {
+    let node = TestNode::start().await;
+    let mut clients = Vec::new();
+    for number in 0..600 {
+        let uid = format!("u{number}");
+        clients.push(Client::user(node.public, &uid).await);
+        let path = format!("/api/v1/groups/g/members/{uid}");
+        assert_eq!(http::request("PUT", node.admin, &path, None).await.0, 204);
+    }
+    for start in [0, 10, 20] {
+        let messages: Vec<Value> = (start..start + 10).map(|n| json!({ "tgid": "g", "data": { "n": n } })).collect();
+        http::push(node.admin, &json!(messages)).await;
+    }
+    http::settled(node.admin).await;
+    for client in &mut clients {
+        for n in 0..30 {
+            client.expect_body(json!({ "n": n })).await;
+        }
+        client.expect_silence().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_producers_at_once_lose_and_repeat_nothing() {
     let node = TestNode::start_with(|config| config.queue.lanes = 4.try_into().unwrap()).await;
     let mut client = Client::user(node.public, "u").await;

@@ -30,7 +30,7 @@ fn response(data: &Value) -> Option<Body> {
 }
 
 fn raw(bytes: &'static [u8]) -> Option<Body> {
-    Some(Body { body: Some(body::Body::Raw(Bytes::from_static(bytes).into())) })
+    Some(Body { body: Some(body::Body::Raw(Bytes::from_static(bytes))) })
 }
 
 #[tokio::test]

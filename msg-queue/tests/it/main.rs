@@ -1,0 +1,9 @@
+//! The worker with the queue and the directory of one process and nodes that answer as a test tells them.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails loudly")]
+
+mod bounds;
+mod delivery;
+mod faults;
+mod shutdown;
+mod support;
+mod timing;

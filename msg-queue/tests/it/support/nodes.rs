@@ -1,0 +1,140 @@
+//! Nodes that answer as they are told, and remember what they took.
+
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use gim_msg_queue::deliver::{Deliver, DeliverError, DeliverErrorKind};
+use gim_proto::{MessageId, Payload};
+use gim_proxy_sdk::Outcome;
+use gim_proxy_sdk::delivery::{Batch, Delivery, Recipients, Report, TargetReport};
+use gim_proxy_sdk::directory::NodeRef;
+use tokio::sync::Semaphore;
+
+pub(crate) type Answer = Result<Vec<Report>, DeliverErrorKind>;
+type Script = Box<dyn FnMut(&NodeRef, &Batch) -> Answer + Send>;
+
+/// One delivery that was taken by a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Took {
+    pub(crate) node: String,
+    pub(crate) id: MessageId,
+    /// The uid, or the groups, or `all`.
+    pub(crate) target: String,
+    /// The number in the entry's data.
+    pub(crate) number: usize,
+}
+
+pub(crate) struct Nodes {
+    script: Mutex<Script>,
+    took: Mutex<Vec<Took>>,
+    batches: Mutex<Vec<(String, usize)>>,
+    /// Batches wait for a permit here.
+    gate: Semaphore,
+}
+
+impl Nodes {
+    /// Nodes that take everything.
+    pub(crate) fn willing() -> Self {
+        Self::scripted(|_, batch| Ok(reports(batch)))
+    }
+
+    pub(crate) fn scripted(script: impl FnMut(&NodeRef, &Batch) -> Answer + Send + 'static) -> Self {
+        Self {
+            script: Mutex::new(Box::new(script)),
+            took: Mutex::default(),
+            batches: Mutex::default(),
+            gate: Semaphore::new(Semaphore::MAX_PERMITS),
+        }
+    }
+
+    /// Lets no batch through until [`open`](Self::open). Batches are counted before they wait.
+    pub(crate) fn shut(self) -> Self {
+        self.gate.forget_permits(Semaphore::MAX_PERMITS);
+        self
+    }
+
+    /// Lets so many batches through.
+    pub(crate) fn open(&self, batches: usize) {
+        self.gate.add_permits(batches);
+    }
+
+    /// Everything taken, in order.
+    pub(crate) fn took(&self) -> Vec<Took> {
+        self.took.lock().unwrap().clone()
+    }
+
+    /// Numbers a target took, in order.
+    pub(crate) fn numbers(&self, target: &str) -> Vec<usize> {
+        self.took().into_iter().filter(|took| took.target == target).map(|took| took.number).collect()
+    }
+
+    /// Nodes and sizes of all batches, in the order they were begun.
+    pub(crate) fn batches(&self) -> Vec<(String, usize)> {
+        self.batches.lock().unwrap().clone()
+    }
+}
+
+#[async_trait]
+impl Deliver for Nodes {
+    async fn deliver(&self, node: &NodeRef, batch: Batch) -> Result<Vec<Report>, DeliverError> {
+        self.batches.lock().unwrap().push((node.id.to_string(), batch.deliveries.len()));
+        self.gate.acquire().await.unwrap().forget();
+        // As a stream between two machines would.
+        tokio::task::yield_now().await;
+        // A script may panic on purpose.
+        let answer = { (self.script.lock().unwrap_or_else(PoisonError::into_inner))(node, &batch) };
+        let reports = answer.map_err(DeliverError::from)?;
+        let mut took = self.took.lock().unwrap();
+        for (delivery, report) in batch.deliveries.iter().zip(&reports) {
+            for target in taken(delivery, report) {
+                let number = number(delivery);
+                took.push(Took { node: node.id.to_string(), id: delivery.message.id.clone(), target, number });
+            }
+        }
+        Ok(reports)
+    }
+}
+
+/// A report that everybody took everything.
+pub(crate) fn reports(batch: &Batch) -> Vec<Report> {
+    let done = TargetReport::Done(Outcome::Offered);
+    batch.deliveries.iter().map(|delivery| to_users(delivery, |_| done)).collect()
+}
+
+/// A report on each user; groups take everything.
+pub(crate) fn to_users(delivery: &Delivery, report: impl Fn(&str) -> TargetReport) -> Report {
+    match &delivery.to {
+        Recipients::Sessions(to) => Report::Targets(to.iter().map(|to| report(to.uid.as_str())).collect()),
+        Recipients::Member { to, .. } => Report::Targets(vec![report(to.uid.as_str())]),
+        Recipients::Groups(_) | Recipients::All => Report::Count { offered: 1, slow: 0 },
+    }
+}
+
+/// What a delivery says.
+pub(crate) fn text(delivery: &Delivery) -> String {
+    let (Payload::Json(bytes) | Payload::Raw(bytes)) = &delivery.message.payload;
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn number(delivery: &Delivery) -> usize {
+    let digits: String = text(delivery).chars().filter(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or(0)
+}
+
+fn taken(delivery: &Delivery, report: &Report) -> Vec<String> {
+    let offered = |report: &TargetReport| *report == TargetReport::Done(Outcome::Offered);
+    match (&delivery.to, report) {
+        (Recipients::Sessions(to), Report::Targets(reports)) => {
+            let taken = to.iter().zip(reports).filter(|(_, report)| offered(report));
+            taken.map(|(to, _)| to.uid.to_string()).collect()
+        }
+        (Recipients::Member { to, .. }, Report::Targets(reports)) if reports.iter().all(offered) => {
+            vec![to.uid.to_string()]
+        }
+        (Recipients::Groups(tgids), Report::Count { .. }) => {
+            vec![tgids.iter().map(|tgid| tgid.as_str()).collect::<Vec<_>>().join("+")]
+        }
+        (Recipients::All, Report::Count { .. }) => vec!["all".to_owned()],
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,57 @@
+//! Schedules, expiry, priority.
+
+use std::time::Duration;
+
+use gim_proxy_sdk::Outcome;
+use tokio::time::{Instant, advance};
+
+use crate::support::{Nodes, START_MS, World, entry, to};
+
+#[tokio::test(start_paused = true)]
+async fn a_scheduled_message_goes_out_at_its_time() {
+    let world = World::start(Nodes::willing());
+    world.connect(&["1"]).await;
+    let begun = Instant::now();
+    let at = |number, ms: u64| entry(number, &[("to_uid", "1"), ("deliver_at_ms", &(START_MS + ms).to_string())]);
+    world.put(vec![at(3, 7_200_000), at(2, 60_000), to(1, "1")]).await;
+    world.settled(1).await;
+    assert_eq!((begun.elapsed(), world.stats().await.later), (Duration::ZERO, 2));
+    world.settled(2).await;
+    assert_eq!(begun.elapsed(), Duration::from_mins(1));
+    world.settled(3).await;
+    assert_eq!(begun.elapsed(), Duration::from_hours(2));
+    assert_eq!(world.nodes.numbers("1"), [1, 2, 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_expires_before_its_turn_is_not_delivered() {
+    let world = World::start(Nodes::willing().shut());
+    world.connect(&["1", "2"]).await;
+    world.put(vec![to(1, "1")]).await;
+    world.until(|stats| stats.pending == 1).await;
+    let short = |number, uid| entry(number, &[("to_uid", uid), ("ttl_ms", "5000")]);
+    world.put(vec![short(2, "1"), short(3, "2"), to(4, "1")]).await;
+    world.until(|stats| stats.lag == 0).await;
+    advance(Duration::from_secs(6)).await;
+    world.nodes.open(100);
+    world.settled(4).await;
+    assert_eq!(world.nodes.numbers("1"), [1, 4]);
+    assert!(world.nodes.numbers("2").is_empty());
+    assert_eq!(world.outcomes(Outcome::Expired), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn urgent_messages_pass_those_of_other_targets_that_wait_with_them() {
+    let world = World::start(Nodes::willing().shut());
+    world.connect(&["1", "2", "3", "first"]).await;
+    world.put(vec![to(0, "first")]).await;
+    world.until(|stats| stats.pending == 1).await;
+    let with = |number, uid, priority| entry(number, &[("to_uid", uid), ("priority", priority)]);
+    let waiting = vec![with(1, "1", "low"), to(2, "2"), to(3, "3"), with(4, "3", "high"), with(5, "1", "normal")];
+    world.put(waiting).await;
+    world.until(|stats| stats.lag == 0).await;
+    world.nodes.open(100);
+    world.settled(6).await;
+    let order: Vec<usize> = world.nodes.took().iter().map(|took| took.number).collect();
+    assert_eq!(order, [0, 3, 4, 1, 2, 5]);
+}
