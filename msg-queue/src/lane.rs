@@ -157,7 +157,7 @@ pub struct Lane {
     /// How many messages of the window have a priority other than normal.
     prioritised: usize,
     keys: Keys,
-    /// Messages of which a leg may have become free since they were looked at last.
+    /// Messages of which a leg has become the next of its key, or may go at last, since they were looked at.
     candidates: BTreeSet<EntryId>,
     round: u64,
     settlements: Vec<(EntryId, Settlement)>,

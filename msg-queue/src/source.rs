@@ -114,8 +114,8 @@ pub enum SourceErrorKind {
 /// One lane's entries, for its one reader.
 ///
 /// The worker has one `fetch` and one `settle` on their way at a time, side by side. It never drops a `fetch` that has
-/// begun, because an adapter may lose what the store had already handed out; only the end of the process does. At
-/// shutdown it begins no further one, unless what is unread would be lost with the process
+/// begun, because an adapter may lose what the store had already handed out; only the end of the process, or a panic
+/// with a [`rewind`](Source::rewind) after it, does. At shutdown it begins no further one, unless what is unread would be lost with the process
 /// ([`keeps_unread`](Source::keeps_unread)).
 #[async_trait]
 pub trait Source: Send + Sync + 'static {

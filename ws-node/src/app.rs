@@ -6,6 +6,7 @@ mod worker;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use gim_msg_queue::clock::SystemClock;
 use gim_msg_queue::local::LocalQueue;
@@ -15,7 +16,7 @@ use gim_proto::Incarnation;
 use gim_proxy_sdk::directory::NodeRef;
 use gim_proxy_sdk::directory::local::LocalDirectory;
 use tokio::net::TcpListener;
-use tokio::sync::OnceCell;
+use tokio::sync::watch;
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -41,7 +42,8 @@ pub(crate) struct Running {
     stop_public: CancellationToken,
     stop_surfaces: CancellationToken,
     tasks: TaskTracker,
-    report: OnceCell<ShutdownReport>,
+    stopping: AtomicBool,
+    report: watch::Sender<Option<ShutdownReport>>,
 }
 
 struct Listeners {
@@ -87,7 +89,8 @@ pub(crate) async fn start(
         stop_public: CancellationToken::new(),
         stop_surfaces: CancellationToken::new(),
         tasks: TaskTracker::new(),
-        report: OnceCell::new(),
+        stopping: AtomicBool::new(false),
+        report: watch::Sender::new(None),
     });
     running.serve(listeners, &config);
     Ok(running)
@@ -141,18 +144,28 @@ impl Running {
         self.tasks.spawn(heartbeat::run(Arc::clone(core), stop.clone()));
     }
 
-    /// See [`crate::Node::shutdown`].
-    pub(crate) async fn shutdown(&self) -> ShutdownReport {
-        *self.report.get_or_init(|| self.stop()).await
+    /// See [`crate::Node::shutdown`]. Begun, it goes on, whether the caller waits or not.
+    pub(crate) async fn shutdown(self: &Arc<Self>) -> ShutdownReport {
+        if !self.stopping.swap(true, Ordering::AcqRel) {
+            let running = Arc::clone(self);
+            tokio::spawn(async move {
+                let report = running.stop().await;
+                running.report.send_replace(Some(report));
+            });
+        }
+        let mut report = self.report.subscribe();
+        // The sender is this struct's own, so it is there as long as anybody waits.
+        report.wait_for(Option::is_some).await.map(|report| report.unwrap_or_default()).unwrap_or_default()
     }
 
     async fn stop(&self) -> ShutdownReport {
         let core = &self.core;
-        let deadline = Instant::now() + core.settings.drain.deadline;
+        let start = Instant::now();
+        let deadline = start + core.settings.drain.deadline;
         core.enter(Phase::NotReady);
         self.queue.close();
         core.enter(Phase::DrainingQueue);
-        let drained = self.worker.drain(deadline).await;
+        let drained = self.worker.drain(shutdown::queue_deadline(core, &core.settings.drain, start)).await;
         core.enter(Phase::DrainingSessions);
         let (clean, forced) = shutdown::drain_sessions(core, &core.settings.drain, deadline).await;
         self.stop_public.cancel();

@@ -11,8 +11,10 @@ use gim_msg_queue::logging::LogGuard;
 use gim_proxy_sdk::directory::{Directory, NodeRef, OnDuplicate};
 use gim_proxy_sdk::queue::Queue;
 
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
+use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::config::{Config, OnSlow, ShutdownSection};
@@ -40,6 +42,9 @@ pub(crate) struct Core {
     pub(crate) clock: Clock,
     log: Option<Arc<LogGuard>>,
     phase: AtomicU8,
+    /// Tasks of sessions, so that a stop can wait for them.
+    pub(crate) sessions: TaskTracker,
+    pub(crate) runtime: Handle,
     /// Rings when a session has released its uid.
     released: Notify,
     /// For handing out handles to itself.
@@ -115,6 +120,7 @@ pub(crate) struct Parts {
 }
 
 impl Core {
+    /// Has to be called within a tokio runtime, which is the node's from then on.
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
             node: parts.node,
@@ -128,6 +134,8 @@ impl Core {
             clock: Clock::start(),
             log: parts.log,
             phase: AtomicU8::new(Phase::Running as u8),
+            sessions: TaskTracker::new(),
+            runtime: Handle::current(),
             released: Notify::new(),
             this: this.clone(),
         })

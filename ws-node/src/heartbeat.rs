@@ -26,7 +26,7 @@ pub(crate) async fn run(core: Arc<Core>, stop: CancellationToken) {
         loop {
             for shard in 0..Users::SHARDS {
                 ticks.tick().await;
-                visit(&core, shard);
+                visit(&core, shard).await;
             }
         }
     };
@@ -35,6 +35,7 @@ pub(crate) async fn run(core: Arc<Core>, stop: CancellationToken) {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
+            core.metrics.upkeep();
             if let Err(error) = core.directory.sweep().await {
                 tracing::warn!(error = %error, "the directory was not swept");
             }
@@ -49,10 +50,11 @@ pub(crate) async fn run(core: Arc<Core>, stop: CancellationToken) {
 
 const FINEST: Duration = Duration::from_millis(1);
 
-fn visit(core: &Core, shard: usize) {
+async fn visit(core: &Core, shard: usize) {
     let now = core.clock.elapsed_ms();
     for session in core.hub.users.shard(shard) {
         session::heartbeat(&session, now);
+        tokio::task::coop::consume_budget().await;
     }
 }
 

@@ -37,7 +37,10 @@ impl Hub {
 
     /// Finds one session of a user, also while its claim is under way.
     pub(crate) fn session(&self, uid: &Uid, id: SessionId) -> Option<Session> {
-        self.users.active(uid).filter(|session| session.id() == id).or_else(|| self.users.claiming(id))
+        let active = || self.users.active(uid).filter(|session| session.id() == id);
+        // A session is put among the active before it leaves the claiming: looked for in the other order, it could be
+        // missed in both.
+        active().or_else(|| self.users.claiming(id)).or_else(active)
     }
 
     /// Takes a session out of the tables that route to it. Its groups are left by its own task.

@@ -117,6 +117,11 @@ impl Metrics {
         self.labelled("gim_http_requests_total", "status", &status.to_string()).increment(1);
     }
 
+    /// Condenses the samples of histograms. Left to whoever reads the metrics, they would pile up until somebody does.
+    pub(crate) fn upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+
     /// Renders everything in the text format of Prometheus.
     pub(crate) fn render(&self, now: Snapshot, lanes: &[LaneStats]) -> String {
         for lane in lanes {
@@ -132,7 +137,6 @@ impl Metrics {
         self.groups.set(as_f64(now.groups));
         self.dropped_log_lines.absolute(now.dropped_log_lines);
         self.resident.set(as_f64(now.resident_bytes));
-        self.handle.run_upkeep();
         self.handle.render()
     }
 

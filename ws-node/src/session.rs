@@ -58,6 +58,8 @@ pub(crate) struct Inner {
     seen_ms: AtomicU64,
     pinged_ms: AtomicU64,
     taken_down: AtomicBool,
+    /// Application code works for the client, and nothing is read meanwhile.
+    attending: AtomicBool,
     /// Wakes the reader when the session is closed by somebody else.
     reader: AtomicWaker,
     ending: Mutex<Option<Box<CloseReason>>>,
@@ -115,6 +117,7 @@ impl Session {
             seen_ms: AtomicU64::new(now),
             pinged_ms: AtomicU64::new(now),
             taken_down: AtomicBool::new(false),
+            attending: AtomicBool::new(false),
             reader: AtomicWaker::new(),
             ending: Mutex::new(None),
             attributes: Mutex::new(opening.attributes),
@@ -185,12 +188,14 @@ impl Session {
     fn follow_up(&self, offer: Offer) {
         match offer {
             Offer::Waiting => {
-                tokio::spawn(drain(self.clone()));
+                // On the node's runtime: an application may send from a thread that has none.
+                self.0.core.runtime.spawn(drain(self.clone()));
             }
             Offer::Overflow => {
                 self.close_slow();
             }
-            Offer::Taken | Offer::Dropped | Offer::Closed => {}
+            Offer::Closed => self.0.reader.wake(),
+            Offer::Taken | Offer::Dropped => {}
         }
     }
 
@@ -234,26 +239,35 @@ impl std::fmt::Debug for Session {
 async fn drain(session: Session) {
     let inner = &session.0;
     inner.core.metrics.draining.increment(1.0);
-    loop {
-        let limit = inner.core.settings.write_progress;
-        match tokio::time::timeout(limit, inner.socket.writable()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => break,
-            Err(_) => {
-                session.give_up();
-                break;
+    while let Some(drained) = drain_once(&session).await {
+        if let Drained::Empty { closing } = drained {
+            if closing {
+                inner.reader.wake();
             }
-        }
-        match inner.outbox.drain(|slices| inner.socket.try_write_vectored(slices)) {
-            Ok(Drained::Progress | Drained::Blocked) => {}
-            Ok(Drained::Empty { closing }) => {
-                if closing {
-                    inner.reader.wake();
-                }
-                break;
-            }
-            Err(_) => break,
+            break;
         }
     }
     inner.core.metrics.draining.decrement(1.0);
+}
+
+/// Waits until the socket takes something and writes it. `None`: the session is over.
+async fn drain_once(session: &Session) -> Option<Drained> {
+    let inner = &session.0;
+    let writable = tokio::time::timeout(inner.core.settings.write_progress, inner.socket.writable()).await;
+    let drained = match writable {
+        Ok(Ok(())) => inner.outbox.drain(|slices| inner.socket.try_write_vectored(slices)),
+        Ok(Err(error)) => Err(error),
+        // Linux calls a socket writable when a good part of its buffer is free. A slow client that reads has less.
+        Err(_) => match inner.outbox.drain(|slices| inner.send(slices.first().map_or(&[], |first| first))) {
+            Ok(Drained::Blocked) => {
+                session.give_up();
+                return None;
+            }
+            drained => drained,
+        },
+    };
+    if drained.is_err() {
+        inner.reader.wake();
+    }
+    drained.ok()
 }

@@ -81,8 +81,9 @@ pub(crate) async fn drain_sessions(core: &Arc<Core>, section: &ShutdownSection, 
         }
     }
     drop(sessions);
-    let gone = tokio::time::timeout_at(deadline, core.admission.wait_until_empty()).await;
-    let forced = if gone.is_ok() { 0 } else { core.admission.held() as u64 };
+    core.sessions.close();
+    let gone = tokio::time::timeout_at(deadline, core.sessions.wait()).await;
+    let forced = if gone.is_ok() { 0 } else { core.sessions.len() as u64 };
     (total.saturating_sub(forced), forced)
 }
 
@@ -96,6 +97,13 @@ pub(crate) async fn drain_alone(core: &Arc<Core>) -> (u64, u64) {
 
 /// Sessions closed at once.
 const WAVE: usize = 50;
+
+/// When the queue has to be done, so that the sessions are not all cut at once.
+pub(crate) fn queue_deadline(core: &Core, section: &ShutdownSection, start: Instant) -> Instant {
+    let waves = Duration::from_secs_f64(core.hub.users.len() as f64 / f64::from(section.drain_rate));
+    let for_sessions = waves.min(section.drain_over) + core.settings.close_timeout;
+    start + section.deadline - for_sessions.min(section.deadline.mul_f64(2.0 / 3.0))
+}
 
 /// How long to wait between waves: as fast as `drain_rate`, or faster where all have to go within `drain_over` or the
 /// deadline. `None`: all fit in one wave.

@@ -62,10 +62,12 @@ impl Lane {
         }
         for key in pending.open_keys() {
             self.keys.push(&key, entry_id);
+            if self.keys.next(&key) == Some(entry_id) {
+                self.candidates.insert(entry_id);
+            }
         }
         self.bytes += pending.size;
         self.prioritised += usize::from(pending.priority != Priority::Normal);
-        self.candidates.insert(entry_id);
         self.window.insert(entry_id, pending);
     }
 

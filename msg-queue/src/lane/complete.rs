@@ -102,7 +102,7 @@ impl Lane {
     fn land(&mut self, key: &Key, landed: Landed, now: Now) {
         match landed {
             Landed::NotYet => {}
-            Landed::Free => self.candidates.extend(self.keys.legs(key)),
+            Landed::Free => self.candidates.extend(self.keys.next(key)),
             Landed::Retry(at) => {
                 if !self.park(key, at, now) {
                     self.keys.hold(key, at);

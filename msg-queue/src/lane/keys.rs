@@ -103,13 +103,18 @@ impl Keys {
         })
     }
 
-    /// Takes the next leg into the flight of a round.
-    pub(super) fn fly(&mut self, key: &Key, round: u64) {
-        if let Some(queue) = self.queues.get_mut(key) {
-            queue.flying += 1;
-            queue.unanswered += 1;
-            queue.round = round;
-        }
+    /// Takes the next leg into the flight of a round. Returns the one behind it.
+    pub(super) fn fly(&mut self, key: &Key, round: u64) -> Option<EntryId> {
+        let queue = self.queues.get_mut(key)?;
+        queue.flying += 1;
+        queue.unanswered += 1;
+        queue.round = round;
+        queue.legs.get(queue.flying).copied()
+    }
+
+    /// Names the first leg that waits.
+    pub(super) fn next(&self, key: &Key) -> Option<EntryId> {
+        self.queues.get(key).and_then(|queue| queue.legs.get(queue.flying).copied())
     }
 
     /// Takes out a leg of the flight that is finished.
@@ -150,31 +155,32 @@ impl Keys {
         }
     }
 
-    /// Frees the keys whose time has come and calls with each of their legs.
+    /// Frees the keys whose time has come and calls with the first leg of each.
     pub(super) fn release_due(&mut self, steady_ms: u64, mut free: impl FnMut(EntryId)) {
         while self.timers.first().is_some_and(|(at, _)| *at <= steady_ms) {
             let Some((_, key)) = self.timers.pop_first() else { return };
             if let Some(queue) = self.queues.get_mut(&key) {
                 queue.retry_at = None;
-                queue.legs.iter().copied().for_each(&mut free);
+                queue.legs.front().copied().into_iter().for_each(&mut free);
                 self.tidy(&key);
             }
         }
     }
 
-    /// Takes out a leg that waits. Returns whether others wait that may be next now.
-    pub(super) fn withdraw(&mut self, key: &Key, entry_id: EntryId) -> bool {
-        let Some(queue) = self.queues.get_mut(key) else { return false };
+    /// Takes out a leg that waits. Returns the first that waits now.
+    pub(super) fn withdraw(&mut self, key: &Key, entry_id: EntryId) -> Option<EntryId> {
+        let queue = self.queues.get_mut(key)?;
         if let Some(place) = queue.legs.iter().position(|other| *other == entry_id) {
             queue.legs.remove(place);
             // It may have been answered in a flight that is not over.
             queue.flying -= usize::from(place < queue.flying);
         }
-        let others = !queue.legs.is_empty() && queue.unanswered == 0;
+        let next = queue.legs.get(queue.flying).copied();
         self.tidy(key);
-        others
+        next
     }
 
+    /// Goes through all legs, those in flight first.
     pub(super) fn legs(&self, key: &Key) -> impl Iterator<Item = EntryId> {
         self.queues.get(key).into_iter().flat_map(|queue| queue.legs.iter().copied())
     }

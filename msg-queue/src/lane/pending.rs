@@ -11,6 +11,9 @@ use super::keys::Key;
 use crate::deliver::Failure;
 use crate::source::{Fetched, Rest};
 
+/// What a leg takes up in the window, beside the bytes of its entry.
+pub(super) const LEG_BYTES: usize = 128;
+
 #[derive(Clone, Debug)]
 pub(super) struct Pending {
     pub(super) message: Arc<Message>,
@@ -97,7 +100,7 @@ impl Pending {
             open: legs,
             fan: Fan { done, ..Fan::default() },
             priority: entry.priority,
-            size: fetched.size,
+            size: fetched.size + legs * LEG_BYTES,
             since_ms,
             expires_ms: expires_ms(fetched.entry_id, entry),
             last_failure: None,

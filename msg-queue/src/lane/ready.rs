@@ -3,7 +3,7 @@
 //! Priority decides between targets and never within one: a message is at least as urgent as any later one that shares
 //! a key with it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use gim_proto::{EntryId, Priority};
 use gim_proxy_sdk::Outcome;
@@ -13,30 +13,31 @@ use super::pending::{LegState, Pending, To};
 use super::{Aim, Job, Lane, Now};
 use crate::observe::Event;
 
+/// Among so many legs that wait, an urgent one is found.
+const LOOK_AHEAD: usize = 20_000;
+
 impl Lane {
-    /// Takes up to `max` messages whose turn it is, in the order they are to be delivered. What has expired while it
-    /// waited is settled instead.
-    pub fn take_ready(&mut self, now: Now, max: usize) -> Vec<Job> {
+    /// Takes the messages whose turn it is, in the order they are to be delivered, until they have `targets` targets or
+    /// more. What has expired while it waited is settled instead.
+    pub fn take_ready(&mut self, now: Now, targets: usize) -> Vec<Job> {
         self.round += 1;
         let candidates = &mut self.candidates;
         self.keys.release_due(now.steady_ms, |entry_id| {
             candidates.insert(entry_id);
         });
         let mut jobs = Vec::new();
-        if self.prioritised == 0 {
-            while jobs.len() < max
-                && let Some(entry_id) = self.candidates.pop_first()
-            {
-                jobs.extend(self.start(entry_id, now));
-            }
-        } else {
-            let order = self.by_priority();
-            let mut order = order.into_iter();
-            while jobs.len() < max
-                && let Some(entry_id) = order.next()
-            {
-                self.candidates.remove(&entry_id);
-                jobs.extend(self.start(entry_id, now));
+        let mut left = targets;
+        let mut by_priority = (self.prioritised > 0).then(|| self.by_priority().into_iter());
+        while left > 0 {
+            let next = match &mut by_priority {
+                Some(order) => order.next(),
+                None => self.candidates.first().copied(),
+            };
+            let Some(entry_id) = next else { break };
+            self.candidates.remove(&entry_id);
+            if let Some(job) = self.start(entry_id, now) {
+                left = left.saturating_sub(job.targets());
+                jobs.push(job);
             }
         }
         jobs
@@ -54,7 +55,7 @@ impl Lane {
         for leg in 0..pending.legs.len() {
             let waits = pending.legs.get(leg).is_some_and(|leg| leg.state == LegState::Waiting);
             if waits && pending.keys_of(leg).all(|key| keys.may_fly(&key, entry_id, round)) {
-                pending.keys_of(leg).for_each(|key| keys.fly(&key, round));
+                candidates.extend(pending.keys_of(leg).filter_map(|key| keys.fly(&key, round)));
                 taken.push(leg);
             }
         }
@@ -64,12 +65,6 @@ impl Lane {
             }
         }
         let aim = aim(pending, &taken)?;
-        if let To::Groups(tgids) = &pending.to
-            && tgids.len() > 1
-        {
-            // Others may have waited behind it while another of its groups was not free.
-            pending.keys_of(0).for_each(|key| candidates.extend(keys.legs(&key).filter(|other| *other > entry_id)));
-        }
         Some(Job { entry_id, message: pending.message.clone(), aim })
     }
 
@@ -95,20 +90,37 @@ impl Lane {
             });
         }
         for key in withdrawn {
-            if self.keys.withdraw(&key, entry_id) {
-                self.candidates.extend(self.keys.legs(&key));
-            }
+            self.candidates.extend(self.keys.withdraw(&key, entry_id));
         }
         self.settle_if_finished(entry_id);
     }
 
+    /// Finds what may leave in this round, as far as it looks: the candidates and those behind them.
+    fn ahead(&self) -> BTreeSet<EntryId> {
+        let mut ahead = BTreeSet::new();
+        let mut left = LOOK_AHEAD;
+        for entry_id in &self.candidates {
+            let Some(pending) = self.window.get(entry_id) else { continue };
+            ahead.insert(*entry_id);
+            for key in pending.open_keys().filter(|key| self.keys.next(key) == Some(*entry_id)) {
+                for behind in self.keys.legs(&key).filter(|other| other >= entry_id) {
+                    ahead.insert(behind);
+                    left -= 1;
+                    if left == 0 {
+                        return ahead;
+                    }
+                }
+            }
+        }
+        ahead
+    }
+
     fn by_priority(&self) -> Vec<EntryId> {
         let mut urgency: HashMap<Key, Priority> = HashMap::new();
-        let mut order: Vec<(EntryId, Priority)> = Vec::with_capacity(self.candidates.len());
-        for entry_id in self.candidates.iter().rev() {
-            let Some(pending) = self.window.get(entry_id) else { continue };
-            order.push((*entry_id, inherit(pending, &mut urgency)));
-        }
+        let ahead = self.ahead();
+        let pending = ahead.iter().rev().filter_map(|entry_id| Some((*entry_id, self.window.get(entry_id)?)));
+        let mut order: Vec<(EntryId, Priority)> =
+            pending.map(|(entry_id, pending)| (entry_id, inherit(pending, &mut urgency))).collect();
         order.reverse();
         order.sort_by_key(|(_, priority)| std::cmp::Reverse(*priority));
         order.into_iter().map(|(entry_id, _)| entry_id).collect()
@@ -121,6 +133,16 @@ fn inherit(pending: &Pending, urgency: &mut HashMap<Key, Priority>) -> Priority 
     let priority = later.map_or(pending.priority, |later| later.max(pending.priority));
     urgency.extend(pending.open_keys().map(|key| (key, priority)));
     priority
+}
+
+impl Job {
+    /// Counts its legs.
+    fn targets(&self) -> usize {
+        match &self.aim {
+            Aim::Users { legs, .. } => legs.len(),
+            Aim::Groups { .. } | Aim::All { .. } => 1,
+        }
+    }
 }
 
 fn aim(pending: &Pending, taken: &[usize]) -> Option<Aim> {

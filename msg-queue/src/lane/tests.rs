@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use gim_proto::{DeadReason, Entry, Fields, MessageId};
 
+use super::pending::LEG_BYTES;
 use super::*;
 use crate::source::{Death, Fetched, Rest};
 
@@ -208,6 +209,15 @@ fn a_round_that_is_cut_short_keeps_the_order() {
 }
 
 #[test]
+fn a_round_is_as_long_as_its_targets_are_many() {
+    let mut lane = lane();
+    for seq in 1..=4 {
+        lane.admit(fetched(seq, &[("to_uids", r#"["1","2","3"]"#)]), START);
+    }
+    assert_eq!(seqs(&lane.take_ready(START, 4)), [1, 2]);
+}
+
+#[test]
 fn a_retry_holds_back_its_own_target_and_no_other() {
     let mut lane = lane();
     lane.admit(to(1, "1"), START);
@@ -404,18 +414,23 @@ fn the_lane_stops_reading_at_its_bounds() {
     assert_eq!(lane.room(2), Some(Room { entries: 2, bytes: 10_000 }));
     lane.admit(to(1, "1"), START);
     lane.admit(to(2, "2"), START);
-    assert_eq!(lane.room(2), Some(Room { entries: 1, bytes: 9_800 }));
+    assert_eq!(lane.room(2), Some(Room { entries: 1, bytes: 10_000 - 2 * (100 + LEG_BYTES) }));
     lane.admit(to(3, "3"), START);
     assert_eq!(lane.room(2), None);
     lane.take_ready(START, 9);
     done(&mut lane, 2, 0, START);
     assert!(lane.has_room());
 
-    let mut lane = lane_with(Limits { unsettled_bytes: 150, ..limits() });
+    let mut lane = lane_with(Limits { unsettled_bytes: 500, ..limits() });
     lane.admit(to(1, "1"), START);
-    assert!(lane.has_room());
     lane.admit(to(2, "2"), START);
+    assert!(lane.has_room());
+    lane.admit(to(3, "3"), START);
     assert!(!lane.has_room());
+
+    let mut lane = lane_with(Limits { unsettled_bytes: 500, ..limits() });
+    lane.admit(fetched(1, &[("to_uids", r#"["1","2","3","4"]"#)]), START);
+    assert!(!lane.has_room(), "each user of a message weighs something");
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::observe::{Event, Step};
 use crate::route::{Parcel, Receipt, ReceiptLegs, Routed, route};
 use crate::source::{Fetched, Room, Settlement, SourceError, SourceErrorKind};
 
-/// Messages routed at once, at most. More would let an urgent message wait behind them.
+/// Targets routed at once, at most, unless one message has more. More would let an urgent message wait behind them.
 const ROUND: usize = 1_000;
 /// A lane that waits for nothing at all looks around after this time.
 const LOOK: Duration = Duration::from_secs(1);
@@ -134,7 +134,7 @@ impl Driver {
         let pauses = [&self.read_pause, &self.route_pause, &self.settle_pause];
         let pauses = pauses.into_iter().filter(|pause| pause.is_on(now)).filter_map(Pause::until);
         // A retry that is due and cannot go yet is taken up when an answer comes in.
-        let wake = pauses.chain(retry.filter(|at| *at > now)).min();
+        let wake = pauses.chain(retry.filter(|at| *at > now)).chain(self.pipes.may_flow_at(now)).min();
         wake.or_else(|| self.work.is_empty().then(|| now + LOOK))
     }
 
@@ -197,7 +197,7 @@ impl Driver {
 
     fn begin_round(&mut self) {
         let now = self.now();
-        let held = self.routing || self.route_pause.is_on(Instant::now()) || !self.pipes.may_flow();
+        let held = self.routing || self.route_pause.is_on(Instant::now()) || !self.pipes.may_flow(Instant::now());
         if held {
             return;
         }

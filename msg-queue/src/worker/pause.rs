@@ -37,3 +37,27 @@ impl Pause {
         *self = Self::default();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_grow_with_each_failure_and_end_with_a_success() {
+        let backoff = Backoff::default();
+        let mut jitter = Jitter::seeded(3);
+        let mut pause = Pause::default();
+        let waits: Vec<Duration> = (0..12).map(|_| pause.begin(Instant::now(), &backoff, &mut jitter)).collect();
+        assert!(waits.iter().all(|wait| (backoff.first..=backoff.max).contains(wait)));
+        assert!(waits.iter().max() > Some(&Duration::from_secs(10)));
+        assert!(pause.is_on(Instant::now()));
+        advance(backoff.max).await;
+        assert!(!pause.is_on(Instant::now()));
+        pause.begin(Instant::now(), &backoff, &mut jitter);
+        pause.end();
+        assert!(!pause.is_on(Instant::now()));
+        assert_eq!(pause.begin(Instant::now(), &backoff, &mut jitter), backoff.first);
+    }
+}

@@ -4,20 +4,24 @@
 //! answer therefore holds up nobody but itself.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use gim_proxy_sdk::directory::NodeRef;
+use tokio::time::Instant;
 
 use crate::route::Parcel;
 
 /// Deliveries in one batch, at most.
 const BATCH: usize = 1_000;
+/// A node that takes longer than this for a batch is not waited for.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// Beyond this number, nodes nothing is sent to are forgotten.
 const REMEMBERED: usize = 256;
 
 #[derive(Debug, Default)]
 struct Pipe {
     waiting: Vec<Parcel>,
-    busy: bool,
+    busy_since: Option<Instant>,
 }
 
 /// The pipes to all nodes known to this lane.
@@ -27,15 +31,21 @@ pub(super) struct Pipes {
 }
 
 impl Pipes {
-    /// Tells whether any node could be sent something at once. While all are busy it is better to let messages gather
-    /// in the lane, where priority counts.
-    pub(super) fn may_flow(&self) -> bool {
-        self.nodes.is_empty() || self.nodes.values().any(|pipe| !pipe.busy)
+    /// Tells whether more should be routed. While all nodes known are busy it is better to let messages gather in the
+    /// lane, where priority counts; but not for long, because they may be for a node that is not known yet.
+    pub(super) fn may_flow(&self, now: Instant) -> bool {
+        self.may_flow_at(now).is_none()
+    }
+
+    /// Tells until when nothing should be routed, unless a node answers before. None: something may be.
+    pub(super) fn may_flow_at(&self, now: Instant) -> Option<Instant> {
+        let free_at = |pipe: &Pipe| pipe.busy_since.map_or(now, |since| since + PATIENCE);
+        self.nodes.values().map(free_at).min().filter(|at| *at > now)
     }
 
     /// Tells whether nothing is on its way.
     pub(super) fn is_idle(&self) -> bool {
-        self.nodes.values().all(|pipe| !pipe.busy && pipe.waiting.is_empty())
+        self.nodes.values().all(|pipe| pipe.busy_since.is_none() && pipe.waiting.is_empty())
     }
 
     /// Appends what a node gets. Returns the next batch, if it may go now.
@@ -58,27 +68,112 @@ impl Pipes {
     /// Takes note that a node's batch has ended. Returns the next one, if something waits.
     pub(super) fn ended(&mut self, node: &NodeRef) -> Option<Vec<Parcel>> {
         let pipe = self.nodes.get_mut(node)?;
-        pipe.busy = false;
+        pipe.busy_since = None;
         pipe.next()
     }
 
     fn forget_idle(&mut self) {
         if self.nodes.len() >= REMEMBERED {
-            self.nodes.retain(|_, pipe| pipe.busy || !pipe.waiting.is_empty());
+            self.nodes.retain(|_, pipe| pipe.busy_since.is_some());
         }
     }
 }
 
 impl Pipe {
     fn next(&mut self) -> Option<Vec<Parcel>> {
-        if self.busy || self.waiting.is_empty() {
+        if self.busy_since.is_some() || self.waiting.is_empty() {
             return None;
         }
-        self.busy = true;
+        self.busy_since = Some(Instant::now());
         if self.waiting.len() <= BATCH {
             return Some(std::mem::take(&mut self.waiting));
         }
         let rest = self.waiting.split_off(BATCH);
         Some(std::mem::replace(&mut self.waiting, rest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use gim_proto::{Class, EntryId, Incarnation, MessageId, NodeId, Payload};
+    use gim_proxy_sdk::delivery::{Delivery, Message, Recipients};
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::route::{Receipt, ReceiptLegs};
+
+    fn node(name: &str) -> NodeRef {
+        NodeRef { id: NodeId::parse(name).unwrap(), incarnation: Incarnation::mint() }
+    }
+
+    fn parcels(seqs: std::ops::Range<u64>) -> Vec<Parcel> {
+        let payload = Payload::Json(Bytes::from_static(b"{}"));
+        let id = MessageId::mint();
+        let message = Arc::new(Message { id, class: Class::Live, key: None, payload, except: Vec::new() });
+        let parcel = |seq| Parcel {
+            delivery: Delivery { message: Arc::clone(&message), to: Recipients::All },
+            receipt: Receipt {
+                entry_id: EntryId { ms: 0, seq },
+                message: Arc::clone(&message),
+                again: false,
+                legs: ReceiptLegs::Fan,
+            },
+        };
+        seqs.map(parcel).collect()
+    }
+
+    fn span(batch: Option<Vec<Parcel>>) -> Option<(u64, u64)> {
+        let batch = batch?;
+        assert!(batch.is_sorted_by_key(|parcel| parcel.receipt.entry_id));
+        Some((batch.first()?.receipt.entry_id.seq, batch.last()?.receipt.entry_id.seq))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_while_a_batch_is_under_way_goes_together_in_the_next_ones() {
+        let mut pipes = Pipes::default();
+        let node = node("n1");
+        assert_eq!(span(pipes.push(&node, parcels(0..3))), Some((0, 2)));
+        assert_eq!(span(pipes.push(&node, parcels(3..900))), None);
+        assert_eq!(span(pipes.push(&node, parcels(900..1_500))), None);
+        assert_eq!(span(pipes.ended(&node)), Some((3, 1_002)));
+        assert_eq!(span(pipes.ended(&node)), Some((1_003, 1_499)));
+        assert!(!pipes.is_idle());
+        assert_eq!(span(pipes.ended(&node)), None);
+        assert!(pipes.is_idle());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn routing_goes_on_while_one_node_is_free_or_none_answers_for_long() {
+        let mut pipes = Pipes::default();
+        let (first, second) = (node("n1"), node("n2"));
+        assert!(pipes.may_flow(Instant::now()));
+        pipes.push(&first, parcels(0..1));
+        assert!(!pipes.may_flow(Instant::now()));
+        advance(PATIENCE - Duration::from_millis(1)).await;
+        assert!(!pipes.may_flow(Instant::now()));
+        advance(Duration::from_millis(1)).await;
+        assert!(pipes.may_flow(Instant::now()));
+        pipes.push(&second, parcels(1..2));
+        pipes.ended(&first);
+        assert!(pipes.may_flow(Instant::now()));
+        pipes.push(&first, parcels(2..3));
+        assert!(!pipes.may_flow(Instant::now()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nodes_nothing_is_sent_to_are_forgotten_and_busy_ones_are_not() {
+        let mut pipes = Pipes::default();
+        let busy = node("busy");
+        pipes.push(&busy, parcels(0..1));
+        for number in 0..2 * REMEMBERED {
+            let node = node(&format!("n{number}"));
+            pipes.push(&node, parcels(0..1));
+            pipes.ended(&node);
+        }
+        assert!(pipes.nodes.len() <= REMEMBERED);
+        assert!(pipes.nodes.contains_key(&busy));
     }
 }

@@ -1,6 +1,7 @@
 //! Nodes, stores and code that fail.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use gim_msg_queue::backoff::Jitter;
 use gim_msg_queue::deliver::DeliverErrorKind;
@@ -59,18 +60,15 @@ async fn a_node_that_does_not_answer_holds_up_nobody_elses_users() {
     world.put(vec![to(0, "far")]).await;
     world.until(|stats| stats.pending == 1).await;
     world.put((0..10).map(|number| to(number, "near")).collect()).await;
-    // The one permit goes to the batch that waits first: the silent node's. Then there is one for the other.
-    world.until(|stats| stats.pending == 11).await;
-    let begun: Vec<String> = world.nodes.batches().into_iter().map(|(node, _)| node).collect();
-    assert_eq!(begun, ["silent"], "the lane knew one node, and that was busy");
-    world.nodes.open(1);
-    world.settled(1).await;
     world.put(vec![to(1, "far")]).await;
-    world.until(|stats| stats.pending == 11).await;
-    let begun: Vec<String> = world.nodes.batches().into_iter().map(|(node, _)| node).collect();
-    assert_eq!(begun, ["silent", "home", "silent"], "both have a batch of their own under way");
-    world.nodes.open(2);
+    let begun = || world.nodes.batches().into_iter().map(|(node, _)| node).collect::<Vec<_>>();
+    while begun().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(begun(), ["silent", "home"], "the second for a silent node waits for the first");
+    world.nodes.open(3);
     world.settled(12).await;
+    assert_eq!(begun(), ["silent", "home", "silent"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -146,7 +146,7 @@ impl From<NameError> for Refusal {
 impl Failure for Refusal {
     fn panicked(what: &str) -> Self {
         tracing::error!(panic = what, "authorize panicked");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::HandlerFailed, "the login failed")
+        Self::unavailable("the login failed", 1)
     }
 
     fn late() -> Self {

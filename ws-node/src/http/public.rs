@@ -44,13 +44,22 @@ pub(super) async fn healthz() -> Json<serde_json::Value> {
     Json(json!({ "status": "ok" }))
 }
 
-/// The node takes connections, now.
-pub(super) async fn readyz(State(core): State<Arc<Core>>) -> Response {
+/// The node takes connections, now. The connection that asks takes a place itself, for a moment.
+async fn readyz(State(core): State<Arc<Core>>) -> Response {
+    readiness(&core, core.admission.held().saturating_sub(1))
+}
+
+/// The same, asked on the admin listener.
+pub(super) async fn readyz_for_operators(State(core): State<Arc<Core>>) -> Response {
+    readiness(&core, core.admission.held())
+}
+
+fn readiness(core: &Core, held: usize) -> Response {
     let phase = core.phase();
-    let full = core.admission.held() >= core.admission.connections();
+    let full = held >= core.admission.connections();
     let status = if core.takes_logins() && !full { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let state = if full { "full" } else { phase.as_str() };
-    (status, Json(json!({ "status": state, "connections": core.admission.held() }))).into_response()
+    (status, Json(json!({ "status": state, "connections": held }))).into_response()
 }
 
 pub(super) async fn not_found() -> ApiError {

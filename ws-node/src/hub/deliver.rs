@@ -61,8 +61,14 @@ impl Hub {
         match &delivery.to {
             Recipients::Sessions(all) => self.select_sessions(&delivery.message, all, gather, refused),
             Recipients::Member { to, of } => {
-                let found = self.holder_of(to, refused).and_then(|session| {
-                    if session.is_member_of_any(of) { Ok(session) } else { Err(TargetReport::Done(Outcome::NotMember)) }
+                let found = self.holder_of(to, refused).and_then(|session| match session.is_member_of_any(of) {
+                    true => Ok(session),
+                    // One that ends has left its groups; the user may be back as a member elsewhere.
+                    false if session.is_closing() => {
+                        refused.insert(to.uid.clone());
+                        Err(TargetReport::NotOwner)
+                    }
+                    false => Err(TargetReport::Done(Outcome::NotMember)),
                 });
                 Pending::Targets(vec![found.map(|session| {
                     let chunk = gather.add_chunk(&delivery.message, MsgType::User, "u");
@@ -72,8 +78,9 @@ impl Hub {
             Recipients::Groups(tgids) => self.select_groups(&delivery.message, tgids, gather),
             Recipients::All => {
                 let chunk = gather.add_chunk(&delivery.message, MsgType::Group, "a");
+                let except = except(&delivery.message);
                 for shard in 0..super::Users::SHARDS {
-                    add_members(&self.users.shard(shard), &delivery.message, chunk, gather);
+                    add_members(&self.users.shard(shard), &except, chunk, gather);
                 }
                 Pending::Chunk(chunk)
             }
@@ -100,9 +107,10 @@ impl Hub {
         // A collapse key counts within its group; of a message to several, within the first.
         let scope = tgids.first().map_or_else(String::new, |tgid| format!("g:{tgid}"));
         let chunk = gather.add_chunk(message, MsgType::Group, &scope);
+        let except = except(message);
         for tgid in tgids {
             if let Some(group) = self.groups.find(tgid) {
-                add_members(&group.snapshot(), message, chunk, gather);
+                add_members(&group.snapshot(), &except, chunk, gather);
             }
         }
         Pending::Chunk(chunk)
@@ -113,8 +121,7 @@ impl Hub {
     fn holder_of(&self, to: &Addressed, refused: &mut HashSet<Uid>) -> Result<Session, TargetReport> {
         let found = self
             .session(&to.uid, to.session)
-            .filter(|session| session.fence() == to.fence || session.fence().0 == 0)
-            .filter(|session| !session.is_closing());
+            .filter(|session| session.fence() == to.fence || session.fence().0 == 0);
         match found {
             Some(session) if refused.is_empty() || !refused.contains(&to.uid) => Ok(session),
             _ => {
@@ -140,15 +147,12 @@ fn note_refused<'a>(reports: impl Iterator<Item = (&'a Delivery, &'a Report)>, r
     }
 }
 
-fn add_members(members: &[Session], message: &Message, chunk: ChunkId, gather: &mut Gather) {
-    if message.except.is_empty() {
-        for session in members {
-            gather.add(session, chunk);
-        }
-        return;
-    }
-    let except: HashSet<&Uid> = message.except.iter().collect();
-    for session in members.iter().filter(|session| !except.contains(session.user())) {
+fn except(message: &Message) -> HashSet<&Uid> {
+    message.except.iter().collect()
+}
+
+fn add_members(members: &[Session], except: &HashSet<&Uid>, chunk: ChunkId, gather: &mut Gather) {
+    for session in members.iter().filter(|session| except.is_empty() || !except.contains(session.user())) {
         gather.add(session, chunk);
     }
 }

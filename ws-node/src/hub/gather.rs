@@ -38,7 +38,6 @@ struct Row {
 pub(crate) struct ChunkResult {
     pub(crate) offered: u64,
     pub(crate) slow: u64,
-    pub(crate) closed: u64,
 }
 
 impl Gather {
@@ -81,10 +80,10 @@ impl Gather {
 
     /// Offers every connection what was gathered for it, in one call each.
     pub(super) async fn write(&mut self) {
-        for number in 0..self.rows.len() {
-            let (plan, encoding) = (self.rows[number].plan, self.rows[number].session.0.encoding);
-            let ready = self.plans.ready(plan, encoding);
-            let row = &mut self.rows[number];
+        let Self { plans, rows, .. } = self;
+        for (number, row) in rows.iter_mut().enumerate() {
+            let ready = plans.ready(row.plan, row.session.0.encoding);
+            plans.leave(row.plan);
             row.taken = match row.session.offer(&ready.joined, &ready.parts) {
                 Offer::Taken | Offer::Waiting => Some(true),
                 // Of several messages at least one was kept, and nobody counts them one by one for a slow client.
@@ -119,7 +118,7 @@ impl Gather {
             match row.taken {
                 Some(true) => per_plan[plan].offered += 1,
                 Some(false) => per_plan[plan].slow += 1,
-                None => per_plan[plan].closed += 1,
+                None => {}
             }
         }
         for (plan, counted) in per_plan.iter().enumerate().filter(|(_, counted)| **counted != ChunkResult::default()) {
@@ -131,7 +130,6 @@ impl Gather {
                 }
                 self.results[chunk].offered += counted.offered;
                 self.results[chunk].slow += counted.slow;
-                self.results[chunk].closed += counted.closed;
             }
         }
     }
@@ -143,6 +141,7 @@ impl Gather {
         self.rows.clear();
         self.rows.shrink_to(KEEP_ROWS);
         self.results.clear();
+        self.results.shrink_to(KEEP_ROWS);
         self.plans.clear();
         self.bytes = 0;
         self.round = self.round.wrapping_add(1);

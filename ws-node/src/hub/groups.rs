@@ -67,12 +67,17 @@ impl Groups {
             self.count.fetch_add(1, Ordering::Relaxed);
             Arc::new(Group::new(tgid.clone()))
         });
-        group.members().insert(session);
-        Arc::clone(group)
+        let stale = group.members().insert(session);
+        let group = Arc::clone(group);
+        // Thousands of handles, perhaps: not under the lock of the table.
+        drop(table);
+        drop(stale);
+        group
     }
 
     pub(crate) fn remove(&self, group: &Group, session: &Session) {
-        group.members().remove(session);
+        let stale = group.members().remove(session);
+        drop(stale);
     }
 
     pub(crate) fn find(&self, tgid: &Tgid) -> Option<Arc<Group>> {
@@ -144,7 +149,8 @@ impl Group {
             return Ok(());
         }
         let _changing = self.changing.lock().await;
-        if !self.announced.load(Ordering::SeqCst) {
+        // A group without members may be one that was dropped from the table: nobody would ever take it back.
+        if !self.announced.load(Ordering::SeqCst) && !self.members().set.is_empty() {
             directory.add_holder(&self.tgid, node).await?;
             self.announced.store(true, Ordering::SeqCst);
         }
@@ -163,13 +169,14 @@ impl Group {
 }
 
 impl Members {
-    fn insert(&mut self, session: &Session) {
-        self.snapshot = None;
+    /// Returns the snapshot that does not hold any more, to be dropped where nobody waits.
+    fn insert(&mut self, session: &Session) -> Option<Arc<[Session]>> {
         self.set.insert(Member(session.clone()));
+        self.snapshot.take()
     }
 
-    fn remove(&mut self, session: &Session) {
-        self.snapshot = None;
+    fn remove(&mut self, session: &Session) -> Option<Arc<[Session]>> {
         self.set.swap_remove(&Member(session.clone()));
+        self.snapshot.take()
     }
 }

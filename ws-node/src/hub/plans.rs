@@ -42,7 +42,10 @@ pub(super) struct Ready {
 struct Plan {
     before: PlanId,
     chunk: ChunkId,
-    ready: [Option<Ready>; Encoding::COUNT],
+    /// Connections that still get exactly this. With the last of them its bytes go: where hardly two connections get
+    /// the same, a round would otherwise hold a buffer for each.
+    rows: u32,
+    ready: Option<Box<[Option<Ready>; Encoding::COUNT]>>,
 }
 
 /// See the module.
@@ -58,11 +61,17 @@ pub(super) struct Plans {
 }
 
 impl Plans {
+    /// Forgets everything and keeps room for a round of usual size.
     pub(super) fn clear(&mut self) {
+        const KEEP: usize = 4 * 1024;
         self.chunks.clear();
+        self.chunks.shrink_to(KEEP);
         self.plans.clear();
+        self.plans.shrink_to(KEEP);
         self.alone.clear();
+        self.alone.shrink_to(KEEP);
         self.longer.clear();
+        self.longer.shrink_to(KEEP);
         self.last = None;
     }
 
@@ -76,8 +85,27 @@ impl Plans {
         number(self.chunks.len() - 1)
     }
 
-    /// The plan that has `chunk` behind all of `before`.
+    /// Moves a connection from `before` to the plan that has `chunk` behind all of it.
     pub(super) fn append(&mut self, before: PlanId, chunk: ChunkId) -> PlanId {
+        let plan = self.longer_by(before, chunk);
+        self.leave(before);
+        if let Some(plan) = self.plan_mut(plan) {
+            plan.rows += 1;
+        }
+        plan
+    }
+
+    /// Takes note that one connection has what this plan holds.
+    pub(super) fn leave(&mut self, plan: PlanId) {
+        if let Some(plan) = self.plan_mut(plan) {
+            plan.rows = plan.rows.saturating_sub(1);
+            if plan.rows == 0 {
+                plan.ready = None;
+            }
+        }
+    }
+
+    fn longer_by(&mut self, before: PlanId, chunk: ChunkId) -> PlanId {
         if let Some((last_before, last_chunk, plan)) = self.last
             && last_before == before
             && last_chunk == chunk
@@ -95,7 +123,7 @@ impl Plans {
     }
 
     fn new_plan(&mut self, before: PlanId, chunk: ChunkId) -> PlanId {
-        self.plans.push(Plan { before, chunk, ready: [const { None }; Encoding::COUNT] });
+        self.plans.push(Plan { before, chunk, rows: 0, ready: None });
         // 0 is the plan with nothing in it, which is not stored.
         let plan = number(self.plans.len());
         if before == EMPTY {
@@ -124,9 +152,11 @@ impl Plans {
 
     /// The bytes of a plan for connections of one encoding.
     pub(super) fn ready(&mut self, plan: PlanId, encoding: Encoding) -> Ready {
-        if let Some(ready) = self.plan(plan).and_then(|plan| plan.ready[encoding.index()].as_ref()) {
-            return ready.clone();
-        }
+        let known = self.plan(plan).and_then(|plan| plan.ready.as_ref()?[encoding.index()].clone());
+        known.unwrap_or_else(|| self.make_ready(plan, encoding))
+    }
+
+    fn make_ready(&mut self, plan: PlanId, encoding: Encoding) -> Ready {
         let mut ids: Vec<ChunkId> = self.chunks_of(plan).collect();
         ids.reverse();
         let parts: Arc<[Part]> = ids.iter().filter_map(|id| self.part(*id, encoding)).collect();
@@ -135,8 +165,8 @@ impl Plans {
             many => join(many),
         };
         let ready = Ready { joined, parts };
-        if let Some(plan) = self.plan_mut(plan) {
-            plan.ready[encoding.index()] = Some(ready.clone());
+        if let Some(plan) = self.plan_mut(plan).filter(|plan| plan.rows > 1) {
+            plan.ready.get_or_insert_default()[encoding.index()] = Some(ready.clone());
         }
         ready
     }
@@ -184,4 +214,64 @@ fn join(parts: &[Part]) -> Bytes {
 /// A batch is bounded far below 2^32 chunks.
 fn number(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use gim_proto::MessageId;
+
+    use super::*;
+
+    const TEXT: Encoding = Encoding { dialect: Dialect::Acc, text: true };
+
+    fn chunk(plans: &mut Plans, a: &'static [u8]) -> ChunkId {
+        let message = Message {
+            id: MessageId::mint(),
+            class: Class::Live,
+            key: None,
+            payload: Payload::Json(Bytes::from_static(a)),
+            except: Vec::new(),
+        };
+        plans.add_chunk(&Arc::new(message), MsgType::User, |key| Arc::from(key))
+    }
+
+    #[test]
+    fn connections_that_get_the_same_share_one_buffer() {
+        let mut plans = Plans::default();
+        let (first, second) = (chunk(&mut plans, b"{}"), chunk(&mut plans, b"[]"));
+        let ends: Vec<PlanId> = (0..3)
+            .map(|_| {
+                let plan = plans.append(EMPTY, first);
+                plans.append(plan, second)
+            })
+            .collect();
+        assert!(ends.windows(2).all(|pair| pair[0] == pair[1]));
+        let (one, other) = (plans.ready(ends[0], TEXT), plans.ready(ends[1], TEXT));
+        assert_eq!(one.joined.as_ptr(), other.joined.as_ptr());
+        assert_eq!(one.parts.len(), 2);
+        assert_eq!(one.joined.len(), one.parts.iter().map(|part| part.bytes.len()).sum::<usize>());
+        let alone = plans.append(EMPTY, second);
+        assert_eq!(plans.ready(alone, TEXT).joined, one.parts[1].bytes);
+    }
+
+    #[test]
+    fn a_joined_buffer_lives_no_longer_than_the_last_connection_that_gets_it() {
+        let mut plans = Plans::default();
+        let (first, second) = (chunk(&mut plans, b"{}"), chunk(&mut plans, b"[]"));
+        let mut end = EMPTY;
+        for _ in 0..2 {
+            let plan = plans.append(EMPTY, first);
+            end = plans.append(plan, second);
+        }
+        let kept = |plans: &Plans| plans.plans.iter().filter(|plan| plan.ready.is_some()).count();
+        plans.ready(end, TEXT);
+        assert_eq!(kept(&plans), 1);
+        plans.leave(end);
+        assert_eq!(kept(&plans), 1, "another connection gets the same");
+        plans.leave(end);
+        assert_eq!(kept(&plans), 0);
+        let alone = plans.append(EMPTY, second);
+        plans.ready(alone, TEXT);
+        assert_eq!(kept(&plans), 0, "what one connection gets is not kept");
+    }
 }

@@ -5,15 +5,13 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Notify;
-
 use crate::config::LimitsSection;
 use crate::embed::Refusal;
 
 /// Connections over the bound that may still be told so.
 const TOLD: usize = 256;
-/// Descriptors kept for listeners, logs and calls.
-const RESERVE: u64 = 256;
+/// Descriptors kept for those, for listeners, logs and calls.
+const RESERVE: u64 = TOLD as u64 + 512;
 
 /// See the module.
 pub(crate) struct Admission(Arc<State>);
@@ -26,7 +24,6 @@ struct State {
     by_ip: Mutex<HashMap<IpAddr, u32>>,
     /// The second in the upper half, the logins in it in the lower.
     logins: AtomicU64,
-    emptied: Notify,
 }
 
 /// A place for one connection, free again when dropped.
@@ -52,7 +49,6 @@ impl Admission {
             held: AtomicUsize::new(0),
             by_ip: Mutex::default(),
             logins: AtomicU64::new(0),
-            emptied: Notify::new(),
         }))
     }
 
@@ -105,17 +101,6 @@ impl Admission {
         }
         Ok(())
     }
-
-    /// Waits until no connection is held.
-    pub(crate) async fn wait_until_empty(&self) {
-        loop {
-            let emptied = self.0.emptied.notified();
-            if self.held() == 0 {
-                return;
-            }
-            emptied.await;
-        }
-    }
 }
 
 impl Permit {
@@ -141,9 +126,7 @@ impl Drop for Permit {
                 }
             }
         }
-        if self.state.held.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.state.emptied.notify_waiters();
-        }
+        self.state.held.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

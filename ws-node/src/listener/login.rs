@@ -38,7 +38,10 @@ pub(super) async fn login(
     deadline: Instant,
 ) {
     let limit = core.settings.handshake;
-    let (key, identity, request) = match admit(&core, &permit, peer, request).await {
+    // The claim has the directory's own deadline: one that is given up half way may have been granted.
+    let admitted = tokio::time::timeout_at(deadline, admit(&core, &permit, peer, request)).await;
+    let late = || Err(Refusal::unavailable("the login took too long", 1));
+    let (key, identity, request) = match admitted.unwrap_or_else(|_| late()) {
         Ok(admitted) => admitted,
         Err(refusal) => return answer::refuse(&core, &socket, &refusal, limit).await,
     };
@@ -48,11 +51,12 @@ pub(super) async fn login(
     let opening = Opening { uid: identity.uid, encoding, peer, socket, attributes, permit };
     let session = Session::claiming(Arc::clone(&core), opening);
     core.hub.users.begin_claim(&session);
-    let claimed = tokio::time::timeout_at(deadline, claim(&core, &session, resume)).await;
-    let late = || Err(Refusal::unavailable("the login took too long", 1));
-    match claimed.unwrap_or_else(|_| late()) {
+    match claim(&core, &session, resume).await {
         Ok(login) => begin(&core, session, &key, login, leftover),
-        Err(refusal) => abandon(&core, session, &refusal).await,
+        Err(refusal) => {
+            core.hub.users.abandon_claim(&session);
+            answer::refuse(&core, session.refuse_login(), &refusal, limit).await;
+        }
     }
 }
 
@@ -115,7 +119,7 @@ async fn claim(core: &Arc<Core>, session: &Session, resume: Option<SessionId>) -
                 session.own(fence);
                 return Ok(granted(core, session, previous.as_ref(), &groups).await);
             }
-            Ok(Claim::Taken { owner }) => match core.hub.session(session.uid(), owner.session) {
+            Ok(Claim::Taken { owner }) => match held(core, session, &owner) {
                 Some(held) => return Ok(refuse_second(core, &held)),
                 None if tokio::time::timeout_at(give_up, released).await.is_ok() => {}
                 None => return Err(Refusal::unavailable("the previous connection is being taken down", 1)),
@@ -131,15 +135,19 @@ async fn claim(core: &Arc<Core>, session: &Session, resume: Option<SessionId>) -
 /// How long a holder that does not answer is waited for.
 const HOLDER_PROBE: Duration = Duration::from_millis(300);
 
+/// The session that keeps the uid, unless it is on its way out.
+fn held(core: &Core, session: &Session, owner: &Owner) -> Option<Session> {
+    core.hub.session(session.uid(), owner.session).filter(|held| !held.is_closing())
+}
+
 async fn granted(core: &Arc<Core>, session: &Session, previous: Option<&Owner>, groups: &[Tgid]) -> Login {
-    if let Some(previous) = previous {
-        stop_previous(core, session, previous);
-    }
+    // Before anything is routed here: a message to a group finds its member, and waits in the outbox like all others.
+    session.restore_groups(groups).await;
     if let Some(superseded) = core.hub.users.activate(session) {
         superseded.close(CloseCode::Replaced, "replaced by a newer connection");
     }
-    if let Err(error) = session.restore_groups(groups).await {
-        tracing::warn!(uid = %session.uid(), error = %error, "groups of the previous session were not all restored");
+    if let Some(previous) = previous {
+        stop_previous(core, session, previous);
     }
     Login::Granted { groups: session.groups() }
 }
@@ -170,6 +178,10 @@ fn begin(core: &Arc<Core>, session: Session, key: &str, login: Login, leftover: 
         Login::Granted { groups } => {
             core.metrics.logged_in(&session);
             session.activate(head.into_bytes(), groups);
+            if !core.takes_logins() {
+                // The node began to stop after it was let in, and may have looked for sessions before this was one.
+                session.close_with_hint(CloseCode::Restarting, "the node is stopping", core.settings.drain.hint_spread);
+            }
         }
         Login::AlreadyConnected => {
             core.metrics.refused("already_connected");
@@ -178,16 +190,5 @@ fn begin(core: &Arc<Core>, session: Session, key: &str, login: Login, leftover: 
             session.close(CloseCode::AlreadyConnected, "this user is connected already");
         }
     }
-    tokio::spawn(session::run(session, leftover));
-}
-
-/// Takes back a login that came to nothing.
-async fn abandon(core: &Arc<Core>, session: Session, refusal: &Refusal) {
-    core.hub.users.abandon_claim(&session);
-    let socket = session.refuse_login();
-    answer::refuse(core, socket, refusal, core.settings.handshake).await;
-    if session.is_owner() {
-        // The deadline passed between the grant and the 101.
-        session.take_down().await;
-    }
+    core.sessions.spawn(session::run(session, leftover));
 }

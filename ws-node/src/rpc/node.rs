@@ -99,7 +99,10 @@ impl node_server::Node for NodeService {
     }
 
     async fn drain(&self, _request: Request<rpc::DrainRequest>) -> Result<Response<rpc::DrainResponse>, Status> {
-        let (clean, forced) = crate::shutdown::drain_alone(&self.core).await;
+        // Begun, it goes on, whether the caller waits or not.
+        let core = Arc::clone(&self.core);
+        let drained = tokio::spawn(async move { crate::shutdown::drain_alone(&core).await }).await;
+        let (clean, forced) = drained.map_err(|_| Status::internal("the drain failed"))?;
         Ok(Response::new(rpc::DrainResponse { clean, forced }))
     }
 }

@@ -3,6 +3,7 @@
 //! Owns the session's side of membership and its bound. The other side is the hub's; both change under this lock, so
 //! that a join that races with the end of the session leaves no ghost behind.
 
+use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
 
 use gim_proto::{Tgid, Uid};
@@ -41,13 +42,21 @@ impl Session {
         }
     }
 
-    /// Takes up groups that the directory has kept for this session.
-    pub(crate) async fn restore_groups(&self, tgids: &[Tgid]) -> Result<(), JoinError> {
-        let core = &self.0.core;
+    /// Takes up groups that the directory has kept for this session. One that fails is left out and logged.
+    pub(crate) async fn restore_groups(&self, tgids: &[Tgid]) {
         for tgid in tgids {
-            if let Some(group) = self.enter(tgid)? {
-                group.announce(core.directory.as_ref(), &core.node).await.map_err(JoinError::Directory)?;
+            if let Err(error) = self.restore_group(tgid).await {
+                tracing::warn!(uid = %self.uid(), %tgid, error = %error, "a group of the previous session was not restored");
             }
+        }
+    }
+
+    async fn restore_group(&self, tgid: &Tgid) -> Result<(), JoinError> {
+        let Some(group) = self.enter(tgid)? else { return Ok(()) };
+        let core = &self.0.core;
+        if let Err(error) = group.announce(core.directory.as_ref(), &core.node).await {
+            self.withdraw_from(tgid).await;
+            return Err(JoinError::Directory(error));
         }
         Ok(())
     }
@@ -77,8 +86,12 @@ impl Session {
     }
 
     pub(crate) fn is_member_of_any(&self, tgids: &[Tgid]) -> bool {
-        let membership = self.membership();
-        membership.joined.iter().any(|group| tgids.contains(&group.tgid))
+        const FEW: usize = 8;
+        if tgids.len() <= FEW {
+            return self.membership().joined.iter().any(|group| tgids.contains(&group.tgid));
+        }
+        let tgids: HashSet<&Tgid> = tgids.iter().collect();
+        self.membership().joined.iter().any(|group| tgids.contains(&group.tgid))
     }
 
     pub(crate) fn group_names(&self) -> Vec<Tgid> {

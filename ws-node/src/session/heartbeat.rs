@@ -13,7 +13,9 @@ use super::Session;
 pub(crate) fn sweep(session: &Session, now_ms: u64) {
     let settings = &session.0.core.settings;
     let silent = now_ms.saturating_sub(session.0.seen_ms.load(Ordering::Relaxed));
-    if settings.keep_time_ms > 0 && silent >= settings.keep_time_ms {
+    // A client that waits for its answer is not read, and cannot be heard.
+    let attending = session.0.attending.load(Ordering::Relaxed);
+    if settings.keep_time_ms > 0 && silent >= settings.keep_time_ms && !attending {
         session.close(CloseCode::HeartbeatLost, "nothing was heard from the client");
         return;
     }

@@ -52,7 +52,7 @@ pub(crate) enum Offer {
     Dropped,
     /// The outbox is over its bound and the session has to end.
     Overflow,
-    /// The session accepts nothing any more.
+    /// The session accepts nothing any more. If its connection broke just now, its reader has to be woken.
     Closed,
 }
 
@@ -136,8 +136,7 @@ impl Outbox {
             Ok(sent) if sent == joined.len() => (Offer::Taken, 0),
             Ok(sent) => state.keep_rest(bounds, parts, sent),
             Err(error) if would_block(&error) => state.keep_rest(bounds, parts, 0),
-            // The reader sees the same error and ends the session.
-            Err(_) => (Offer::Closed, 0),
+            Err(_) => (state.broken(), 0),
         }
     }
 
@@ -158,10 +157,7 @@ impl Outbox {
         let sent = match send(&joined) {
             Ok(sent) => sent,
             Err(error) if would_block(&error) => 0,
-            Err(_) => {
-                state.gate = Gate::Shut;
-                return Offer::Closed;
-            }
+            Err(_) => return state.broken(),
         };
         waiting.advance(sent);
         if waiting.frames.is_empty() {
@@ -207,7 +203,7 @@ impl Outbox {
             match send(&waiting.joined()) {
                 Ok(sent) => waiting.advance(sent),
                 Err(error) if would_block(&error) => {}
-                Err(_) => return Some(Offer::Closed),
+                Err(_) => return Some(state.broken()),
             }
             if waiting.frames.is_empty() {
                 return Some(Offer::Taken);
@@ -238,7 +234,10 @@ impl Outbox {
         let sent = match send(&waiting.slices()) {
             Ok(sent) => sent,
             Err(error) if would_block(&error) => return Ok(Drained::Blocked),
-            Err(error) => return Err(error),
+            Err(error) => {
+                state.broken();
+                return Err(error);
+            }
         };
         waiting.advance(sent);
         if waiting.frames.is_empty() {
@@ -263,6 +262,13 @@ impl Outbox {
 }
 
 impl State {
+    /// The connection is gone: nothing will be written any more.
+    fn broken(&mut self) -> Offer {
+        self.gate = Gate::Shut;
+        self.waiting = None;
+        Offer::Closed
+    }
+
     fn wait_for_handshake(&mut self, bounds: OutboxBounds, parts: &[Part]) -> (Offer, u64) {
         let waiting = self.waiting.get_or_insert_default();
         let offer = waiting.push_all(parts, bounds);

@@ -69,6 +69,8 @@ async fn serve(session: &Session, inbound: &mut Inbound) -> Option<CloseReason> 
             if session.is_closing() {
                 return None;
             }
+            // Many small frames in one read are many writes: others on this thread get their turn.
+            tokio::task::coop::consume_budget().await;
             event = inbound.next_kept(bounds);
         }
         match readable_or_closed(session).await {
@@ -101,6 +103,7 @@ enum Read<T> {
 
 /// Runs application code. A session that is closed meanwhile is taken down at once; the code goes on to its end.
 async fn attend(session: &Session, mut code: impl Future<Output = ()> + Unpin) {
+    session.0.attending.store(true, Ordering::Relaxed);
     tokio::select! {
         biased;
         () = &mut code => {}
@@ -112,6 +115,8 @@ async fn attend(session: &Session, mut code: impl Future<Output = ()> + Unpin) {
             Box::pin(futures_util::future::join(code, farewell)).await;
         }
     }
+    session.heard();
+    session.0.attending.store(false, Ordering::Relaxed);
 }
 
 async fn closed(session: &Session) {
@@ -161,7 +166,7 @@ impl Session {
             match (got, outcome) {
                 (Some(0), _) => Ok(Read::End),
                 (Some(read), _) => {
-                    self.0.seen_ms.store(self.0.core.clock.elapsed_ms(), Ordering::Relaxed);
+                    self.heard();
                     self.0.core.metrics.bytes_in.increment(read as u64);
                     Ok(Read::Bytes(take(scratch.get_mut(..read).unwrap_or_default())))
                 }
@@ -171,6 +176,11 @@ impl Session {
                 (None, Ok(())) => Ok(Read::Nothing),
             }
         })
+    }
+
+    /// Takes note of a sign of life.
+    fn heard(&self) {
+        self.0.seen_ms.store(self.0.core.clock.elapsed_ms(), Ordering::Relaxed);
     }
 
     /// Ends the connection, whoever still holds a handle of it.

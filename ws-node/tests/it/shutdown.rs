@@ -1,12 +1,13 @@
 //! How a node leaves: in phases, offering first what was accepted, then closing, then saying how it went.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use gim_proxy_sdk::{ErrorKind, RunProxy};
-use gim_ws_node::{CloseReason, Session, ShutdownReport};
+use gim_ws_node::{CloseReason, Identity, Session, ShutdownReport, UpgradeRequest};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::support::client::Client;
@@ -211,4 +212,38 @@ async fn a_stopped_node_answers_its_handles_that_it_is_gone() {
     fields.push("to_uid", bytes::Bytes::from_static(b"u"));
     fields.push("data", bytes::Bytes::from_static(b"{}"));
     assert_eq!(proxy.enqueue(vec![fields]).await.unwrap_err().kind, ErrorKind::Unavailable);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_let_in_before_the_stop_and_finished_after_it_is_told_to_come_back() {
+    let (arrived, mut arrivals) = mpsc::channel(1);
+    let door = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&door);
+    let node = TestNode::build(
+        |_| {},
+        |builder| {
+            builder.authorize(move |request: UpgradeRequest| {
+                let (arrived, held) = (arrived.clone(), Arc::clone(&held));
+                async move {
+                    if request.query("uid") == Some("late") {
+                        arrived.send(()).await.unwrap();
+                        let _open = held.acquire().await.unwrap();
+                    }
+                    Ok(Identity::uid(request.query("uid").unwrap_or_default())?)
+                }
+            })
+        },
+    )
+    .await;
+    let public = node.public;
+    let login = tokio::spawn(async move { Client::open(public, "/ws?uid=late&msg_code=1").await });
+    within("the login", arrivals.recv()).await;
+    let there_before = Client::user(public, "early").await;
+    let shutdown = begin(&node);
+    there_before.expect_close(1012).await;
+    door.add_permits(1);
+    let mut client = within("the 101", login).await.unwrap();
+    client.expect_notice("gim.welcome").await;
+    client.expect_close(1012).await;
+    assert_eq!(report(shutdown).await.forced, 0);
 }

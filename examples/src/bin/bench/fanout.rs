@@ -9,6 +9,7 @@ use crate::child::Child;
 use crate::machine::Cores;
 use crate::node::NodeChild;
 use crate::post::Poster;
+use crate::process::Cpu;
 use crate::{Result, clock, load, message, process};
 
 /// The group that everybody is in.
@@ -29,6 +30,8 @@ pub(crate) struct Turn {
     pub(crate) expected: u64,
     pub(crate) deliveries: u64,
     pub(crate) cpu_seconds: f64,
+    /// The part of it that is not the kernel's.
+    pub(crate) user_seconds: f64,
     /// CPU time that programs other than this bench took meanwhile, on all cores.
     pub(crate) others_seconds: f64,
     pub(crate) p50_us: u64,
@@ -49,7 +52,7 @@ pub(crate) struct Fanout {
 
 /// CPU time, in seconds.
 struct Spent {
-    server: f64,
+    server: Cpu,
     /// By everything on the machine but the bench.
     others: f64,
 }
@@ -95,7 +98,8 @@ fn turn(mut server: Server, settings: &Settings, cores: Cores) -> Result<Turn> {
         members,
         expected: settings.messages() * members,
         deliveries: number("deliveries"),
-        cpu_seconds: spent.server - before.server,
+        cpu_seconds: spent.server.total - before.server.total,
+        user_seconds: spent.server.user - before.server.user,
         others_seconds: (spent.others - before.others).max(0.0),
         p50_us: number("p50_us"),
         p99_us: number("p99_us"),
@@ -164,9 +168,9 @@ impl Server {
 
 impl Spent {
     fn until_now(server: &Server, load: &Child) -> Result<Self> {
-        let on_server = process::cpu_seconds(server.pid())?;
-        let ours = on_server + process::cpu_seconds(load.pid())? + process::cpu_seconds(std::process::id())?;
-        Ok(Self { server: on_server, others: process::machine_busy_seconds()? - ours })
+        let spent = process::cpu(server.pid())?;
+        let ours = spent.total + process::cpu(load.pid())?.total + process::cpu(std::process::id())?.total;
+        Ok(Self { server: spent, others: process::machine_busy_seconds()? - ours })
     }
 }
 
@@ -184,7 +188,7 @@ impl Turn {
     fn to_json(&self) -> Value {
         json!({
             "members": self.members, "expected": self.expected, "deliveries": self.deliveries,
-            "delivery_ratio": self.ratio(), "server_cpu_seconds": self.cpu_seconds,
+            "delivery_ratio": self.ratio(), "server_cpu_seconds": self.cpu_seconds, "server_user_seconds": self.user_seconds,
             "others_cpu_seconds": self.others_seconds,
             "deliveries_per_cpu_second": self.per_cpu_second(), "p50_us": self.p50_us, "p99_us": self.p99_us,
             "max_us": self.max_us, "bytes_received": self.bytes, "frame_bytes": self.frame,

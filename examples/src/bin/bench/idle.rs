@@ -9,7 +9,7 @@ use crate::fanout::GROUP;
 use crate::machine::Cores;
 use crate::node::NodeChild;
 use crate::post::Poster;
-use crate::process::{Memory, cpu_seconds, memory};
+use crate::process::{Memory, cpu, memory};
 use crate::{Result, clock, load};
 
 /// Bytes of RSS that one idle connection may cost.
@@ -37,10 +37,10 @@ pub(crate) fn measure(settings: &Settings, cores: Cores) -> Result<Idle> {
     let node = NodeChild::start(cores)?;
     clock::sleep(SETTLE);
     let before = memory(node.pid())?;
-    let cpu_before = cpu_seconds(node.pid())?;
+    let cpu_before = cpu(node.pid())?.total;
     let mut load = load::start(&node.public, settings.connections, Some(GROUP), cores)?;
     let login = load.hear(LOGIN)?;
-    let login_seconds = cpu_seconds(node.pid())? - cpu_before;
+    let login_seconds = cpu(node.pid())?.total - cpu_before;
     clock::sleep(SETTLE);
     let after = memory(node.pid())?;
     // Asked only now, because answering takes memory too.

@@ -49,13 +49,25 @@ pub(crate) fn memory(pid: u32) -> Result<Memory> {
     }
 }
 
-/// User and system time of all threads of a process, in seconds. Counted in ticks of usually 10 ms.
-pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
+/// CPU time of all threads of a process, in seconds. Counted in ticks of usually 10 ms.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cpu {
+    /// In the program itself. The rest is the kernel's work for it.
+    pub(crate) user: f64,
+    pub(crate) total: f64,
+}
+
+pub(crate) fn cpu(pid: u32) -> Result<Cpu> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name in parentheses may hold anything, spaces too: fields are counted from behind it.
     let fields = text.rsplit_once(')').map(|(_, rest)| rest.split_whitespace()).ok_or("stat has no name")?;
-    let ticks: Vec<u64> = fields.skip(11).take(2).map(str::parse).collect::<std::result::Result<_, _>>()?;
-    Ok(ticks.iter().sum::<u64>() as f64 / rustix::param::clock_ticks_per_second() as f64)
+    let mut ticks = fields.skip(11).map(str::parse::<u64>);
+    let mut seconds = || -> Result<f64> {
+        let ticks = ticks.next().ok_or("stat is too short")??;
+        Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+    };
+    let (user, system) = (seconds()?, seconds()?);
+    Ok(Cpu { user, total: user + system })
 }
 
 /// Time that all cores together were busy with anything, in seconds since the machine started.
@@ -77,6 +89,7 @@ mod tests {
     fn memory_and_cpu_time_of_this_very_process_can_be_read() {
         let memory = memory(std::process::id()).unwrap();
         assert!(memory.rss >= memory.anonymous && memory.anonymous > 0);
-        assert!(cpu_seconds(std::process::id()).unwrap() >= 0.0);
+        let cpu = cpu(std::process::id()).unwrap();
+        assert!(cpu.user >= 0.0 && cpu.total >= cpu.user);
     }
 }

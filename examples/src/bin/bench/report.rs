@@ -58,8 +58,18 @@ pub(crate) fn round(number: usize, round: &Round) {
             round.node.frame, round.floor.members, round.node.members
         );
         println!(
-            "\n  {:>5} {:>6} {:>9} {:>9} {:>10} {:>7} {:>7} {:>7} {:>6} {:>7}",
-            "round", "server", "per CPU-s", "of floor", "arrived", "p50 ms", "p99 ms", "max ms", "CPU s", "others"
+            "\n  {:>5} {:>6} {:>9} {:>9} {:>10} {:>7} {:>7} {:>7} {:>6} {:>6} {:>7}",
+            "round",
+            "server",
+            "per CPU-s",
+            "of floor",
+            "arrived",
+            "p50 ms",
+            "p99 ms",
+            "max ms",
+            "CPU s",
+            "user s",
+            "others"
         );
     }
     line(&number.to_string(), "floor", &round.floor, None);
@@ -70,13 +80,14 @@ fn line(number: &str, server: &str, turn: &Turn, of_floor: Option<f64>) {
     let of_floor = of_floor.map_or_else(String::new, |ratio| format!("{ratio:.3}"));
     let ms = |micros: u64| micros as f64 / 1_000.0;
     println!(
-        "  {number:>5} {server:>6} {:>9.0} {of_floor:>9} {:>8.2} % {:>7.1} {:>7.1} {:>7.1} {:>6.2} {:>7.2}",
+        "  {number:>5} {server:>6} {:>9.0} {of_floor:>9} {:>8.2} % {:>7.1} {:>7.1} {:>7.1} {:>6.2} {:>6.2} {:>7.2}",
         turn.per_cpu_second(),
         turn.ratio() * 100.0,
         ms(turn.p50_us),
         ms(turn.p99_us),
         ms(turn.max_us),
         turn.cpu_seconds,
+        turn.user_seconds,
         turn.others_seconds
     );
 }
@@ -106,7 +117,7 @@ pub(crate) fn fanout(found: &Fanout) {
     match turns().filter(|turn| turn.others_seconds > 0.25 * turn.cpu_seconds).count() {
         0 => {}
         disturbed => {
-            println!("           in {disturbed} turns other programs took CPU (column others, seconds): noisy")
+            println!("           in {disturbed} turns other programs took CPU (column others, seconds): noisy");
         }
     }
 }

@@ -169,6 +169,19 @@ fn a_latest_frame_half_written_is_not_replaced() {
 }
 
 #[test]
+fn an_outbox_whose_connection_broke_accepts_nothing_more() {
+    let gone = |_: &[u8]| Err(io::ErrorKind::BrokenPipe.into());
+    let outbox = open();
+    assert_eq!(offer(&outbox, &[live("a")], gone).0, Offer::Closed);
+    assert!(outbox.is_closing());
+    let outbox = open();
+    offer(&outbox, &[live("abc")], |_| Ok(1));
+    assert!(outbox.drain(|_| Err(io::ErrorKind::ConnectionReset.into())).is_err());
+    assert!(outbox.is_closing() && outbox.is_idle());
+    assert_eq!(offer(&outbox, &[live("b")], |_| panic!("must not be written")).0, Offer::Closed);
+}
+
+#[test]
 fn nothing_follows_the_close_frame() {
     let outbox = open();
     let last = [part("bye", Keep::Always)];

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use gim_proto::Uid;
 use gim_proto::codes::CloseCode;
-use gim_proxy_sdk::RunProxy;
+use gim_proxy_sdk::{Outcome, RunProxy};
 use gim_ws_node::{
-    CloseReason, Closer, Context, Frame, Handled, HandlerError, Identity, NodeBuilder, Session, UpgradeRequest,
+    CloseReason, Closer, Context, Frame, Handled, HandlerError, Identity, JoinError, NodeBuilder, Session,
+    UpgradeRequest,
 };
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -67,7 +69,7 @@ async fn a_panic_costs_one_request() {
         Client::user(node.public, uid).await.expect_silence().await;
         assert_eq!(within("the end", ends.recv()).await.as_deref(), Some(uid));
     }
-    assert_eq!(Client::try_open(node.public, "/ws?uid=authorize").await.err(), Some(500));
+    assert_eq!(Client::try_open(node.public, "/ws?uid=authorize").await.err(), Some(503));
     other.expect_silence().await;
     let (_, group) = http::get(node.admin, "/api/v1/groups/g").await;
     assert_eq!(group["members"], json!(["other"]));
@@ -238,4 +240,56 @@ async fn frames_the_application_takes_are_not_parsed() {
     client.send_text("not mine").await;
     client.expect_error("", 20_003).await;
     client.expect_silence().await;
+}
+
+#[tokio::test]
+async fn a_handle_that_outlives_its_session_changes_nothing() {
+    let (ended, mut ends) = mpsc::channel(100);
+    let node = TestNode::build(
+        |_| {},
+        |builder| {
+            builder.on_disconnect(move |session: Session, _: CloseReason| {
+                let ended = ended.clone();
+                async move {
+                    assert!(matches!(session.join("ghost").await, Err(JoinError::Ended)));
+                    ended.send(session).await.expect("the test listens");
+                }
+            })
+        },
+    )
+    .await;
+    let mut client = Client::user(node.public, "u").await;
+    client.join("g").await;
+    client.close().await;
+    let session = within("the end", ends.recv()).await.expect("the callback came to its end");
+    let mut newer = Client::user(node.public, "u").await;
+    assert!(matches!(session.join("ghost").await, Err(JoinError::Ended)));
+    assert_eq!(session.send(&json!({ "n": 1 })), Outcome::Offline);
+    assert_eq!(session.send_frame(&Frame::Text(Bytes::from_static(b"{}"))), Outcome::Offline);
+    assert!(!session.close(CloseCode::Kicked, "too late"));
+    assert_eq!(session.groups(), []);
+    let (_, groups) = http::get(node.admin, "/api/v1/groups").await;
+    assert_eq!(groups["groups"], json!([]));
+    newer.expect_silence().await;
+}
+
+#[tokio::test]
+async fn a_client_that_waits_for_a_long_answer_is_not_taken_for_dead() {
+    let node = TestNode::build(
+        |config| {
+            config.session.ping = None;
+            config.session.keep_time = Some(Duration::from_millis(300));
+        },
+        |builder| {
+            builder.command("slow", |_: Context, _: Value| async move {
+                tokio::time::sleep(Duration::from_millis(900)).await;
+                Ok::<(), HandlerError>(())
+            })
+        },
+    )
+    .await;
+    let mut client = Client::user(node.public, "u").await;
+    client.command("1", "slow", json!({})).await;
+    client.expect_reply("1").await;
+    client.expect_close(4002).await;
 }
