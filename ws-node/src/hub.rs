@@ -30,21 +30,11 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    /// Finds the session that stands for a user here, whatever its fence.
-    pub(crate) fn session_of(&self, uid: &Uid) -> Option<Session> {
-        self.users.active(uid)
-    }
-
     /// Finds one session of a user, also while its claim is under way.
     pub(crate) fn session(&self, uid: &Uid, id: SessionId) -> Option<Session> {
         let active = || self.users.active(uid).filter(|session| session.id() == id);
         // A session is put among the active before it leaves the claiming: looked for in the other order, it could be
         // missed in both.
         active().or_else(|| self.users.claiming(id)).or_else(active)
-    }
-
-    /// Takes a session out of the tables that route to it. Its groups are left by its own task.
-    pub(crate) fn forget(&self, session: &Session) {
-        self.users.remove(session);
     }
 }

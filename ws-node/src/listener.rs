@@ -76,8 +76,8 @@ async fn handshake(core: Arc<Core>, socket: TcpStream, peer: SocketAddr, permit:
         Err(_) => return core.metrics.refused("handshake_timeout"),
     };
     match head::parse(&bytes, core.settings.head_headers) {
-        Ok(request) if request.is_for_sessions() => match request.detach() {
-            Ok((request, leftover)) => login::login(core, socket, peer, permit, request, leftover, deadline).await,
+        Ok(request) if request.is_for_sessions() => match request.detach(peer) {
+            Ok((request, leftover)) => login::login(core, socket, permit, request, leftover, deadline).await,
             Err(_) => {
                 let refusal = Refusal::bad_request("the query is not UTF-8");
                 answer::refuse(&core, &socket, &refusal, limit).await;

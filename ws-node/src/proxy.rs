@@ -31,7 +31,7 @@ impl Proxy {
     }
 
     fn session(&self, uid: &Uid) -> Result<Option<Session>, Error> {
-        Ok(self.core()?.hub.session_of(uid).filter(|session| !session.is_closing()))
+        Ok(self.core()?.hub.users.active(uid).filter(|session| !session.is_closing()))
     }
 
     /// Sends to one user of this node, if given only as a member of a group.

@@ -47,6 +47,15 @@ impl UpgradeRequest {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
+    /// Whether a header that is a comma list holds a word, over all lines of that name.
+    pub(crate) fn lists(&self, name: &str, word: &str) -> bool {
+        self.headers
+            .iter()
+            .filter(|(key, _)| key.eq_ignore_ascii_case(name))
+            .flat_map(|(_, value)| value.split(','))
+            .any(|item| item.trim().eq_ignore_ascii_case(word))
+    }
+
     /// The client's address.
     #[must_use]
     pub const fn peer(&self) -> SocketAddr {

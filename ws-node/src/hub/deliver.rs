@@ -152,7 +152,7 @@ fn except(message: &Message) -> HashSet<&Uid> {
 }
 
 fn add_members(members: &[Session], except: &HashSet<&Uid>, chunk: ChunkId, gather: &mut Gather) {
-    for session in members.iter().filter(|session| except.is_empty() || !except.contains(session.user())) {
+    for session in members.iter().filter(|session| except.is_empty() || !except.contains(session.uid())) {
         gather.add(session, chunk);
     }
 }

@@ -79,7 +79,7 @@ impl Users {
         }
     }
 
-    /// Removes this session and no other of the same user.
+    /// Removes this session and no other of the same user. Its groups are left by its own task.
     pub(crate) fn remove(&self, session: &Session) {
         let mut shard = self.shard_of(session.uid());
         if shard.get(session.uid()).is_some_and(|held| held.same_as(session)) {

@@ -3,11 +3,13 @@
 //! Owns no answer. It reads into one small buffer that is gone when the session begins.
 
 use std::io;
+use std::net::SocketAddr;
 
 use gim_proto::frame::Dialect;
 use tokio::net::TcpStream;
 
 use crate::core::Settings;
+use crate::embed::UpgradeRequest;
 
 /// Why a head could not be read.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,13 +28,11 @@ pub(super) struct Head<'a> {
     behind: &'a [u8],
 }
 
-/// What a login needs of a request for a session.
+/// A request for a session, on its own.
 #[derive(Debug)]
 pub(super) struct SessionRequest {
     pub(super) method: String,
-    pub(super) dialect: Dialect,
-    pub(super) query: Vec<(String, String)>,
-    pub(super) headers: Vec<(String, String)>,
+    pub(super) upgrade: UpgradeRequest,
 }
 
 /// Reads until the empty line that ends a head. Returns everything read, which may be more.
@@ -112,34 +112,16 @@ impl Head<'_> {
     ///
     /// # Errors
     /// The query is not UTF-8 once decoded.
-    pub(super) fn detach(self) -> Result<(SessionRequest, Vec<u8>), HeadError> {
+    pub(super) fn detach(self, peer: SocketAddr) -> Result<(SessionRequest, Vec<u8>), HeadError> {
         let query = self.target.split_once('?').map_or("", |(_, query)| query);
-        let request = SessionRequest {
-            method: self.method.to_owned(),
+        let header = |(name, value): &(&str, &[u8])| ((*name).to_owned(), String::from_utf8_lossy(value).trim().to_owned());
+        let upgrade = UpgradeRequest {
             dialect: self.dialect().unwrap_or(Dialect::Ws),
             query: parse_query(query).ok_or(HeadError::Malformed)?,
-            headers: self
-                .headers
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), String::from_utf8_lossy(value).into_owned()))
-                .collect(),
+            headers: self.headers.iter().map(header).collect(),
+            peer,
         };
-        Ok((request, self.behind.to_vec()))
-    }
-}
-
-impl SessionRequest {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
-    }
-
-    /// Whether a header that is a comma list holds a word, over all lines of that name.
-    pub(super) fn lists(&self, name: &str, word: &str) -> bool {
-        self.headers
-            .iter()
-            .filter(|(key, _)| key.eq_ignore_ascii_case(name))
-            .flat_map(|(_, value)| value.split(','))
-            .any(|item| item.trim().eq_ignore_ascii_case(word))
+        Ok((SessionRequest { method: self.method.to_owned(), upgrade }, self.behind.to_vec()))
     }
 }
 
@@ -196,10 +178,10 @@ mod tests {
         let bytes = b"GET /ws?uid=1 HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\n\r\nrest";
         let head = parse(bytes, 64).unwrap();
         assert!(head.is_for_sessions());
-        let (request, behind) = head.detach().unwrap();
+        let (request, behind) = head.detach(([127, 0, 0, 1], 1).into()).unwrap();
         assert_eq!(behind, b"rest");
-        assert!(request.lists("connection", "upgrade"));
-        assert_eq!(request.header("HOST"), Some("x"));
+        assert!(request.upgrade.lists("connection", "upgrade"));
+        assert_eq!(request.upgrade.header("HOST"), Some("x"));
     }
 
     #[test]

@@ -3,7 +3,6 @@
 //! Owns the order: the request is checked, the application asked, the session put into the hub, the uid claimed, the
 //! previous owner told to end, and only then the 101 written. Nothing addressed to the new session falls between.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +30,6 @@ enum Login {
 pub(super) async fn login(
     core: Arc<Core>,
     socket: TcpStream,
-    peer: SocketAddr,
     permit: Permit,
     request: SessionRequest,
     leftover: Vec<u8>,
@@ -39,7 +37,7 @@ pub(super) async fn login(
 ) {
     let limit = core.settings.handshake;
     // The claim has the directory's own deadline: one that is given up half way may have been granted.
-    let admitted = tokio::time::timeout_at(deadline, admit(&core, &permit, peer, request)).await;
+    let admitted = tokio::time::timeout_at(deadline, admit(&core, &permit, request)).await;
     let late = || Err(Refusal::unavailable("the login took too long", 1));
     let (key, identity, request) = match admitted.unwrap_or_else(|_| late()) {
         Ok(admitted) => admitted,
@@ -48,7 +46,7 @@ pub(super) async fn login(
     let encoding = Encoding { dialect: request.dialect, text: request.query("msg_code") == Some("1") };
     let resume = request.query("session").and_then(|id| SessionId::parse(id).ok());
     let attributes = (!identity.attributes.0.is_empty()).then(|| Box::new(identity.attributes));
-    let opening = Opening { uid: identity.uid, encoding, peer, socket, attributes, permit };
+    let opening = Opening { uid: identity.uid, encoding, peer: request.peer, socket, attributes, permit };
     let session = Session::claiming(Arc::clone(&core), opening);
     core.hub.users.begin_claim(&session);
     match claim(&core, &session, resume).await {
@@ -64,7 +62,6 @@ pub(super) async fn login(
 async fn admit(
     core: &Core,
     permit: &Permit,
-    peer: SocketAddr,
     request: SessionRequest,
 ) -> Result<(String, Identity, UpgradeRequest), Refusal> {
     permit.check()?;
@@ -73,24 +70,23 @@ async fn admit(
         return Err(Refusal::unavailable("the node is stopping", 1));
     }
     core.admission.login(core.clock.elapsed_ms())?;
-    let request =
-        UpgradeRequest { dialect: request.dialect, query: request.query, headers: request.headers, peer };
-    let identity = core.handlers.authorize(request.clone()).await?;
-    Ok((key, identity, request))
+    let identity = core.handlers.authorize(request.upgrade.clone()).await?;
+    Ok((key, identity, request.upgrade))
 }
 
 /// Returns the client's key if the request is an upgrade as RFC 6455, section 4.2.1, wants it.
 fn check_upgrade(request: &SessionRequest) -> Result<String, Refusal> {
-    if request.method != "GET" {
+    let SessionRequest { method, upgrade } = request;
+    if method != "GET" {
         return Err(Refusal::of_status(StatusCode::METHOD_NOT_ALLOWED, "sessions are opened with GET"));
     }
-    if !request.lists("upgrade", "websocket") || !request.lists("connection", "upgrade") {
+    if !upgrade.lists("upgrade", "websocket") || !upgrade.lists("connection", "upgrade") {
         return Err(Refusal::of_status(StatusCode::UPGRADE_REQUIRED, "this path speaks WebSocket only"));
     }
-    if request.header("sec-websocket-version") != Some("13") {
+    if upgrade.header("sec-websocket-version") != Some("13") {
         return Err(Refusal::of_status(StatusCode::UPGRADE_REQUIRED, "only WebSocket version 13 is spoken"));
     }
-    match request.header("sec-websocket-key") {
+    match upgrade.header("sec-websocket-key") {
         Some(key) if is_key(key) => Ok(key.to_owned()),
         _ => Err(Refusal::bad_request("sec-websocket-key is missing or malformed")),
     }

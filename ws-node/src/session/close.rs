@@ -74,7 +74,7 @@ impl Session {
             return false;
         };
         self.follow_up(offer);
-        self.0.core.hub.forget(self);
+        self.0.core.hub.users.remove(self);
         self.0.reader.wake();
         true
     }
@@ -86,7 +86,7 @@ impl Session {
         if let Some(offer) = self.0.outbox.close(&last, false, |bytes| self.0.send(bytes)) {
             self.follow_up(offer);
         }
-        self.0.core.hub.forget(self);
+        self.0.core.hub.users.remove(self);
     }
 
     /// The first reason counts.

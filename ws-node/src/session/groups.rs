@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
 
-use gim_proto::{Tgid, Uid};
+use gim_proto::Tgid;
 
 use super::Session;
 use super::handle::JoinError;
@@ -94,7 +94,9 @@ impl Session {
         self.membership().joined.iter().any(|group| tgids.contains(&group.tgid))
     }
 
-    pub(crate) fn group_names(&self) -> Vec<Tgid> {
+    /// Names the groups the session is in.
+    #[must_use]
+    pub fn groups(&self) -> Vec<Tgid> {
         self.membership().joined.iter().map(|group| group.tgid.clone()).collect()
     }
 
@@ -133,10 +135,5 @@ impl Session {
 
     fn membership(&self) -> std::sync::MutexGuard<'_, Membership> {
         self.0.groups.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whose session it is, for tables keyed by user.
-    pub(crate) fn user(&self) -> &Uid {
-        &self.0.uid
     }
 }

@@ -95,12 +95,6 @@ impl Session {
         self.leave_group(&Tgid::parse(tgid)?).await
     }
 
-    /// Names the groups the session is in.
-    #[must_use]
-    pub fn groups(&self) -> Vec<Tgid> {
-        self.group_names()
-    }
-
     /// Sends a JSON value as a push to this session (msgType 3), under an id of its own.
     pub fn send(&self, data: &Value) -> Outcome {
         let mut text = Vec::with_capacity(128);

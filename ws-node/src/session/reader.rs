@@ -145,7 +145,7 @@ impl Session {
         if self.0.taken_down.swap(true, Ordering::AcqRel) || !self.is_owner() {
             return;
         }
-        self.0.core.hub.forget(self);
+        self.0.core.hub.users.remove(self);
         self.leave_all_groups().await;
         self.0.core.release(self).await;
     }
