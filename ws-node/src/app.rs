@@ -120,7 +120,8 @@ impl Listeners {
 async fn open(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
     // A queue of 1,024: logins come in storms.
     let listen = || {
-        let socket = if address.is_ipv4() { tokio::net::TcpSocket::new_v4()? } else { tokio::net::TcpSocket::new_v6()? };
+        let socket =
+            if address.is_ipv4() { tokio::net::TcpSocket::new_v4()? } else { tokio::net::TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         socket.listen(1_024)
@@ -173,8 +174,7 @@ impl Running {
         self.tasks.close();
         let _cut = tokio::time::timeout_at(deadline.max(Instant::now() + LAST_CALLS), self.tasks.wait()).await;
         core.enter(Phase::Stopped);
-        let report =
-            ShutdownReport { clean, forced, unsettled: drained.unsettled, scheduled: drained.scheduled };
+        let report = ShutdownReport { clean, forced, unsettled: drained.unsettled, scheduled: drained.scheduled };
         tracing::info!(
             clean = report.clean,
             forced = report.forced,

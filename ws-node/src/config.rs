@@ -117,7 +117,11 @@ impl Config {
             ));
         }
         if self.mode == Mode::Local && !self.worker.embedded {
-            return Err(Invalid::against("worker.embedded", "mode", "must be true in mode `local`: nothing else delivers"));
+            return Err(Invalid::against(
+                "worker.embedded",
+                "mode",
+                "must be true in mode `local`: nothing else delivers",
+            ));
         }
         match self.mode {
             Mode::Local if !self.listen.rpc.ip().is_loopback() => {

@@ -19,14 +19,14 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::config::{Config, OnSlow, ShutdownSection};
 use crate::embed::Handlers;
+use crate::host;
 use crate::hub::{Group, Hub};
 use crate::listener::Admission;
-use crate::host;
 use crate::metrics::{Metrics, Snapshot};
 use crate::proxy::Proxy;
+use crate::session::Session;
 use crate::session::inbound::InboundBounds;
 use crate::session::outbox::OutboxBounds;
-use crate::session::Session;
 use crate::shutdown::Phase;
 
 /// See the module.

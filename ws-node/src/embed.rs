@@ -15,8 +15,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use gim_proto::codes::ErrorCode;
 use gim_proto::Uid;
+use gim_proto::codes::ErrorCode;
 use gim_proxy_sdk::Sent;
 use serde_json::{Value, json};
 

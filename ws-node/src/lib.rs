@@ -1,22 +1,22 @@
 #![doc = include_str!("../README.md")]
 
-pub mod cli;
-pub mod config;
-mod node;
-mod embed;
-mod session;
-mod proxy;
-mod shutdown;
 mod app;
+pub mod cli;
+mod clock;
+pub mod config;
 mod core;
+mod embed;
+mod heartbeat;
+mod host;
+mod http;
 mod hub;
 mod listener;
-mod heartbeat;
-mod http;
-mod rpc;
 mod metrics;
-mod host;
-mod clock;
+mod node;
+mod proxy;
+mod rpc;
+mod session;
+mod shutdown;
 
 pub use crate::embed::{Context, Frame, Handled, HandlerError, Identity, IntoReply, Refusal, UpgradeRequest};
 pub use crate::node::{Node, NodeBuilder, StartError};

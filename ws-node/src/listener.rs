@@ -65,7 +65,8 @@ async fn handshake(core: Arc<Core>, socket: TcpStream, peer: SocketAddr, permit:
     let bytes = match read {
         Ok(Ok(bytes)) => bytes,
         Ok(Err(HeadError::TooLarge)) => {
-            let refusal = Refusal::of_status(http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the request head is too large");
+            let refusal =
+                Refusal::of_status(http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the request head is too large");
             return answer::refuse(&core, &socket, &refusal, limit).await;
         }
         Ok(Err(HeadError::Malformed)) => {

@@ -39,7 +39,18 @@ const LOST: &str = "lost";
 const OTHER: &str = "other";
 /// Why connections do not become sessions: an HTTP status, or what kept it from one.
 const REFUSALS: [&str; 13] = [
-    "400", "401", "403", "405", "426", "429", "431", "503", "gone", "handshake_timeout", "already_connected", "overrun",
+    "400",
+    "401",
+    "403",
+    "405",
+    "426",
+    "429",
+    "431",
+    "503",
+    "gone",
+    "handshake_timeout",
+    "already_connected",
+    "overrun",
     "admin_full",
 ];
 

@@ -119,7 +119,9 @@ async fn dead_letters_are_purged_by_id_and_all_together() {
     let letters = dead(&running, 3).await;
     let second = json!({ "ids": [letters[1]["id"], "1-1"] }).to_string();
     assert_eq!(ask(&running, Method::DELETE, "/api/v1/dead/0", &second).await, (200, json!({ "purged": 1 })));
-    let (_, rest) = ask(&running, Method::GET, &format!("/api/v1/dead/0?limit=1&after={}", letters[0]["id"].as_str().unwrap()), "").await;
+    let (_, rest) =
+        ask(&running, Method::GET, &format!("/api/v1/dead/0?limit=1&after={}", letters[0]["id"].as_str().unwrap()), "")
+            .await;
     assert_eq!(rest["dead"][0]["id"], letters[2]["id"]);
     assert_eq!(ask(&running, Method::DELETE, "/api/v1/dead/0", "").await, (200, json!({ "purged": 2 })));
     for (path, body, status) in [

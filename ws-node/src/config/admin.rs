@@ -23,9 +23,10 @@ impl AdminSection {
             Some(token) if !fit_for_a_header(token.expose()) => {
                 Err(Invalid::new("admin.token", "must be visible ASCII characters, without spaces"))
             }
-            Some(token) if token.expose().len() < SHORTEST => {
-                Err(Invalid::new("admin.token", format!("must be at least {SHORTEST} characters; it guards everything")))
-            }
+            Some(token) if token.expose().len() < SHORTEST => Err(Invalid::new(
+                "admin.token",
+                format!("must be at least {SHORTEST} characters; it guards everything"),
+            )),
             _ => Ok(()),
         }
     }

@@ -28,7 +28,8 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// Routes of the admin listener. `token`: what callers must present; without one they must be on this machine.
 pub(crate) fn router(core: Arc<Core>, token: Option<Secret>) -> Router {
     let guard = Guard(Arc::new(token));
-    let open = Router::new().route("/healthz", get(public::healthz)).route("/readyz", get(public::readyz_for_operators));
+    let open =
+        Router::new().route("/healthz", get(public::healthz)).route("/readyz", get(public::readyz_for_operators));
     let guarded = Router::new()
         .route("/sysinfo", get(sysinfo))
         .route("/metrics", get(metrics))

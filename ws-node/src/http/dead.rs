@@ -38,10 +38,8 @@ pub(super) async fn list(
     let after = page.after.as_deref().map(parse_id).transpose()?;
     let limit = page.limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MOST);
     let letters = core.queue.dead(parse_lane(&lane)?, after, limit).await?;
-    let letters: Vec<_> = letters
-        .iter()
-        .map(|letter| json!({ "id": letter.id.to_string(), "entry": letter.fields.to_json() }))
-        .collect();
+    let letters: Vec<_> =
+        letters.iter().map(|letter| json!({ "id": letter.id.to_string(), "entry": letter.fields.to_json() })).collect();
     Ok(Json(json!({ "dead": letters })))
 }
 

@@ -76,9 +76,7 @@ impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         let (status, code) = match error.kind {
             ErrorKind::Invalid | ErrorKind::Unsupported => (StatusCode::BAD_REQUEST, ErrorCode::ParamsError),
-            ErrorKind::Unavailable | ErrorKind::Timeout => {
-                (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::HandlerFailed)
-            }
+            ErrorKind::Unavailable | ErrorKind::Timeout => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::HandlerFailed),
             ErrorKind::Full => (StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited),
             ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::HandlerFailed),
         };

@@ -48,8 +48,7 @@ pub(super) async fn list(State(core): State<Arc<Core>>, Query(page): Query<Page>
     groups.retain(|(_, members)| *members > 0);
     let total = groups.len();
     let more = page.cut(&mut groups, |(tgid, _)| tgid.as_str());
-    let groups: Vec<_> =
-        groups.iter().map(|(tgid, members)| json!({ "tgid": tgid, "members": members })).collect();
+    let groups: Vec<_> = groups.iter().map(|(tgid, members)| json!({ "tgid": tgid, "members": members })).collect();
     Json(json!({ "groups": groups, "total": total, "more": more }))
 }
 

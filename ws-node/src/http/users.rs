@@ -13,10 +13,7 @@ use super::error::ApiError;
 use super::extract::Path;
 use crate::core::Core;
 
-pub(super) async fn show(
-    State(core): State<Arc<Core>>,
-    Path(uid): Path<String>,
-) -> Result<Json<Value>, ApiError> {
+pub(super) async fn show(State(core): State<Arc<Core>>, Path(uid): Path<String>) -> Result<Json<Value>, ApiError> {
     let uid = Uid::parse(&uid)?;
     let found = core.directory.lookup(std::slice::from_ref(&uid)).await.map_err(gim_proxy_sdk::Error::from)?;
     let Some(owner) = found.into_iter().next().flatten() else {
@@ -36,10 +33,7 @@ pub(super) async fn show(
     })))
 }
 
-pub(super) async fn kick(
-    State(core): State<Arc<Core>>,
-    Path(uid): Path<String>,
-) -> Result<StatusCode, ApiError> {
+pub(super) async fn kick(State(core): State<Arc<Core>>, Path(uid): Path<String>) -> Result<StatusCode, ApiError> {
     let uid = Uid::parse(&uid)?;
     if core.proxy().stop_user_client(&uid, "").await? { Ok(StatusCode::NO_CONTENT) } else { Err(ApiError::offline()) }
 }

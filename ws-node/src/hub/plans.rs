@@ -75,12 +75,22 @@ impl Plans {
         self.last = None;
     }
 
-    pub(super) fn add_chunk(&mut self, message: &Arc<Message>, kind: MsgType, collapse: impl Fn(&str) -> Arc<str>) -> ChunkId {
+    pub(super) fn add_chunk(
+        &mut self,
+        message: &Arc<Message>,
+        kind: MsgType,
+        collapse: impl Fn(&str) -> Arc<str>,
+    ) -> ChunkId {
         let keep = match (message.class, &message.key) {
             (Class::Latest, Some(key)) => Keep::Latest(collapse(key)),
             _ => Keep::Live,
         };
-        self.chunks.push(Chunk { message: Arc::clone(message), kind, keep, encoded: [const { None }; Encoding::COUNT] });
+        self.chunks.push(Chunk {
+            message: Arc::clone(message),
+            kind,
+            keep,
+            encoded: [const { None }; Encoding::COUNT],
+        });
         self.alone.push(EMPTY);
         number(self.chunks.len() - 1)
     }

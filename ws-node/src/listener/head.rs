@@ -68,10 +68,7 @@ fn end_of_head(bytes: &[u8]) -> Option<usize> {
 fn may_become_http(bytes: &[u8]) -> bool {
     let mut headers = [httparse::EMPTY_HEADER; 1];
     let mut request = httparse::Request::new(&mut headers);
-    !matches!(
-        request.parse(bytes),
-        Err(httparse::Error::Token | httparse::Error::Version | httparse::Error::NewLine)
-    )
+    !matches!(request.parse(bytes), Err(httparse::Error::Token | httparse::Error::Version | httparse::Error::NewLine))
 }
 
 pub(super) fn parse(bytes: &[u8], most_headers: usize) -> Result<Head<'_>, HeadError> {
@@ -114,7 +111,8 @@ impl Head<'_> {
     /// The query is not UTF-8 once decoded.
     pub(super) fn detach(self, peer: SocketAddr) -> Result<(SessionRequest, Vec<u8>), HeadError> {
         let query = self.target.split_once('?').map_or("", |(_, query)| query);
-        let header = |(name, value): &(&str, &[u8])| ((*name).to_owned(), String::from_utf8_lossy(value).trim().to_owned());
+        let header =
+            |(name, value): &(&str, &[u8])| ((*name).to_owned(), String::from_utf8_lossy(value).trim().to_owned());
         let upgrade = UpgradeRequest {
             dialect: self.dialect().unwrap_or(Dialect::Ws),
             query: parse_query(query).ok_or(HeadError::Malformed)?,

@@ -22,7 +22,9 @@ use crate::session::{self, Encoding, Opening, Session};
 
 /// What a login ends with.
 enum Login {
-    Granted { groups: Vec<Tgid> },
+    Granted {
+        groups: Vec<Tgid>,
+    },
     /// The uid is connected already and stays so. Told after the 101: a browser cannot see an HTTP status.
     AlreadyConnected,
 }

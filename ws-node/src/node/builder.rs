@@ -10,9 +10,7 @@ use serde_json::Value;
 use super::{Node, StartError};
 use crate::app;
 use crate::config::Config;
-use crate::embed::{
-    Context, Frame, Handled, HandlerError, Handlers, Identity, IntoReply, Refusal, UpgradeRequest,
-};
+use crate::embed::{Context, Frame, Handled, HandlerError, Handlers, Identity, IntoReply, Refusal, UpgradeRequest};
 use crate::session::{CloseReason, Session};
 
 /// Commands the node answers itself begin with this.

@@ -37,10 +37,7 @@ impl node_server::Node for NodeService {
         }))
     }
 
-    async fn enqueue(
-        &self,
-        request: Request<rpc::EnqueueRequest>,
-    ) -> Result<Response<rpc::EnqueueResponse>, Status> {
+    async fn enqueue(&self, request: Request<rpc::EnqueueRequest>) -> Result<Response<rpc::EnqueueResponse>, Status> {
         let entries = request.into_inner().entries;
         if entries.is_empty() || entries.len() > MOST_ENTRIES {
             return Err(Status::invalid_argument(format!("send 1 to {MOST_ENTRIES} entries at once")));
@@ -90,10 +87,7 @@ impl node_server::Node for NodeService {
         Ok(Response::new(rpc::LeaveResponse { online: left.map_err(|error| status::of_error(&error))? }))
     }
 
-    async fn sysinfo(
-        &self,
-        _request: Request<rpc::SysinfoRequest>,
-    ) -> Result<Response<rpc::SysinfoResponse>, Status> {
+    async fn sysinfo(&self, _request: Request<rpc::SysinfoRequest>) -> Result<Response<rpc::SysinfoResponse>, Status> {
         let sysinfo = crate::http::sysinfo(&self.core).await.map_err(|error| status::of_queue(&error))?;
         Ok(Response::new(rpc::SysinfoResponse { json: sysinfo.to_string() }))
     }
@@ -141,9 +135,5 @@ fn sent_response(sent: Result<Sent, gim_proxy_sdk::Error>) -> Result<Response<rp
         Outcome::NotMember => rpc::SendOutcome::NotMember,
         Outcome::Slow => rpc::SendOutcome::Slow,
     };
-    Ok(Response::new(rpc::SendResponse {
-        outcome: outcome.into(),
-        sessions: sent.sessions,
-        id: sent.id.to_string(),
-    }))
+    Ok(Response::new(rpc::SendResponse { outcome: outcome.into(), sessions: sent.sessions, id: sent.id.to_string() }))
 }

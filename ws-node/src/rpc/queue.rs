@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use gim_proto::rpc::{self, queue_server};
 use gim_proto::EntryId;
+use gim_proto::rpc::{self, queue_server};
 use gim_proxy_sdk::queue::{LaneStats, Selection};
 use tonic::{Request, Response, Status};
 
@@ -47,7 +47,10 @@ impl queue_server::Queue for QueueService {
         let total = stats.iter().find(|stats| stats.lane == lane).map_or(0, |stats| stats.dead);
         let letters = letters
             .into_iter()
-            .map(|letter| rpc::DeadLetter { id: letter.id.to_string(), fields: rpc::QueueEntry::from(letter.fields).fields })
+            .map(|letter| rpc::DeadLetter {
+                id: letter.id.to_string(),
+                fields: rpc::QueueEntry::from(letter.fields).fields,
+            })
             .collect();
         Ok(Response::new(rpc::ListDeadResponse { letters, total }))
     }

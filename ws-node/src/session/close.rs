@@ -10,8 +10,8 @@ use gim_proto::codes::CloseCode;
 use gim_proto::frame::{Dialect, Notice};
 use gim_proto::websocket::{self, Opcode};
 
-use super::outbox::{Keep, Part};
 use super::Session;
+use super::outbox::{Keep, Part};
 
 /// Why a session ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

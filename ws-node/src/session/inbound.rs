@@ -144,8 +144,7 @@ impl Inbound {
 
     fn assemble(&mut self, header: &Header, payload: &[u8], bounds: InboundBounds) -> Option<Event> {
         let text = header.opcode == Opcode::Text;
-        let message =
-            self.message.get_or_insert_with(|| Box::new(Assembly { text, data: Vec::new(), checked: 0 }));
+        let message = self.message.get_or_insert_with(|| Box::new(Assembly { text, data: Vec::new(), checked: 0 }));
         if message.data.len() + payload.len() > bounds.message {
             self.message = None;
             return too_big();

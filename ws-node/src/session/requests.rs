@@ -8,8 +8,8 @@ use gim_proto::codes::{CloseCode, ErrorCode};
 use gim_proto::frame::{self, ClientFrame, FrameError};
 use serde_json::{Map, Value, json};
 
-use super::handle::JoinError;
 use super::Session;
+use super::handle::JoinError;
 use crate::embed::{Context, Frame, HandlerError};
 
 /// How often a session did what it may do only so often.
@@ -104,15 +104,14 @@ impl Session {
         crate::embed::guarded(core.settings.handler_deadline, || handler(context, data)).await
     }
 
-    async fn answer_join(
-        &self,
-        data: Option<&Map<String, Value>>,
-        rates: &mut Rates,
-    ) -> Result<Value, HandlerError> {
+    async fn answer_join(&self, data: Option<&Map<String, Value>>, rates: &mut Rates) -> Result<Value, HandlerError> {
         let core = &self.0.core;
         let most = core.settings.joins_per_second;
         if most > 0 && rates.joins.count(core.clock.elapsed_ms(), 1_000) > most {
-            return Err(HandlerError::new(ErrorCode::RateLimited, format!("a session joins at most {most} groups a second")));
+            return Err(HandlerError::new(
+                ErrorCode::RateLimited,
+                format!("a session joins at most {most} groups a second"),
+            ));
         }
         if data.and_then(|data| data.get("durable")).is_some_and(|flag| flag.as_bool() != Some(false)) {
             return Err(params("durable membership is not available in this mode"));
