@@ -11,6 +11,7 @@
 //! that a busy key needs no more calls than a quiet one.
 
 mod admit;
+mod candidates;
 mod complete;
 mod keys;
 mod park;
@@ -19,7 +20,7 @@ mod ready;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use gim_proto::{EntryId, Incarnation, Tgid, Uid};
 use gim_proxy_sdk::Outcome;
 use gim_proxy_sdk::delivery::Message;
 
+use self::candidates::Candidates;
 use self::keys::Keys;
 use self::pending::Pending;
 use crate::backoff::{Backoff, Jitter};
@@ -157,8 +159,7 @@ pub struct Lane {
     /// How many messages of the window have a priority other than normal.
     prioritised: usize,
     keys: Keys,
-    /// Messages of which a leg has become the next of its key, or may go at last, since they were looked at.
-    candidates: BTreeSet<EntryId>,
+    candidates: Candidates,
     round: u64,
     settlements: Vec<(EntryId, Settlement)>,
     events: Vec<Event>,
@@ -175,7 +176,7 @@ impl Lane {
             window: BTreeMap::new(),
             bytes: 0,
             prioritised: 0,
-            candidates: BTreeSet::new(),
+            candidates: Candidates::default(),
             round: 0,
             settlements: Vec::new(),
             events: Vec::new(),

@@ -78,7 +78,8 @@ impl LocalQueue {
         self.lanes.iter().map(|cell| Arc::new(LocalSource::new(self, cell)) as Arc<dyn Source>).collect()
     }
 
-    /// Accepts nothing from now on: every enqueue answers [`QueueErrorKind::Unavailable`]. What was accepted stays.
+    /// Accepts nothing from now on: every enqueue and redrive answers [`QueueErrorKind::Unavailable`]. What was accepted
+    /// stays.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
         // Whoever is accepting right now holds a lane: after this, everything accepted is there to be read.
@@ -112,12 +113,18 @@ impl Queue for LocalQueue {
 
     async fn redrive(&self, lane: u16, which: Selection) -> Result<u64, QueueError> {
         let cell = self.lane(lane)?;
-        let count = cell.lock().redrive(&which, self.section.entries, self.clock.unix_ms())?;
+        let mut state = cell.lock();
+        // Looked at under the lock, as with an enqueue: after `close` the reader reads to the end.
+        if self.closed.load(Ordering::Acquire) {
+            return Err(clerk::stopping());
+        }
+        let count = state.redrive(&which, &self.section, self.clock.unix_ms())?;
+        drop(state);
         cell.bell.notify_one();
         Ok(count)
     }
 
     async fn purge(&self, lane: u16, which: Selection) -> Result<u64, QueueError> {
-        Ok(self.lane(lane)?.lock().dead.take(&which, usize::MAX).len() as u64)
+        Ok(self.lane(lane)?.lock().dead.take(&which, usize::MAX, u64::MAX).len() as u64)
     }
 }

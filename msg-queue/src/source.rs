@@ -132,8 +132,8 @@ pub trait Source: Send + Sync + 'static {
     /// Settles entries. Repeating a batch has no effect on those that were settled before.
     async fn settle(&self, batch: &[(EntryId, Settlement)]) -> Result<(), SourceError>;
 
-    /// Makes everything read and not settled come again, in order, each counted as one more attempt. Returns how many.
-    /// No `fetch` is on its way.
+    /// Makes everything read and not settled come again, in order, each counted as one more attempt; in between what was
+    /// put aside, because others may have been held back behind it. Returns how many. No `fetch` is on its way.
     async fn rewind(&self) -> Result<usize, SourceError>;
 
     /// Ends the wait of a `fetch` and lets no later one wait.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::duration;
 use super::invalid::{Invalid, span_within, within};
+use super::size::ByteSize;
 
 const LANES: u16 = 64;
 const ENTRIES: u64 = 1_000_000_000;
@@ -20,6 +21,9 @@ pub struct QueueSection {
     pub lanes: NonZeroU16,
     /// Entries waiting in a lane. At the bound an enqueue is refused: HTTP 429, a retryable error for the SDK.
     pub entries: u64,
+    /// Bytes of a lane's entries that are not settled, scheduled ones included; dead letters have as many of their own.
+    /// At the bound an enqueue is refused with 429, and the oldest dead letters go.
+    pub bytes: ByteSize,
     /// Dead letters kept. At the bound the oldest go, counted.
     pub dead_letters: u64,
     /// Scheduled entries waiting for their time. At the bound a scheduled enqueue is refused with 429.
@@ -39,6 +43,7 @@ impl Default for QueueSection {
         Self {
             lanes: NonZeroU16::MIN,
             entries: 5_000_000,
+            bytes: ByteSize::mib(1 << 10),
             dead_letters: 100_000,
             later: 1_000_000,
             idempotency_window: Duration::from_mins(10),
@@ -56,6 +61,8 @@ impl QueueSection {
     pub fn validate(&self) -> Result<(), Invalid> {
         within("queue.lanes", self.lanes.get(), 1..=LANES)?;
         within("queue.entries", self.entries, 1..=ENTRIES)?;
+        // The largest call must fit, or it would be repeated for ever.
+        within("queue.bytes", self.bytes, ByteSize::mib(8)..=ByteSize::mib(1 << 20))?;
         within("queue.dead_letters", self.dead_letters, 1..=ENTRIES)?;
         within("queue.later", self.later, 1..=ENTRIES)?;
         span_within("queue.idempotency_window", self.idempotency_window, Duration::from_secs(1)..=DAY)?;

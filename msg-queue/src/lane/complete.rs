@@ -127,7 +127,7 @@ impl Lane {
         let pending = self.window.remove(&entry_id)?;
         self.bytes -= pending.size;
         self.prioritised -= usize::from(pending.priority != Priority::Normal);
-        self.candidates.remove(&entry_id);
+        self.candidates.remove(entry_id);
         Some(pending)
     }
 }

@@ -31,10 +31,10 @@ impl Lane {
         while left > 0 {
             let next = match &mut by_priority {
                 Some(order) => order.next(),
-                None => self.candidates.first().copied(),
+                None => self.candidates.first(),
             };
             let Some(entry_id) = next else { break };
-            self.candidates.remove(&entry_id);
+            self.candidates.remove(entry_id);
             if let Some(job) = self.start(entry_id, now) {
                 left = left.saturating_sub(job.targets());
                 jobs.push(job);
@@ -99,11 +99,11 @@ impl Lane {
     fn ahead(&self) -> BTreeSet<EntryId> {
         let mut ahead = BTreeSet::new();
         let mut left = LOOK_AHEAD;
-        for entry_id in &self.candidates {
-            let Some(pending) = self.window.get(entry_id) else { continue };
-            ahead.insert(*entry_id);
-            for key in pending.open_keys().filter(|key| self.keys.next(key) == Some(*entry_id)) {
-                for behind in self.keys.legs(&key).filter(|other| other >= entry_id) {
+        for entry_id in self.candidates.iter() {
+            let Some(pending) = self.window.get(&entry_id) else { continue };
+            ahead.insert(entry_id);
+            for key in pending.open_keys().filter(|key| self.keys.next(key) == Some(entry_id)) {
+                for behind in self.keys.legs(&key).filter(|other| *other >= entry_id) {
                     ahead.insert(behind);
                     left -= 1;
                     if left == 0 {

@@ -408,6 +408,54 @@ fn urgency_is_inherited_along_a_chain_of_shared_targets() {
     assert_eq!(seqs(&lane.take_ready(START, 9)), [2, 3, 4, 1]);
 }
 
+/// A lane in which so many messages wait, and how many are taken at once.
+const CROWD: u64 = 2_000;
+const ROUND: usize = 100;
+
+fn crowd(pairs: &[(&'static str, &'static str)]) -> Lane {
+    let mut lane = lane_with(Limits { unsettled_messages: usize::MAX, unsettled_bytes: usize::MAX, ..limits() });
+    for seq in 0..CROWD {
+        lane.admit(fetched(seq, pairs), START);
+    }
+    lane
+}
+
+fn deliver(lane: &mut Lane, jobs: &[Job], now: Now) {
+    for job in jobs {
+        lane.fan_out(job.entry_id, 1, now);
+        lane.answered(job.entry_id, node(), COUNT, now);
+    }
+}
+
+#[test]
+fn messages_that_share_several_groups_are_each_looked_at_a_few_times_only() {
+    let mut lane = crowd(&[("tgid_list", r#"["a","b"]"#)]);
+    let mut taken = Vec::new();
+    while lane.has_ready(START) {
+        let jobs = lane.take_ready(START, ROUND);
+        // What waits is looked at while they are under way, too.
+        assert!(lane.take_ready(START, ROUND).is_empty());
+        deliver(&mut lane, &jobs, START);
+        taken.extend(seqs(&jobs));
+    }
+    assert_eq!(taken, (0..CROWD).collect::<Vec<_>>());
+    assert!(lane.candidates.inserts <= 4 * CROWD as usize, "{}", lane.candidates.inserts);
+}
+
+#[test]
+fn messages_that_expire_behind_a_busy_group_are_each_looked_at_a_few_times_only() {
+    let mut lane = crowd(&[("tgid", "a"), ("ttl_ms", "1000")]);
+    let jobs = lane.take_ready(START, ROUND);
+    assert!(lane.take_ready(START, ROUND).is_empty());
+    let late = later(START, 1_000);
+    deliver(&mut lane, &jobs, late);
+    assert!(lane.take_ready(late, ROUND).is_empty());
+    assert_eq!(lane.messages(), 0);
+    let expired = outcomes(&mut lane).into_iter().filter(|(outcome, _)| *outcome == Outcome::Expired).count();
+    assert_eq!(expired, CROWD as usize - ROUND);
+    assert!(lane.candidates.inserts <= 4 * CROWD as usize, "{}", lane.candidates.inserts);
+}
+
 #[test]
 fn the_lane_stops_reading_at_its_bounds() {
     let mut lane = lane_with(Limits { unsettled_messages: 3, ..limits() });

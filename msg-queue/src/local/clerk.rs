@@ -109,6 +109,7 @@ impl LocalQueue {
         lanes: &BTreeMap<u16, MutexGuard<'_, LaneState>>,
     ) -> Result<(), (u16, &'static str, QueueError)> {
         let mut counts: BTreeMap<(u16, bool), u64> = BTreeMap::new();
+        let mut bytes: BTreeMap<u16, u64> = BTreeMap::new();
         for part in parts.iter().filter(|part| !part.repeat) {
             let Some(lane) = lanes.get(&part.lane) else { continue };
             let scheduled = part.due_ms.is_some();
@@ -116,10 +117,16 @@ impl LocalQueue {
                 true => (self.section.later, lane.waiting(), "later"),
                 false => (self.section.entries, lane.unread(), "entries"),
             };
+            let refused = |name| Err((part.lane, name, full(Some(part.index), name)));
             let count = counts.entry((part.lane, scheduled)).or_insert(held);
             *count += 1;
             if *count > bound {
-                return Err((part.lane, name, full(Some(part.index), name)));
+                return refused(name);
+            }
+            let bytes = bytes.entry(part.lane).or_insert(lane.bytes());
+            *bytes += part.packed.len() as u64;
+            if *bytes > self.section.bytes.as_u64() {
+                return refused("bytes");
             }
         }
         Ok(())
@@ -211,7 +218,7 @@ fn too_large(index: usize) -> QueueError {
     }
 }
 
-fn stopping() -> QueueError {
+pub(super) fn stopping() -> QueueError {
     QueueError {
         kind: QueueErrorKind::Unavailable,
         index: None,

@@ -8,12 +8,14 @@ use gim_proxy_sdk::queue::{DeadLetter, Selection};
 
 use super::lane::{Slot, next_id};
 use super::packed::unpack;
+use crate::config::QueueSection;
 use crate::source::Death;
 
 /// Dead letters, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct DeadLetters {
     letters: VecDeque<Letter>,
+    bytes: u64,
     last: EntryId,
 }
 
@@ -31,16 +33,19 @@ impl DeadLetters {
         self.letters.len() as u64
     }
 
-    /// Keeps an entry. Returns how many others went to stay within the bound.
-    pub(super) fn bury(&mut self, mut slot: Slot, death: &Death, now_ms: u64, bound: u64) -> u64 {
+    /// Keeps an entry. Returns how many others went to stay within the bounds.
+    pub(super) fn bury(&mut self, mut slot: Slot, death: &Death, now_ms: u64, section: &QueueSection) -> u64 {
         self.last = next_id(self.last, now_ms);
         slot.rest = death.rest.clone().map(Box::new);
+        self.bytes += slot.bytes();
         self.letters.push_back(Letter { id: self.last, at_ms: now_ms, death: death.clone(), slot });
-        let surplus = self.len().saturating_sub(bound);
-        for _ in 0..surplus {
-            self.letters.pop_front();
+        let mut dropped = 0;
+        while self.len() > section.dead_letters || self.bytes > section.bytes.as_u64() {
+            let Some(oldest) = self.letters.pop_front() else { break };
+            self.bytes -= oldest.slot.bytes();
+            dropped += 1;
         }
-        surplus
+        dropped
     }
 
     pub(super) fn list(&self, after: Option<EntryId>, limit: usize) -> Vec<DeadLetter> {
@@ -48,27 +53,35 @@ impl DeadLetters {
         self.letters.iter().skip(from).take(limit).map(Letter::show).collect()
     }
 
-    /// Takes out at most so many of the letters selected, oldest first.
-    pub(super) fn take(&mut self, which: &Selection, most: usize) -> Vec<Letter> {
+    /// Tells whether a letter is selected.
+    pub(super) fn holds(&self, which: &Selection) -> bool {
         match which {
-            Selection::All => {
-                let most = most.min(self.letters.len());
-                self.letters.drain(..most).collect()
+            Selection::All => !self.letters.is_empty(),
+            Selection::Ids(ids) => self.letters.iter().any(|letter| ids.contains(&letter.id)),
+        }
+    }
+
+    /// Takes out the letters selected, oldest first, until the next would be beyond `most` letters or `bytes`.
+    pub(super) fn take(&mut self, which: &Selection, most: usize, bytes: u64) -> Vec<Letter> {
+        let wanted: Option<HashSet<EntryId>> = match which {
+            Selection::All => None,
+            Selection::Ids(ids) => Some(ids.iter().copied().collect()),
+        };
+        let mut taken = Vec::new();
+        let mut left = Some(bytes);
+        for letter in std::mem::take(&mut self.letters) {
+            let is_wanted = wanted.as_ref().is_none_or(|wanted| wanted.contains(&letter.id));
+            if is_wanted {
+                left = left.filter(|_| taken.len() < most).and_then(|left| left.checked_sub(letter.slot.bytes()));
             }
-            Selection::Ids(ids) => {
-                let ids: HashSet<EntryId> = ids.iter().copied().collect();
-                let mut taken = Vec::new();
-                let letters = std::mem::take(&mut self.letters);
-                for letter in letters {
-                    if taken.len() < most && ids.contains(&letter.id) {
-                        taken.push(letter);
-                    } else {
-                        self.letters.push_back(letter);
-                    }
-                }
-                taken
+            if is_wanted && left.is_some() {
+                self.bytes -= letter.slot.bytes();
+                taken.push(letter);
+            } else {
+                self.letters.push_back(letter);
             }
         }
+        taken
     }
 }
 

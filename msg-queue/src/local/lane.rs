@@ -20,6 +20,15 @@ pub(super) struct Slot {
     pub(super) since_ms: u64,
     pub(super) attempts: u32,
     pub(super) rest: Option<Box<Rest>>,
+    /// The worker put it aside and may hold back others behind it.
+    pub(super) aside: bool,
+}
+
+impl Slot {
+    /// Counts the bytes of its fields.
+    pub(super) fn bytes(&self) -> u64 {
+        self.packed.len() as u64
+    }
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +39,8 @@ pub(super) struct LaneState {
     fresh: VecDeque<Slot>,
     pending: BTreeMap<EntryId, Slot>,
     later: BTreeMap<(u64, EntryId), Slot>,
+    /// Bytes of all that is not settled.
+    bytes: u64,
     pub(super) seen: Seen,
     pub(super) dead: DeadLetters,
     settled: u64,
@@ -51,11 +62,17 @@ impl LaneState {
         self.later.len() as u64
     }
 
+    /// Counts bytes of entries that are not settled, wherever they wait.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Accepts an entry. Bounds were checked.
     pub(super) fn push(&mut self, packed: Bytes, due_ms: Option<u64>, now_ms: u64) -> EntryId {
         self.last = next_id(self.last, now_ms);
         let since_ms = due_ms.unwrap_or(now_ms);
-        let slot = Slot { entry_id: self.last, packed, since_ms, attempts: 0, rest: None };
+        let slot = Slot { entry_id: self.last, packed, since_ms, attempts: 0, rest: None, aside: false };
+        self.bytes += slot.bytes();
         match due_ms {
             Some(due_ms) => {
                 self.later.insert((due_ms, self.last), slot);
@@ -104,17 +121,22 @@ impl LaneState {
         for (entry_id, settlement) in batch {
             let Some(mut slot) = self.pending.remove(entry_id) else { continue };
             match settlement {
-                Settlement::Ack => self.settled += 1,
+                Settlement::Ack => {
+                    self.settled += 1;
+                    self.bytes -= slot.bytes();
+                }
                 Settlement::Later { due_ms, attempts, rest } => {
                     slot.attempts = *attempts;
                     slot.rest = rest.clone().map(Box::new);
+                    slot.aside = true;
                     // Above the bound, too: it was accepted, and only enqueue may refuse.
                     self.later.insert((*due_ms, *entry_id), slot);
                     put_aside = true;
                 }
                 Settlement::Dead(death) => {
                     self.settled += 1;
-                    dropped += self.dead.bury(slot, death, now_ms, section.dead_letters);
+                    self.bytes -= slot.bytes();
+                    dropped += self.dead.bury(slot, death, now_ms, section);
                 }
             }
         }
@@ -123,25 +145,41 @@ impl LaneState {
 
     /// Makes what was read and not settled come again, before everything else.
     pub(super) fn rewind(&mut self) -> usize {
-        let pending = std::mem::take(&mut self.pending);
-        let count = pending.len();
-        for (_, mut slot) in pending.into_iter().rev() {
-            slot.attempts += 1;
-            self.due.push_front(slot);
+        let mut again = std::mem::take(&mut self.pending);
+        again.values_mut().for_each(|slot| slot.attempts += 1);
+        // Nobody knows any more who is held back behind what was put aside, so it comes with the others, in its place.
+        let (aside, due): (VecDeque<Slot>, _) = std::mem::take(&mut self.due).into_iter().partition(|slot| slot.aside);
+        self.due = due;
+        let later = self.later.extract_if(.., |_, slot| slot.aside).map(|(_, slot)| slot);
+        again.extend(aside.into_iter().chain(later).map(|slot| (slot.entry_id, slot)));
+        let count = again.len();
+        for slot in again.into_values().rev() {
+            self.due.push_front(Slot { aside: false, ..slot });
         }
         count
     }
 
     /// Puts dead letters back, as many as there is room for.
-    pub(super) fn redrive(&mut self, which: &Selection, bound: u64, now_ms: u64) -> Result<u64, QueueError> {
-        let room = bound.saturating_sub(self.unread());
+    pub(super) fn redrive(
+        &mut self,
+        which: &Selection,
+        section: &QueueSection,
+        now_ms: u64,
+    ) -> Result<u64, QueueError> {
+        let room = section.entries.saturating_sub(self.unread());
         if room == 0 {
             return Err(full(None, "entries"));
         }
-        let letters = self.dead.take(which, usize::try_from(room).unwrap_or(usize::MAX));
+        let bytes = section.bytes.as_u64().saturating_sub(self.bytes);
+        let letters = self.dead.take(which, usize::try_from(room).unwrap_or(usize::MAX), bytes);
+        if letters.is_empty() && self.dead.holds(which) {
+            return Err(full(None, "bytes"));
+        }
         let count = letters.len() as u64;
-        let again = letters.into_iter().map(|letter| Slot { since_ms: now_ms, attempts: 0, ..letter.slot });
-        self.fresh.extend(again);
+        for letter in letters {
+            self.bytes += letter.slot.bytes();
+            self.fresh.push_back(Slot { since_ms: now_ms, attempts: 0, aside: false, ..letter.slot });
+        }
         Ok(count)
     }
 
@@ -177,6 +215,7 @@ impl LaneState {
 pub(super) fn full(index: Option<usize>, bound: &'static str) -> QueueError {
     let detail = match bound {
         "later" => "too many scheduled messages wait in this lane",
+        "bytes" => "too many bytes wait in this lane",
         _ => "too many messages wait in this lane",
     };
     QueueError { kind: QueueErrorKind::Full, index, field: None, detail: detail.into() }

@@ -7,8 +7,10 @@ use std::time::Duration;
 use gim_proto::{DeadReason, Target, Uid, lane_of};
 use tokio::time::{Instant, advance};
 
+use super::packed::pack;
 use super::*;
 use crate::clock::TokioClock;
+use crate::config::ByteSize;
 use crate::observe::Event;
 use crate::source::{Death, Fetched, Rest, Room, Settlement};
 
@@ -155,6 +157,59 @@ async fn at_the_bound_of_schedules_only_scheduled_entries_are_refused() {
     assert_eq!(setup.put(vec![scheduled]).await, Err(QueueErrorKind::Full));
     setup.put(vec![to("1")]).await.unwrap();
     assert_eq!(setup.heard(), [(0, Event::Refused { bound: "later" })]);
+}
+
+/// As many bytes as entries of [`sized`] take up.
+fn room_for(entries: u64) -> QueueSection {
+    QueueSection { bytes: ByteSize(entries * pack(&sized("1")).len() as u64), ..lanes(1) }
+}
+
+/// An entry of a fixed size.
+fn sized(uid: &str) -> Fields {
+    entry(&[("to_uid", uid), ("deliver_at_ms", &(START_MS + 1).to_string())])
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_bound_of_bytes_nothing_more_is_accepted_until_something_is_settled() {
+    let setup = setup(room_for(3));
+    setup.put(vec![sized("1"), sized("2")]).await.unwrap();
+    let error = setup.queue.enqueue(vec![sized("3"), sized("4")]).await.unwrap_err();
+    assert_eq!((error.kind, error.index), (QueueErrorKind::Full, Some(1)));
+    assert_eq!(setup.heard(), [(0, Event::Refused { bound: "bytes" })]);
+    advance(Duration::from_millis(1)).await;
+    setup.put(vec![sized("3")]).await.unwrap();
+    // Neither being read nor being put aside makes room.
+    let read = setup.read(0).await;
+    assert_eq!(read.len(), 3);
+    setup.settle(&read[0], Settlement::Later { due_ms: START_MS + 9_000, attempts: 1, rest: None }).await;
+    assert_eq!(setup.put(vec![sized("4")]).await, Err(QueueErrorKind::Full));
+    setup.settle(&read[1], Settlement::Ack).await;
+    setup.settle(&read[1], Settlement::Ack).await;
+    setup.put(vec![sized("4")]).await.unwrap();
+    assert_eq!(setup.put(vec![sized("5")]).await, Err(QueueErrorKind::Full));
+    setup.settle(&read[2], death(&["3"])).await;
+    setup.put(vec![sized("5")]).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn dead_letters_have_a_bound_of_bytes_of_their_own_and_redrive_keeps_to_that_of_the_lane() {
+    let setup = setup(room_for(2));
+    advance(Duration::from_millis(1)).await;
+    for uid in ["1", "2", "3"] {
+        setup.put(vec![sized(uid)]).await.unwrap();
+        let read = setup.read(0).await;
+        setup.settle(&read[0], death(&[uid])).await;
+    }
+    let left = setup.dead().await;
+    assert_eq!(left.len(), 2);
+    assert_eq!(setup.heard(), [(0, Event::DeadLettersDropped { letters: 1 })]);
+    setup.put(vec![sized("4")]).await.unwrap();
+    assert_eq!(setup.queue.redrive(0, Selection::All).await.unwrap(), 1);
+    assert_eq!(setup.dead().await[0].id, left[1].id, "the oldest went");
+    for which in [Selection::All, Selection::Ids(vec![left[1].id])] {
+        assert_eq!(setup.queue.redrive(0, which).await.unwrap_err().kind, QueueErrorKind::Full);
+    }
+    assert_eq!(setup.queue.redrive(0, Selection::Ids(vec![left[0].id])).await.unwrap(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -311,7 +366,12 @@ async fn a_closed_queue_accepts_nothing_and_keeps_what_it_has() {
     setup.one(to("1")).await;
     setup.queue.close();
     assert_eq!(setup.put(vec![to("2")]).await, Err(QueueErrorKind::Unavailable));
-    assert_eq!(setup.read(0).await.len(), 1);
+    let read = setup.read(0).await;
+    assert_eq!(read.len(), 1);
+    setup.settle(&read[0], death(&["1"])).await;
+    let redrive = setup.queue.redrive(0, Selection::All).await;
+    assert_eq!(redrive.unwrap_err().kind, QueueErrorKind::Unavailable, "it would be lost, or delivered too late");
+    assert_eq!(setup.dead().await.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -449,6 +509,26 @@ async fn rewound_entries_come_first_in_order_each_with_one_more_attempt() {
     assert_eq!(setup.sources[0].rewind().await.unwrap(), 2);
     let again: Vec<_> = setup.read(0).await.iter().map(|f| (users(f)[0].clone(), f.attempts)).collect();
     assert_eq!(again, [("0".to_owned(), 1), ("2".to_owned(), 1), ("3".to_owned(), 0)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_put_aside_comes_again_in_its_place_when_others_are_rewound() {
+    let setup = setup(lanes(1));
+    setup.put((0..4).map(|n| to(&n.to_string())).collect()).await.unwrap();
+    let later = (START_MS + 9_000).to_string();
+    setup.put(vec![entry(&[("to_uid", "9"), ("deliver_at_ms", &later)]), to("4")]).await.unwrap();
+    let read = setup.sources[0].fetch(Room { entries: 4, bytes: 1 << 20 }).await.unwrap();
+    let aside = |due_ms| Settlement::Later { due_ms, attempts: 5, rest: None };
+    setup.settle(&read[0], aside(START_MS + 40_000)).await;
+    setup.settle(&read[2], aside(START_MS)).await;
+    assert_eq!(setup.stats().await.lag, 2, "the third is due again already");
+    assert_eq!(setup.sources[0].rewind().await.unwrap(), 4);
+    let facts = |read: Vec<Fetched>| read.iter().map(|f| (users(f)[0].clone(), f.attempts)).collect::<Vec<_>>();
+    let again = facts(setup.read(0).await);
+    let expected = [("0", 5), ("1", 1), ("2", 5), ("3", 1), ("4", 0)];
+    assert_eq!(again, expected.map(|(uid, attempts)| (uid.to_owned(), attempts)));
+    advance(Duration::from_secs(9)).await;
+    assert_eq!(facts(setup.read(0).await), [("9".to_owned(), 0)], "a schedule is kept");
 }
 
 #[tokio::test(start_paused = true)]

@@ -91,17 +91,19 @@ impl Driver {
             if *self.drain.borrow_and_update() && !self.draining {
                 self.begin_to_drain();
             }
-            self.advance();
+            // One reading for the whole turn: what is not due to the lane must not be over for the alarm.
+            let turn = Instant::now();
+            self.advance(turn);
             self.tell();
             if self.is_over() {
                 return;
             }
-            self.wait().await;
+            self.wait(turn).await;
         }
     }
 
-    async fn wait(&mut self) {
-        let wake = self.next_wake();
+    async fn wait(&mut self, turn: Instant) {
+        let wake = self.next_wake(turn);
         tokio::select! {
             Some(done) = self.work.next() => self.take(done),
             () = sleep_until(wake.unwrap_or(self.started)), if wake.is_some() => return,
@@ -113,7 +115,11 @@ impl Driver {
     }
 
     fn now(&self) -> Now {
-        let steady_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.at(Instant::now())
+    }
+
+    fn at(&self, instant: Instant) -> Now {
+        let steady_ms = u64::try_from((instant - self.started).as_millis()).unwrap_or(u64::MAX);
         Now { unix_ms: self.context.clock.unix_ms(), steady_ms }
     }
 
@@ -128,14 +134,13 @@ impl Driver {
         self.lost || (self.draining && self.read_all && settled && self.work.is_empty() && self.pipes.is_idle())
     }
 
-    fn next_wake(&self) -> Option<Instant> {
+    fn next_wake(&self, turn: Instant) -> Option<Instant> {
         let retry = self.lane.next_retry_ms().map(|at| self.started + Duration::from_millis(at));
-        let now = Instant::now();
         let pauses = [&self.read_pause, &self.route_pause, &self.settle_pause];
-        let pauses = pauses.into_iter().filter(|pause| pause.is_on(now)).filter_map(Pause::until);
+        let pauses = pauses.into_iter().filter(|pause| pause.is_on(turn)).filter_map(Pause::until);
         // A retry that is due and cannot go yet is taken up when an answer comes in.
-        let wake = pauses.chain(retry.filter(|at| *at > now)).chain(self.pipes.may_flow_at(now)).min();
-        wake.or_else(|| self.work.is_empty().then(|| now + LOOK))
+        let wake = pauses.chain(retry.filter(|at| *at > turn)).chain(self.pipes.may_flow_at(turn)).min();
+        wake.or_else(|| self.work.is_empty().then(|| turn + LOOK))
     }
 
     fn tell(&mut self) {
@@ -149,18 +154,17 @@ impl Driver {
     }
 
     /// Begins every step that can begin.
-    fn advance(&mut self) {
+    fn advance(&mut self, turn: Instant) {
         if self.lost {
             return;
         }
-        self.begin_round();
-        self.begin_to_settle();
-        self.begin_to_read();
+        self.begin_round(turn);
+        self.begin_to_settle(turn);
+        self.begin_to_read(turn);
     }
 
-    fn begin_to_read(&mut self) {
-        let now = Instant::now();
-        if self.fetching || self.read_all || self.read_pause.is_on(now) || self.settle_pause.is_on(now) {
+    fn begin_to_read(&mut self, turn: Instant) {
+        if self.fetching || self.read_all || self.read_pause.is_on(turn) || self.settle_pause.is_on(turn) {
             return;
         }
         let Some(room) = self.room() else { return };
@@ -180,9 +184,9 @@ impl Driver {
         self.work.is_empty().then_some(Room { entries: 1, ..room })
     }
 
-    fn begin_to_settle(&mut self) {
+    fn begin_to_settle(&mut self, turn: Instant) {
         self.to_settle.append(&mut self.lane.take_settlements());
-        if self.settling > 0 || self.to_settle.is_empty() || self.settle_pause.is_on(Instant::now()) {
+        if self.settling > 0 || self.to_settle.is_empty() || self.settle_pause.is_on(turn) {
             return;
         }
         let batch = std::mem::take(&mut self.to_settle);
@@ -195,12 +199,12 @@ impl Driver {
         self.work.push(Box::pin(settle));
     }
 
-    fn begin_round(&mut self) {
-        let now = self.now();
-        let held = self.routing || self.route_pause.is_on(Instant::now()) || !self.pipes.may_flow(Instant::now());
+    fn begin_round(&mut self, turn: Instant) {
+        let held = self.routing || self.route_pause.is_on(turn) || !self.pipes.may_flow(turn);
         if held {
             return;
         }
+        let now = self.at(turn);
         while self.lane.has_ready(now) {
             let jobs = self.lane.take_ready(now, ROUND);
             if !jobs.is_empty() {

@@ -128,6 +128,46 @@ async fn a_message_that_brings_down_its_lane_dies_alone() {
     world.settled(65).await;
 }
 
+/// Panics at some of the first calls.
+fn now_and_then() -> impl FnMut() + Send {
+    let mut calls = 0;
+    move || {
+        calls += 1;
+        assert!(![1, 2, 5, 9].contains(&calls), "a bug");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_that_panics_starts_again_and_settles_everything_in_order() {
+    let mut bug = now_and_then();
+    let nodes = Nodes::scripted(move |_, batch| {
+        bug();
+        Ok(reports(batch))
+    });
+    let world = World::with(Plan { directory_panics: 3, ..Plan::default() }, nodes);
+    let users = ["u0", "u1", "u2", "u3"];
+    world.connect(&users).await;
+    world.holds("g", &world.home).await;
+    let targets: Vec<&str> = users.into_iter().chain(["g"]).collect();
+    for number in 0..200 {
+        let target = targets[number % targets.len()];
+        let name = if target == "g" { "tgid" } else { "to_uid" };
+        world.put(vec![entry(number, &[(name, target)])]).await;
+        if number % 10 == 9 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+    world.settled(200).await;
+    assert_eq!(world.count(|event| matches!(event, Event::Panicked { .. })), 7);
+    assert!(world.dead().await.is_empty());
+    let stats = world.stats().await;
+    assert_eq!((stats.lag, stats.pending, stats.later, stats.settled), (0, 0, 0, 200));
+    for (at, target) in targets.iter().enumerate() {
+        let expected: Vec<usize> = (at..200).step_by(targets.len()).collect();
+        assert_eq!(world.nodes.numbers(target), expected, "{target}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_node_that_reports_on_something_else_is_not_believed() {
     let mut batches = 0;

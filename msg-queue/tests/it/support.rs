@@ -51,6 +51,9 @@ pub(crate) struct Plan {
     pub(crate) worker: WorkerSection,
     pub(crate) source: Option<Flakiness>,
     pub(crate) directory_failures: usize,
+    pub(crate) directory_panics: usize,
+    /// None: one that stands still while nobody waits.
+    pub(crate) clock: Option<Arc<dyn Clock>>,
 }
 
 pub(crate) struct World {
@@ -70,10 +73,11 @@ impl World {
     pub(crate) fn with(plan: Plan, nodes: Nodes) -> Self {
         let heard = Arc::new(Heard { events: Mutex::default(), settled: watch::Sender::new(0) });
         let observer: Arc<dyn Observer> = Arc::clone(&heard) as _;
-        let clock: Arc<dyn Clock> = Arc::new(TokioClock::starting_at(START_MS));
+        let clock = plan.clock.unwrap_or_else(|| Arc::new(TokioClock::starting_at(START_MS)));
         let queue = LocalQueue::with(plan.queue, Arc::clone(&clock), Arc::clone(&observer));
         let home = node("home");
-        let directory = Arc::new(ShakyDirectory::new(LocalDirectory::new(home.clone()), plan.directory_failures));
+        let inner = LocalDirectory::new(home.clone());
+        let directory = Arc::new(ShakyDirectory::new(inner, plan.directory_failures, plan.directory_panics));
         let nodes = Arc::new(nodes);
         let wrap = |source: Arc<dyn Source>| match &plan.source {
             Some(flakiness) => Arc::new(FlakySource::new(source, flakiness)) as Arc<dyn Source>,

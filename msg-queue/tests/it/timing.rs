@@ -1,11 +1,16 @@
 //! Schedules, expiry, priority.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use gim_msg_queue::backoff::Jitter;
+use gim_msg_queue::clock::{Clock, TokioClock};
+use gim_msg_queue::deliver::DeliverErrorKind;
 use gim_proxy_sdk::Outcome;
 use tokio::time::{Instant, advance};
 
-use crate::support::{Nodes, START_MS, World, entry, to};
+use crate::support::{Nodes, Plan, START_MS, World, entry, reports, to};
 
 #[tokio::test(start_paused = true)]
 async fn a_scheduled_message_goes_out_at_its_time() {
@@ -54,4 +59,38 @@ async fn urgent_messages_pass_those_of_other_targets_that_wait_with_them() {
     world.settled(6).await;
     let order: Vec<usize> = world.nodes.took().iter().map(|took| took.number).collect();
     assert_eq!(order, [0, 3, 4, 1, 2, 5]);
+}
+
+/// Time goes on a little with each look at it, as it does outside of tests.
+struct Ticking(TokioClock);
+
+impl Clock for Ticking {
+    fn unix_ms(&self) -> u64 {
+        advance(Duration::from_micros(700)).now_or_never();
+        self.0.unix_ms()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_falls_due_while_the_lane_looks_around_is_not_slept_over() {
+    let clock = Some(Arc::new(Ticking(TokioClock::starting_at(START_MS))) as Arc<dyn Clock>);
+    for seed in 0..20 {
+        let mut dice = Jitter::seeded(seed);
+        let nodes = Nodes::scripted(move |_, batch| match dice.up_to(2) {
+            0 => Ok(reports(batch)),
+            _ => Err(DeliverErrorKind::Unreachable),
+        });
+        let world = World::with(Plan { clock: clock.clone(), ..Plan::default() }, nodes);
+        let users: Vec<String> = (0..40).map(|user| format!("u{user}")).collect();
+        for user in &users {
+            world.connect(&[user]).await;
+        }
+        let begun = Instant::now();
+        for (number, user) in users.iter().enumerate() {
+            world.put(vec![to(number, user)]).await;
+            advance(Duration::from_millis(1)).await;
+        }
+        world.settled(users.len()).await;
+        assert!(begun.elapsed() < Duration::from_mins(10), "{:?}", begun.elapsed());
+    }
 }

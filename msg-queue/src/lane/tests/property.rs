@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use proptest::prelude::*;
 
+use super::super::pending::LegState;
 use super::*;
 
 type Name = String;
@@ -183,6 +184,21 @@ impl World {
                     self.start(job.entry_id, 0, self.spec(job.entry_id).keys, nodes.clone());
                     self.lane.fan_out(job.entry_id, nodes.len(), self.now);
                 }
+            }
+        }
+        self.nothing_is_overlooked();
+    }
+
+    /// A lane that says it has nothing to take has no leg that could go.
+    fn nothing_is_overlooked(&self) {
+        if self.lane.has_ready(self.now) {
+            return;
+        }
+        for (entry_id, pending) in &self.lane.window {
+            for (at, leg) in pending.legs.iter().enumerate() {
+                let waits = leg.state == LegState::Waiting;
+                let free = pending.keys_of(at).all(|key| self.lane.keys.may_fly(&key, *entry_id, self.lane.round + 1));
+                assert!(!(waits && free), "{entry_id} is overlooked");
             }
         }
     }

@@ -88,16 +88,22 @@ impl Source for FlakySource {
     }
 }
 
-/// A directory whose first look-ups fail, and that counts the others.
+/// A directory whose first look-ups panic, then fail, and that counts the others.
 pub(crate) struct ShakyDirectory {
     pub(crate) inner: LocalDirectory,
     failures: AtomicUsize,
+    panics: AtomicUsize,
     lookups: AtomicUsize,
 }
 
 impl ShakyDirectory {
-    pub(crate) fn new(inner: LocalDirectory, failures: usize) -> Self {
-        Self { inner, failures: AtomicUsize::new(failures), lookups: AtomicUsize::new(0) }
+    pub(crate) fn new(inner: LocalDirectory, failures: usize, panics: usize) -> Self {
+        Self {
+            inner,
+            failures: AtomicUsize::new(failures),
+            panics: AtomicUsize::new(panics),
+            lookups: AtomicUsize::new(0),
+        }
     }
 
     pub(crate) fn lookups(&self) -> usize {
@@ -105,6 +111,7 @@ impl ShakyDirectory {
     }
 
     fn answer(&self) -> Result<(), DirectoryError> {
+        assert!(!counted_down(&self.panics), "a bug");
         if counted_down(&self.failures) {
             return Err(DirectoryError { kind: DirectoryErrorKind::Unavailable, source: None });
         }
