@@ -7,6 +7,7 @@ use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use serde_json::Value;
 
 use crate::{Result, clock};
@@ -55,14 +56,18 @@ impl Child {
         }
     }
 
+    /// Reads what comes next, or nothing after an interruption.
     fn read(&mut self, deadline: u64) -> Result<()> {
         let mut wait = [PollFd::new(&self.stdout, PollFlags::IN)];
-        if poll(&mut wait, Some(&clock::remaining(deadline)))? == 0 {
-            return Err(format!("{}: no answer in time", self.role).into());
+        match poll(&mut wait, Some(&clock::remaining(deadline))) {
+            Ok(0) => return Err(format!("{}: no answer in time", self.role).into()),
+            Ok(_) => {}
+            Err(Errno::INTR) => return Ok(()),
+            Err(error) => return Err(error.into()),
         }
         let mut chunk = [0; 4_096];
         match self.stdout.read(&mut chunk)? {
-            0 => Err(format!("{}: ended early", self.role).into()),
+            0 => Err(format!("{}: ended early, {}", self.role, self.process.wait()?).into()),
             count => {
                 self.heard.extend_from_slice(&chunk[..count]);
                 Ok(())

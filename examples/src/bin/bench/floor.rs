@@ -5,7 +5,6 @@
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::os::fd::OwnedFd;
 
-use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send, sockopt};
@@ -15,7 +14,7 @@ use serde_json::json;
 
 use crate::args::Place;
 use crate::child::{Commands, say};
-use crate::{Result, clock, message, process, ws};
+use crate::{Result, clock, events, message, process, ws};
 
 const LISTENER: u64 = 0;
 const COMMANDS: u64 = 1;
@@ -56,7 +55,7 @@ pub(crate) fn serve(place: &Place) -> Result<()> {
     let mut commands = Commands::default();
     let mut events = Vec::with_capacity(1_024);
     loop {
-        epoll::wait(&floor.epoll, spare_capacity(&mut events), None)?;
+        events::wait(&floor.epoll, &mut events, None)?;
         for event in events.drain(..) {
             match event.data.u64() {
                 LISTENER => floor.accept()?,

@@ -10,7 +10,6 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
 use serde_json::json;
@@ -20,7 +19,7 @@ use self::tally::Tally;
 use crate::args::Work;
 use crate::child::{Child, Commands, say};
 use crate::machine::Cores;
-use crate::{Result, clock, process};
+use crate::{Result, clock, events, process};
 
 /// Logins under way at once: enough to keep a server busy, few enough for its accept queue.
 const WINDOW: usize = 128;
@@ -84,7 +83,7 @@ impl Load {
                     break;
                 }
             }
-            epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&clock::remaining(deadline)))?;
+            events::wait(&self.epoll, &mut events, Some(deadline))?;
             for event in events.drain(..) {
                 self.read(event.data.u64());
             }
@@ -123,8 +122,7 @@ impl Load {
         let mut commands = Commands::default();
         let mut events = Vec::with_capacity(1_024);
         loop {
-            let wait = self.tally.deadline().map(clock::remaining);
-            epoll::wait(&self.epoll, spare_capacity(&mut events), wait.as_ref())?;
+            events::wait(&self.epoll, &mut events, self.tally.deadline())?;
             for event in events.drain(..) {
                 match event.data.u64() {
                     COMMANDS => match commands.read()? {

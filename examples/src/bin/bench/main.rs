@@ -14,6 +14,7 @@
 mod args;
 mod child;
 mod clock;
+mod events;
 mod fanout;
 mod floor;
 mod idle;
