@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use gim_msg_queue::logging::LogGuard;
+use gim_proto::{Fields, MessageId};
 use gim_proxy_sdk::directory::{Directory, NodeRef, OnDuplicate};
-use gim_proxy_sdk::queue::Queue;
+use gim_proxy_sdk::queue::{Queue, QueueError};
 
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -172,6 +173,13 @@ impl Core {
             dropped_log_lines: self.log.as_ref().map_or(0, |log| log.dropped_lines()),
             resident_bytes: host::resident_bytes(),
         }
+    }
+
+    /// Puts entries on the queue, all or none, whatever road they came by.
+    pub(crate) async fn enqueue(&self, entries: Vec<Fields>) -> Result<Vec<MessageId>, QueueError> {
+        let ids = self.queue.enqueue(entries).await?;
+        self.metrics.enqueued(&ids);
+        Ok(ids)
     }
 
     /// Has the directory know when a group has lost its last member here.

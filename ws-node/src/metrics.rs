@@ -3,8 +3,9 @@
 //! Owns every metric of this crate: its name, its labels (bounded sets only; users and messages are in log fields) and
 //! the place where it is counted together with its log line. There is one recorder per node, none for the process.
 
-use gim_proto::Uid;
 use gim_proto::codes::{CloseCode, ErrorCode};
+use gim_proto::{MessageId, Uid};
+use gim_proxy_sdk::delivery::TargetReport;
 use gim_proxy_sdk::queue::LaneStats;
 use metrics::{Counter, Gauge, Key, KeyName, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
@@ -26,6 +27,7 @@ pub(crate) struct Metrics {
     logins: Counter,
     slow_dropped: Counter,
     offered: Counter,
+    enqueued: Counter,
     sessions: Gauge,
     connections: Gauge,
     groups: Gauge,
@@ -74,6 +76,7 @@ impl Metrics {
             logins: counter("gim_logins_total"),
             slow_dropped: counter("gim_slow_dropped_total"),
             offered: counter("gim_offered_total"),
+            enqueued: counter("gim_enqueued_total"),
             sessions: gauge("gim_sessions"),
             connections: gauge("gim_connections"),
             groups: gauge("gim_groups"),
@@ -114,6 +117,22 @@ impl Metrics {
     pub(crate) fn slow_dropped(&self, uid: &Uid, frames: u64) {
         self.slow_dropped.increment(frames);
         tracing::debug!(uid = %uid, frames, "slow consumer: oldest frames dropped");
+    }
+
+    pub(crate) fn enqueued(&self, ids: &[MessageId]) {
+        self.enqueued.increment(ids.len() as u64);
+        for id in ids {
+            tracing::debug!(message_id = %id, "accepted");
+        }
+    }
+
+    /// Tells what became of a delivery to one user. Deliveries to groups are told in one line by the worker.
+    pub(crate) fn reported(&self, id: &MessageId, uid: &Uid, report: TargetReport) {
+        let outcome = match report {
+            TargetReport::Done(outcome) => outcome.as_str(),
+            TargetReport::NotOwner => "not_owner",
+        };
+        tracing::debug!(message_id = %id, uid = %uid, outcome, "delivered to the hub");
     }
 
     pub(crate) fn offered(&self, sessions: u64) {
@@ -187,7 +206,7 @@ pub(crate) struct Snapshot {
 }
 
 fn describe(recorder: &PrometheusRecorder) {
-    const COUNTERS: [(&str, &str); 14] = [
+    const COUNTERS: [(&str, &str); 15] = [
         ("gim_accepted_total", "connections accepted on the public listener"),
         ("gim_accept_errors_total", "accepts that failed, for want of descriptors as a rule"),
         ("gim_received_bytes_total", "bytes read from sessions"),
@@ -199,6 +218,7 @@ fn describe(recorder: &PrometheusRecorder) {
         ("gim_closed_total", "sessions ended, by close code"),
         ("gim_slow_dropped_total", "frames dropped because a client read too slowly"),
         ("gim_offered_total", "messages taken by sessions' outboxes"),
+        ("gim_enqueued_total", "entries accepted onto the queue, repeats of an id included"),
         ("gim_commands_total", "commands of clients, by outcome"),
         ("gim_http_requests_total", "requests on the admin listener, by status"),
         ("gim_log_lines_dropped_total", "log lines dropped because the log's buffer was full"),

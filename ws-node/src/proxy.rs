@@ -146,7 +146,7 @@ impl RunProxy for Proxy {
     }
 
     async fn enqueue(&self, entries: Vec<Fields>) -> Result<Vec<MessageId>, Error> {
-        Ok(self.core()?.queue.enqueue(entries).await?)
+        Ok(self.core()?.enqueue(entries).await?)
     }
 }
 

@@ -11,7 +11,7 @@ use gim_msg_queue::local::LocalQueue;
 use gim_msg_queue::observe::Observer;
 use gim_msg_queue::worker::{DrainReport, Ports, Worker, WorkerHandle};
 use gim_proxy_sdk::Outcome;
-use gim_proxy_sdk::delivery::{Batch, Report, TargetReport};
+use gim_proxy_sdk::delivery::{Batch, Recipients, Report, TargetReport};
 use gim_proxy_sdk::directory::NodeRef;
 use tokio::time::Instant;
 
@@ -60,7 +60,26 @@ impl Deliver for InProcess {
         }
         let reports = self.core.hub.deliver(&batch.deliveries).await;
         self.core.metrics.offered(reports.iter().map(offered).sum());
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            self.tell(&batch, &reports);
+        }
         Ok(reports)
+    }
+}
+
+impl InProcess {
+    fn tell(&self, batch: &Batch, reports: &[Report]) {
+        for (delivery, report) in batch.deliveries.iter().zip(reports) {
+            let to = match &delivery.to {
+                Recipients::Sessions(all) => all.as_slice(),
+                Recipients::Member { to, .. } => std::slice::from_ref(to),
+                Recipients::Groups(_) | Recipients::All => continue,
+            };
+            let Report::Targets(targets) = report else { continue };
+            for (to, target) in to.iter().zip(targets) {
+                self.core.metrics.reported(&delivery.message.id, &to.uid, *target);
+            }
+        }
     }
 }
 

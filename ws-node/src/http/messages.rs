@@ -25,7 +25,7 @@ pub(super) async fn enqueue(
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     check_content_type(&headers)?;
     let entries = parse(&body)?;
-    let ids = core.queue.enqueue(entries).await?;
+    let ids = core.enqueue(entries).await?;
     Ok((StatusCode::ACCEPTED, Json(json!({ "ids": ids }))))
 }
 

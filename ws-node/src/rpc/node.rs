@@ -43,7 +43,7 @@ impl node_server::Node for NodeService {
             return Err(Status::invalid_argument(format!("send 1 to {MOST_ENTRIES} entries at once")));
         }
         let entries = entries.into_iter().map(Fields::from).collect();
-        let ids = self.core.queue.enqueue(entries).await.map_err(|error| status::of_queue(&error))?;
+        let ids = self.core.enqueue(entries).await.map_err(|error| status::of_queue(&error))?;
         Ok(Response::new(rpc::EnqueueResponse { ids: ids.iter().map(ToString::to_string).collect() }))
     }
 
