@@ -14,6 +14,8 @@ use crate::names::{MessageId, NameError, NodeId, Tgid, Uid, check_prefix};
 
 pub use crc::{crc16, crc32};
 
+/// Number of slots that a Redis Cluster spreads keys over.
+const SLOTS: u16 = 16_384;
 /// Number of buckets that user records are spread over.
 pub const BUCKETS: u16 = 1024;
 
@@ -206,6 +208,13 @@ impl Keys {
 #[must_use]
 pub fn bucket_of(uid: &Uid) -> u16 {
     crc16(uid.as_str().as_bytes()) % BUCKETS
+}
+
+/// Tells the slot of a key in a Redis Cluster, 0 to 16383: that of what stands in its first `{}`, else of all of it.
+#[must_use]
+pub fn slot_of(key: &str) -> u16 {
+    let tagged = key.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag);
+    crc16(tagged.filter(|tag| !tag.is_empty()).unwrap_or(key).as_bytes()) % SLOTS
 }
 
 /// Tells the lane of a target, counted from 0: that of its user, else of its first group. `all`: lane 0.

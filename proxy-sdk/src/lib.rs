@@ -8,6 +8,9 @@ pub mod directory;
 pub mod error;
 pub mod proxy;
 pub mod queue;
+pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use client::{ClientOptions, NodeClient};
 pub use delivery::{Body, Outcome, Sent};

@@ -104,3 +104,17 @@ fn lanes_follow_the_user_first_then_the_group() {
         assert_eq!(lanes, expected, "{target:?}");
     }
 }
+
+#[test]
+fn keys_of_one_script_lie_in_one_slot_as_redis_counts_them() {
+    use gim_proto::slot_of;
+    assert_eq!(slot_of("123456789"), 12739, "the check value of Redis Cluster's specification");
+    assert_eq!(slot_of("{user1000}.following"), slot_of("user1000"));
+    assert_eq!(slot_of("foo{}{bar}"), slot_of("foo{}{bar}"));
+    assert_ne!(slot_of("foo{}{bar}"), slot_of("bar"), "an empty tag is none");
+    assert_eq!(slot_of("foo{{bar}}zap"), slot_of("{bar"));
+    let keys = Keys::new("gim").unwrap();
+    assert_eq!(slot_of(&keys.queue(3)), slot_of(&keys.lease(3)));
+    let uid = Uid::parse("42").unwrap();
+    assert_eq!(slot_of(&keys.user_bucket(&uid)), slot_of(&keys.user_groups(&uid)));
+}

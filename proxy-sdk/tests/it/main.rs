@@ -11,4 +11,5 @@ mod support;
 mod bounds;
 mod handshake;
 mod operate;
+mod store;
 mod verbs;

@@ -72,16 +72,19 @@ impl Load {
         })
     }
 
-    /// Opens connections, [`WINDOW`] at a time, until all are there or one could not be opened.
+    /// Opens connections, [`WINDOW`] at a time, until all are there or one could not be opened. Those on their way
+    /// then are waited for.
     fn log_in(&mut self) -> Result<()> {
         let deadline = clock::deadline(LOGIN_DEADLINE);
         let mut events = Vec::with_capacity(WINDOW);
-        while self.ready < self.work.hold && self.trouble.is_none() && clock::now() < deadline {
-            while self.connections.len() < self.work.hold && self.connections.len() - self.ready < WINDOW {
+        while clock::now() < deadline {
+            while self.trouble.is_none() && self.connections.len() < self.work.hold && self.on_their_way() < WINDOW {
                 if let Err(error) = self.open() {
                     self.trouble = Some(error.to_string());
-                    break;
                 }
+            }
+            if self.on_their_way() == 0 {
+                break;
             }
             events::wait(&self.epoll, &mut events, Some(deadline))?;
             for event in events.drain(..) {
@@ -89,6 +92,10 @@ impl Load {
             }
         }
         Ok(())
+    }
+
+    const fn on_their_way(&self) -> usize {
+        self.connections.len().saturating_sub(self.ready + self.tally.lost)
     }
 
     fn open(&mut self) -> Result<()> {

@@ -13,7 +13,7 @@ pub(super) struct Tally {
     /// Frames that are no message: welcome, notices.
     pub(super) other: u64,
     /// Connections that ended.
-    pub(super) lost: u64,
+    pub(super) lost: usize,
     /// Microseconds from when each message was due to when it was read, in the order of arrival.
     latencies: Vec<u32>,
     shortest: usize,

@@ -1,0 +1,41 @@
+//! How Redis is reached: standalone, behind Sentinel, or as a cluster; in the clear or by TLS.
+//!
+//! Owns addresses, credentials, deadlines and what an error means. Every call is about keys of one slot, so a connection
+//! is always one to the master that holds a given key: [`Store::connect`] for readers that block, [`Link`] for calls
+//! that share one, [`Pool`] for calls that want one for a while. Never knows what the keys mean.
+
+mod address;
+mod connect;
+mod fault;
+mod fred;
+mod link;
+mod options;
+mod pool;
+
+use std::sync::Arc;
+
+pub use self::address::{Address, Topology};
+pub use self::connect::Home;
+pub use self::fault::{StoreError, StoreErrorKind};
+pub use self::fred::fred_client;
+pub use self::link::Link;
+pub use self::options::{OptionsError, RedisOptions, TlsFiles};
+pub use self::pool::Pool;
+
+/// A Redis of any kind. Cheap to clone; opens nothing until it is asked.
+#[derive(Clone, Debug)]
+pub struct Store(Arc<RedisOptions>);
+
+impl Store {
+    /// Takes note of where Redis is.
+    #[must_use]
+    pub fn new(options: RedisOptions) -> Self {
+        Self(Arc::new(options))
+    }
+
+    /// Tells where it is.
+    #[must_use]
+    pub fn options(&self) -> &RedisOptions {
+        &self.0
+    }
+}

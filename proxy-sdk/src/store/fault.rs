@@ -1,0 +1,114 @@
+//! What a failed call means.
+//!
+//! Owns the one translation from the client library's errors. The question that matters is whether the call may have
+//! taken effect.
+
+use ::redis::{ErrorKind, RedisError, ServerErrorKind};
+
+/// A call that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("redis: {kind:?}")]
+pub struct StoreError {
+    /// What went wrong, for decisions.
+    pub kind: StoreErrorKind,
+    /// First word of a server's error, such as `OOM`, `NOGROUP`, or a word of our own scripts.
+    pub code: Option<Box<str>>,
+    /// The client library's error.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What went wrong with a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreErrorKind {
+    /// It cannot be reached, loads, or is not the master now. Nothing took effect.
+    Unavailable,
+    /// The call was sent and not answered. It may have taken effect.
+    Unknown,
+    /// It is out of memory. Nothing took effect.
+    Full,
+    /// It wants another password, or the user may not do this.
+    Denied,
+    /// It refused for another reason; see the code.
+    Refused,
+    /// It answered what this version does not understand.
+    Corrupt,
+}
+
+impl StoreError {
+    /// Makes an error of a deadline that passed after the call was sent.
+    pub(crate) const fn unanswered() -> Self {
+        Self { kind: StoreErrorKind::Unknown, code: None, source: None }
+    }
+
+    /// Makes an error of a server that could not be reached.
+    pub(crate) const fn unreachable() -> Self {
+        Self { kind: StoreErrorKind::Unavailable, code: None, source: None }
+    }
+
+    /// Makes an error of a connection that could not be made: whatever it was, no call was sent.
+    pub(crate) fn of_connecting(error: RedisError) -> Self {
+        let mut error = Self::from(error);
+        if error.kind != StoreErrorKind::Denied {
+            error.kind = StoreErrorKind::Unavailable;
+        }
+        error
+    }
+
+    /// Tells whether the server's error has this first word.
+    #[must_use]
+    pub fn is(&self, code: &str) -> bool {
+        self.code.as_deref() == Some(code)
+    }
+
+    /// Tells whether the connection it came over is of no use any more.
+    pub(crate) fn breaks_connection(&self) -> bool {
+        matches!(self.kind, StoreErrorKind::Unavailable | StoreErrorKind::Unknown)
+    }
+}
+
+impl From<RedisError> for StoreError {
+    fn from(error: RedisError) -> Self {
+        let code = error.code().map(Box::from);
+        let kind = kind_of(&error, code.as_deref());
+        Self { kind, code, source: Some(Box::new(error)) }
+    }
+}
+
+fn kind_of(error: &RedisError, code: Option<&str>) -> StoreErrorKind {
+    match error.kind() {
+        ErrorKind::Io if error.is_connection_refusal() => StoreErrorKind::Unavailable,
+        ErrorKind::Io => StoreErrorKind::Unknown,
+        ErrorKind::AuthenticationFailed => StoreErrorKind::Denied,
+        ErrorKind::Parse | ErrorKind::UnexpectedReturnType => StoreErrorKind::Corrupt,
+        ErrorKind::Server(kind) => of_server(kind, code),
+        ErrorKind::Extension => of_code(code),
+        ErrorKind::MasterNameNotFoundBySentinel | ErrorKind::EmptySentinelList => StoreErrorKind::Unavailable,
+        _ => StoreErrorKind::Refused,
+    }
+}
+
+fn of_server(kind: ServerErrorKind, code: Option<&str>) -> StoreErrorKind {
+    use ServerErrorKind as Server;
+    match kind {
+        Server::BusyLoading
+        | Server::Moved
+        | Server::Ask
+        | Server::TryAgain
+        | Server::ClusterDown
+        | Server::MasterDown
+        | Server::ReadOnly => StoreErrorKind::Unavailable,
+        Server::NoPerm => StoreErrorKind::Denied,
+        _ => of_code(code),
+    }
+}
+
+fn of_code(code: Option<&str>) -> StoreErrorKind {
+    match code {
+        Some("OOM") => StoreErrorKind::Full,
+        Some("NOAUTH" | "WRONGPASS" | "NOPERM") => StoreErrorKind::Denied,
+        // A master that may not write alone, a disk that is full: later it can.
+        Some("NOREPLICAS" | "MISCONF" | "BUSY" | "UNBLOCKED") => StoreErrorKind::Unavailable,
+        _ => StoreErrorKind::Refused,
+    }
+}
