@@ -26,6 +26,9 @@ pub enum DeliverErrorKind {
     Unknown,
     /// The node has seen a higher term of this lane.
     Refused,
+    /// The node may not act right now, because nobody can tell whether its lease lasts. Nothing was delivered, and no
+    /// attempt is counted.
+    Suspended,
 }
 
 /// The way to the nodes.
@@ -74,12 +77,15 @@ impl Failure {
     }
 }
 
-impl From<DeliverErrorKind> for Failure {
-    fn from(kind: DeliverErrorKind) -> Self {
-        match kind {
-            DeliverErrorKind::Unreachable => Self::Unreachable,
-            DeliverErrorKind::Unknown => Self::Unknown,
-            DeliverErrorKind::Refused => Self::Refused,
+impl DeliverErrorKind {
+    /// Tells the failure that counts as an attempt. None: this one does not count.
+    #[must_use]
+    pub const fn failure(self) -> Option<Failure> {
+        match self {
+            Self::Unreachable => Some(Failure::Unreachable),
+            Self::Unknown => Some(Failure::Unknown),
+            Self::Refused => Some(Failure::Refused),
+            Self::Suspended => None,
         }
     }
 }

@@ -38,8 +38,6 @@ use crate::observe::Event;
 use crate::settle::Persistence;
 use crate::source::{Room, Settlement};
 
-pub use self::admit::unsupported;
-
 /// A wait longer than this is spent in the source, not in the window.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
@@ -131,7 +129,7 @@ pub enum Verdict {
     Done(Outcome),
     /// It did not work. Counts as an attempt.
     Failed(Failure),
-    /// It was not tried, because the directory did not answer. Counts as nothing.
+    /// It was not tried, because the directory did not answer or the node may not act. Counts as nothing.
     Postponed,
 }
 
@@ -147,6 +145,8 @@ pub enum Answer {
     },
     /// It did not work. Counts as an attempt.
     Failed(Failure),
+    /// It was not tried. Counts as nothing.
+    Postponed,
 }
 
 /// The state of a lane.

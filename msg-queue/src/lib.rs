@@ -8,6 +8,7 @@ pub mod lane;
 pub mod local;
 pub mod logging;
 pub mod observe;
+pub mod redis;
 pub mod route;
 pub mod settle;
 pub mod source;

@@ -7,7 +7,7 @@ mod metrics;
 
 use std::time::Duration;
 
-use gim_proto::{DeadReason, MessageId};
+use gim_proto::{DeadReason, EntryId, MessageId};
 use gim_proxy_sdk::Outcome;
 use tracing::{debug, error, info, warn};
 
@@ -91,6 +91,25 @@ pub enum Event {
     },
     /// Somebody else owns the lane: this worker has left it.
     Lost,
+    /// This worker owns the lane from now on.
+    Taken {
+        /// The number of the ownership.
+        term: u64,
+    },
+    /// Another run of the store answers: what the one before accepted last may be lost.
+    StoreReplaced {
+        /// Since the one before was heard last.
+        silent: Duration,
+    },
+    /// Entries that were accepted are gone from the store: trimmed away by others, or lost with its data.
+    EntriesGone {
+        /// How many.
+        entries: u64,
+        /// They were never read. Otherwise they were read and not settled.
+        unread: bool,
+        /// One of them, if it is known.
+        first: Option<EntryId>,
+    },
     /// A bug ended the lane's task. It starts again with what was not settled.
     Panicked {
         /// What the panic said.
@@ -120,13 +139,15 @@ pub enum Step {
     Read,
     /// Looking up where users and groups are.
     Route,
+    /// Handing batches to a node.
+    Deliver,
     /// Settling entries.
     Settle,
 }
 
 impl Step {
     /// Every step.
-    pub const ALL: [Self; 3] = [Self::Read, Self::Route, Self::Settle];
+    pub const ALL: [Self; 4] = [Self::Read, Self::Route, Self::Deliver, Self::Settle];
 
     /// The word used in metrics and logs.
     #[must_use]
@@ -134,6 +155,7 @@ impl Step {
         match self {
             Self::Read => "read",
             Self::Route => "route",
+            Self::Deliver => "deliver",
             Self::Settle => "settle",
         }
     }
@@ -192,6 +214,14 @@ fn log(lane: u16, event: &Event) {
             warn!(lane, step = step.as_str(), ?wait, %error, "lane waits, no attempt is counted");
         }
         Event::Lost => warn!(lane, "somebody else owns the lane, left it"),
+        Event::Taken { term } => info!(lane, term, "this worker owns the lane"),
+        Event::StoreReplaced { silent } => {
+            warn!(lane, ?silent, "another run of the store answers, what was accepted last may be lost");
+        }
+        Event::EntriesGone { entries, unread, first } => {
+            let first = first.map(tracing::field::display);
+            error!(lane, entries, unread, first, "entries are gone from the store without an outcome");
+        }
         Event::Panicked { error } => error!(lane, %error, "lane panicked, starts again with what is not settled"),
         Event::DeadLettersDropped { letters } => error!(lane, letters, "dead letters dropped, there are too many"),
         Event::IdsForgotten { ids } => info!(lane, ids, "message ids forgotten before their window ended"),

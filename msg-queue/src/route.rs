@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures_util::future::try_join_all;
 use gim_proto::{EntryId, Incarnation, Tgid, Uid};
 use gim_proxy_sdk::delivery::{Addressed, Delivery, Message, Recipients};
-use gim_proxy_sdk::directory::{Directory, DirectoryError, NodeRef, Owner};
+use gim_proxy_sdk::directory::{Directory, DirectoryError, Freshness, NodeRef, Owner};
 
 use crate::lane::{Aim, Job, LegId};
 
@@ -65,7 +65,9 @@ pub enum ReceiptLegs {
 /// # Errors
 /// Those of the directory. Nothing was routed then.
 pub async fn route(directory: &dyn Directory, jobs: &[Job], again: bool) -> Result<Routed, DirectoryError> {
-    let owners = owners(directory, jobs).await?;
+    // Who was named in vain is asked for anew; for the first try a recent answer does.
+    let freshness = if again { Freshness::Current } else { Freshness::Cached };
+    let owners = owners(directory, jobs, freshness).await?;
     let holders = holders(directory, jobs).await?;
     let everywhere = match jobs.iter().any(|job| matches!(job.aim, Aim::All { .. })) {
         true => directory.nodes().await?,
@@ -85,7 +87,11 @@ pub async fn route(directory: &dyn Directory, jobs: &[Job], again: bool) -> Resu
     Ok(plan.routed)
 }
 
-async fn owners(directory: &dyn Directory, jobs: &[Job]) -> Result<HashMap<Uid, Option<Owner>>, DirectoryError> {
+async fn owners(
+    directory: &dyn Directory,
+    jobs: &[Job],
+    freshness: Freshness,
+) -> Result<HashMap<Uid, Option<Owner>>, DirectoryError> {
     let mut owners: HashMap<Uid, Option<Owner>> = HashMap::new();
     for job in jobs {
         if let Aim::Users { legs, .. } = &job.aim {
@@ -96,7 +102,7 @@ async fn owners(directory: &dyn Directory, jobs: &[Job]) -> Result<HashMap<Uid, 
         return Ok(owners);
     }
     let uids: Vec<Uid> = owners.keys().cloned().collect();
-    let found = directory.lookup(&uids).await?;
+    let found = directory.lookup(&uids, freshness).await?;
     owners.extend(uids.into_iter().zip(found));
     Ok(owners)
 }

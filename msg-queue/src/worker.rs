@@ -25,7 +25,7 @@ use crate::config::WorkerSection;
 use crate::deliver::Deliver;
 use crate::lane::Limits;
 use crate::observe::{Event, Observer, Step};
-use crate::source::Source;
+use crate::source::{Backlog, Source};
 
 /// A lane that panics each time it starts does not spin.
 const AFTER_PANIC: Duration = Duration::from_millis(100);
@@ -61,9 +61,9 @@ pub struct WorkerHandle {
 pub struct DrainReport {
     /// Entries settled since the start.
     pub settled: u64,
-    /// Entries due that were not settled in time. Lost, if the source does not outlive the process.
+    /// Entries read that were not settled in time, and those due and unread that do not outlive the process.
     pub unsettled: u64,
-    /// Entries that wait for a later time. Lost, if the source does not outlive the process.
+    /// Entries that wait for a later time and do not outlive the process.
     pub scheduled: u64,
 }
 
@@ -117,7 +117,8 @@ impl WorkerHandle {
         let _ = timeout_at(deadline, ended).await;
         self.tasks.abort_all();
         self.lanes.iter().fold(DrainReport::default(), |report, lane| {
-            let backlog = lane.source.backlog();
+            // What outlives the process is not left behind.
+            let backlog = if lane.source.keeps_unread() { Backlog::default() } else { lane.source.backlog() };
             let unsettled = lane.unsettled.load(Ordering::Relaxed) as u64;
             DrainReport {
                 settled: report.settled + lane.settled.load(Ordering::Relaxed),

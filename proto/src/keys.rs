@@ -53,6 +53,12 @@ impl Keys {
         self.of_lane(lane, "lease")
     }
 
+    /// String: the last term of the lane and whose it was. Outlives the lease.
+    #[must_use]
+    pub fn term(&self, lane: u16) -> String {
+        self.of_lane(lane, "term")
+    }
+
     /// Sorted set: entries of the lane that wait for their time.
     #[must_use]
     pub fn later(&self, lane: u16) -> String {

@@ -2,9 +2,11 @@
 //! which groups a user is in and which nodes hold members of a group.
 //!
 //! Owns the types of that knowledge and its rules ([`Directory`]). Never opens a socket: adapters do, and only the
-//! composition root of a server names one. [`local`] is the adapter for a service that is one process.
+//! composition root of a server names one. [`local`] is the adapter for a service that is one process, [`redis`] the one
+//! for processes that share a Redis.
 
 pub mod local;
+pub mod redis;
 
 use std::time::Duration;
 
@@ -79,6 +81,28 @@ pub enum Claim {
     },
 }
 
+/// How new the answer to a look-up has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// What was seen lately is enough: the fence tells a node that it is not the owner any more, and it says so.
+    Cached,
+    /// As the directory has it now. For who was just told that the owner is another, and for people who ask.
+    Current,
+}
+
+/// An ownership that a session believes to have, and what belongs to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The uid.
+    pub uid: Uid,
+    /// The session.
+    pub session: SessionId,
+    /// The number of the ownership.
+    pub fence: Fence,
+    /// The groups the session is in.
+    pub groups: Vec<Tgid>,
+}
+
 /// Why the directory did not answer.
 #[derive(Debug, thiserror::Error)]
 #[error("directory: {kind:?}")]
@@ -103,10 +127,12 @@ pub enum DirectoryErrorKind {
 
 /// Who is where.
 ///
-/// A uid has one owner at any time. Every call is one round trip at most and has a deadline of the adapter's.
+/// A uid has one owner at any time. A call is one round trip where nothing is in its way, and has a deadline of the
+/// adapter's. After an error of kind `Timeout` it has taken effect before, or will never.
 #[async_trait]
 pub trait Directory: Send + Sync + 'static {
-    /// Makes a session the owner of a uid, as the policy allows, with a fence above all earlier ones.
+    /// Makes a session the owner of a uid, as the policy allows, with a fence above all earlier ones. After an error the
+    /// session is not to be used: what a claim without an answer has left behind is taken back.
     async fn claim(&self, request: ClaimRequest) -> Result<Claim, DirectoryError>;
 
     /// Ends an ownership, if it is still this one. Temporary groups are kept for `grace` for a client that
@@ -119,8 +145,13 @@ pub trait Directory: Send + Sync + 'static {
         grace: Duration,
     ) -> Result<bool, DirectoryError>;
 
+    /// Records ownerships anew, under a node's present incarnation, after its former one has ended or the store has lost
+    /// data: where there is no owner, one with a lower fence, or the same session. Tells for each, in the order given,
+    /// whether it holds. One that does not was lost to another owner, and its session has to end. May be repeated.
+    async fn reassert(&self, node: &NodeRef, sessions: &[Held]) -> Result<Vec<bool>, DirectoryError>;
+
     /// Looks up the owners of many uids, in the order asked. `None`: offline.
-    async fn lookup(&self, uids: &[Uid]) -> Result<Vec<Option<Owner>>, DirectoryError>;
+    async fn lookup(&self, uids: &[Uid], freshness: Freshness) -> Result<Vec<Option<Owner>>, DirectoryError>;
 
     /// Records that the user, as owned under this session and fence, is in a group. False: no longer the owner.
     async fn record_join(

@@ -60,6 +60,7 @@ impl From<crate::queue::QueueError> for Error {
             Queue::Unsupported => ErrorKind::Unsupported,
             Queue::Full => ErrorKind::Full,
             Queue::Unavailable => ErrorKind::Unavailable,
+            Queue::Timeout => ErrorKind::Timeout,
         };
         Self::with_source(kind, error.to_string(), error)
     }
@@ -74,5 +75,20 @@ impl From<crate::directory::DirectoryError> for Error {
             Directory::Corrupt => ErrorKind::Internal,
         };
         Self::with_source(kind, "the directory did not answer", error)
+    }
+}
+
+impl From<crate::store::StoreError> for Error {
+    fn from(error: crate::store::StoreError) -> Self {
+        use crate::store::StoreErrorKind as Store;
+        let (kind, detail) = match error.kind {
+            Store::Unavailable => (ErrorKind::Unavailable, "redis cannot be reached"),
+            Store::Unknown => (ErrorKind::Timeout, "redis did not answer"),
+            Store::Full => (ErrorKind::Full, "redis is out of memory"),
+            Store::Denied => (ErrorKind::Unavailable, "redis lets nobody in"),
+            Store::Refused => (ErrorKind::Internal, "redis refused"),
+            Store::Corrupt => (ErrorKind::Internal, "redis holds what this version does not understand"),
+        };
+        Self::with_source(kind, detail, error)
     }
 }

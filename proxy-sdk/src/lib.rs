@@ -6,14 +6,18 @@ pub mod client;
 pub mod delivery;
 pub mod directory;
 pub mod error;
+pub mod lease;
+pub mod producer;
 pub mod proxy;
 pub mod queue;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod upstream;
 
 pub use client::{ClientOptions, NodeClient};
 pub use delivery::{Body, Outcome, Sent};
 pub use error::{Error, ErrorKind};
 pub use gim_proto::{Fields, MessageId, Tgid, Uid};
+pub use producer::{Producer, ProducerOptions};
 pub use proxy::{LocalProxy, RunProxy};

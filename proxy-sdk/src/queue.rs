@@ -2,9 +2,21 @@
 //!
 //! Owns the port and its types, shared by nodes, workers and the `gim` command. Never reads a lane: that is the worker's.
 
+mod fault;
+mod lanes;
+mod per_lane;
+mod redis;
+
 use async_trait::async_trait;
 use gim_proto::{EntryId, Fields, MessageId};
 use serde::Serialize;
+
+pub use self::lanes::{LanesError, agree_on_lanes};
+pub(crate) use self::per_lane::PerLane;
+pub use self::redis::RedisQueue;
+
+/// Lanes of a queue, at most.
+pub const MAX_LANES: u16 = 64;
 
 /// Why entries were not accepted, or a question not answered.
 #[derive(Debug, thiserror::Error)]
@@ -31,8 +43,10 @@ pub enum QueueErrorKind {
     Unsupported,
     /// A bound of the queue is reached. Later there may be room.
     Full,
-    /// The queue cannot be reached or is shutting down.
+    /// The queue cannot be reached or is shutting down. Nothing took effect.
     Unavailable,
+    /// No answer in time, or only a part of the call was done: it may have taken effect. Repeat it with the same ids.
+    Timeout,
     /// No such lane.
     NoSuchLane,
 }
@@ -41,7 +55,7 @@ impl QueueErrorKind {
     /// Whether the same call may succeed later.
     #[must_use]
     pub const fn is_retryable(self) -> bool {
-        matches!(self, Self::Full | Self::Unavailable)
+        matches!(self, Self::Full | Self::Unavailable | Self::Timeout)
     }
 }
 

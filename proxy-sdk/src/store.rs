@@ -11,6 +11,7 @@ mod fred;
 mod link;
 mod options;
 mod pool;
+mod runs;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ pub use self::fred::fred_client;
 pub use self::link::Link;
 pub use self::options::{OptionsError, RedisOptions, TlsFiles};
 pub use self::pool::Pool;
+pub use self::runs::{RunReader, Runs};
 
 /// A Redis of any kind. Cheap to clone; opens nothing until it is asked.
 #[derive(Clone, Debug)]

@@ -4,14 +4,23 @@
 //! Everything here panics instead of returning errors: a test that cannot start its servers has failed.
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot start its servers fails loudly")]
 
+mod acl;
+mod cluster;
+mod instance;
 mod process;
 mod redis;
+mod sentinel;
+mod tls;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
+pub use self::acl::{Denial, denials};
+pub use self::cluster::RedisCluster;
 pub use self::process::Process;
 pub use self::redis::{RedisServer, shared_redis};
+pub use self::sentinel::SentinelSet;
+pub use self::tls::{Certificates, ClientCertificate, TlsServer};
 
 /// How long a server may take to do what was asked. Far above what it takes, so that a busy machine fails nothing.
 pub const DEADLINE: Duration = Duration::from_secs(20);

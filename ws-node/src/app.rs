@@ -1,30 +1,30 @@
 //! The composition root: the only file that knows which adapter stands behind which port.
 //!
-//! Owns what runs as long as the node does. Mode `local` has directory, queue and worker in this process.
+//! Owns what runs as long as the node does. What stands behind the ports in each mode is in [`backend`].
 
+mod backend;
+mod place;
 mod worker;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use gim_msg_queue::clock::SystemClock;
-use gim_msg_queue::local::LocalQueue;
 use gim_msg_queue::logging::LogGuard;
 use gim_msg_queue::observe::{Observer, Telemetry, WorkerMetrics};
-use gim_proto::Incarnation;
-use gim_proxy_sdk::directory::NodeRef;
-use gim_proxy_sdk::directory::local::LocalDirectory;
+use gim_proto::codes::CloseCode;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::backend::{Backend, Candidate, Keeper};
 use self::worker::EmbeddedWorker;
 use crate::config::Config;
 use crate::core::{Core, Parts, Settings};
 use crate::embed::Handlers;
+use crate::hub::Users;
 use crate::listener::{self, Admission};
 use crate::metrics::Metrics;
 use crate::node::StartError;
@@ -37,7 +37,7 @@ pub(crate) struct Running {
     pub(crate) public: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) rpc: SocketAddr,
-    queue: Arc<LocalQueue>,
+    keeper: Keeper,
     worker: EmbeddedWorker,
     stop_public: CancellationToken,
     stop_surfaces: CancellationToken,
@@ -63,28 +63,30 @@ pub(crate) async fn start(
     listener::raise_open_file_limit();
     let listeners = Listeners::open(&config).await?;
     let (public, admin, rpc) = listeners.addresses(&config)?;
-    let node = NodeRef { id: config.node.name(&host_name(), rpc.port())?, incarnation: Incarnation::mint() };
+    let candidate = Candidate { id: config.node.name(&host_name(), rpc.port())?, public, rpc };
     let metrics = Metrics::new();
     let observer: Arc<dyn Observer> =
         Arc::new(Telemetry::new(WorkerMetrics::new(metrics.recorder(), config.queue.lanes)));
-    let queue = LocalQueue::with(config.queue.clone(), Arc::new(SystemClock), Arc::clone(&observer));
+    let backend = Backend::open(&config, candidate, &observer).await?;
     let core = Core::new(Parts {
-        directory: Arc::new(LocalDirectory::new(node.clone())),
-        node,
-        queue: Arc::clone(&queue) as Arc<_>,
+        node: backend.node,
+        directory: backend.directory,
+        queue: backend.queue,
+        upstream: backend.upstream,
         settings: Settings::of(&config),
         handlers,
         admission: Admission::new(&config.limits),
         metrics,
         log,
     });
-    let worker = EmbeddedWorker::start(&core, &queue, observer, &config.worker);
+    let guard = backend.keeper.place().map(place::Place::guard);
+    let worker = EmbeddedWorker::start(&core, backend.sources, backend.clock, guard, observer, &config.worker);
     let running = Arc::new(Running {
         core,
         public,
         admin,
         rpc,
-        queue,
+        keeper: backend.keeper,
         worker,
         stop_public: CancellationToken::new(),
         stop_surfaces: CancellationToken::new(),
@@ -134,7 +136,7 @@ fn host_name() -> String {
 }
 
 impl Running {
-    fn serve(&self, listeners: Listeners, config: &Config) {
+    fn serve(self: &Arc<Self>, listeners: Listeners, config: &Config) {
         let core = &self.core;
         let page = http::public_router(Arc::clone(core), config.limits.page, self.admin.to_string());
         let admin = http::admin_router(Arc::clone(core), config.admin.token.clone());
@@ -143,6 +145,34 @@ impl Running {
         self.tasks.spawn(http::serve(Arc::clone(core), listeners.admin, admin, stop.clone()));
         self.tasks.spawn(rpc::serve(Arc::clone(core), listeners.rpc, stop.clone()));
         self.tasks.spawn(heartbeat::run(Arc::clone(core), stop.clone()));
+        if self.keeper.place().is_some() {
+            let running = Arc::clone(self);
+            let stop = stop.clone();
+            self.tasks.spawn(async move { running.follow_place(stop).await });
+        }
+    }
+
+    async fn follow_place(&self, stop: CancellationToken) {
+        let Some(place) = self.keeper.place() else { return };
+        place.follow(Arc::clone(&self.core), stop).await;
+        if place.is_lost() {
+            // Nobody comes here any more, and whoever is here reconnects to who has the place.
+            self.core.enter(Phase::NotReady);
+            self.stop_public.cancel();
+            for shard in 0..Users::SHARDS {
+                for session in self.core.hub.users.shard(shard) {
+                    session.close(CloseCode::Fenced, "another run of the node has its place");
+                }
+            }
+        }
+    }
+
+    /// See [`crate::Node::lost`].
+    pub(crate) async fn lost(&self) {
+        match self.keeper.place() {
+            Some(place) => place.lost().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// See [`crate::Node::shutdown`]. Begun, it goes on, whether the caller waits or not.
@@ -164,15 +194,21 @@ impl Running {
         let start = Instant::now();
         let deadline = start + core.settings.drain.deadline;
         core.enter(Phase::NotReady);
-        self.queue.close();
+        self.keeper.close_queue();
         core.enter(Phase::DrainingQueue);
-        let drained = self.worker.drain(shutdown::queue_deadline(core, &core.settings.drain, start)).await;
+        let until = match self.keeper.place().is_some_and(place::Place::is_lost) {
+            // Nothing it could still do would count.
+            true => start,
+            false => shutdown::queue_deadline(core, &core.settings.drain, start),
+        };
+        let drained = self.worker.drain(until).await;
         core.enter(Phase::DrainingSessions);
         let (clean, forced) = shutdown::drain_sessions(core, &core.settings.drain, deadline).await;
         self.stop_public.cancel();
         self.stop_surfaces.cancel();
         self.tasks.close();
         let _cut = tokio::time::timeout_at(deadline.max(Instant::now() + LAST_CALLS), self.tasks.wait()).await;
+        self.keeper.leave().await;
         core.enter(Phase::Stopped);
         let report = ShutdownReport { clean, forced, unsettled: drained.unsettled, scheduled: drained.scheduled };
         tracing::info!(

@@ -10,6 +10,7 @@ mod limits;
 mod listen;
 mod session;
 mod shutdown;
+mod upstream;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use gim_msg_queue::config::{
     ByteSize, ConfigError, ConfigErrorKind, Invalid, LogFormat, LogRotation, LogSection, LogTarget, Mode, NodeSection,
-    Origin, QueueSection, Secret, Sources, WorkerSection,
+    Origin, QueueSection, RedisSection, Secret, Sources, WorkerSection,
 };
 pub use gim_proxy_sdk::directory::OnDuplicate;
 
@@ -29,6 +30,7 @@ pub use limits::LimitsSection;
 pub use listen::ListenSection;
 pub use session::{OnSlow, SessionSection};
 pub use shutdown::ShutdownSection;
+pub use upstream::UpstreamSection;
 
 /// Everything a node can be told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +42,8 @@ pub struct Config {
     pub prefix: String,
     /// This process.
     pub node: NodeSection,
+    /// Where Redis is, in mode `redis`.
+    pub redis: RedisSection,
     /// Addresses.
     pub listen: ListenSection,
     /// The admin listener's door.
@@ -54,6 +58,8 @@ pub struct Config {
     pub queue: QueueSection,
     /// How the queue is worked on.
     pub worker: WorkerSection,
+    /// What becomes of commands nobody here handles.
+    pub upstream: UpstreamSection,
     /// Where log lines go.
     pub log: LogSection,
     /// How the node leaves.
@@ -66,6 +72,7 @@ impl Default for Config {
             mode: Mode::default(),
             prefix: "gim".to_owned(),
             node: NodeSection::default(),
+            redis: RedisSection::default(),
             listen: ListenSection::default(),
             admin: AdminSection::default(),
             session: SessionSection::default(),
@@ -73,6 +80,7 @@ impl Default for Config {
             auth: AuthSection::default(),
             queue: QueueSection::default(),
             worker: WorkerSection::default(),
+            upstream: UpstreamSection::default(),
             log: LogSection::default(),
             shutdown: ShutdownSection::default(),
         }
@@ -85,7 +93,16 @@ impl Config {
     /// # Errors
     /// The first key that is unknown or holds what it may not, and where it was set.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
-        shared::load(sources)?.validated(Self::validate)
+        let loaded = shared::load::<Self>(sources)?;
+        let believes_anybody = loaded.origin("auth.mode") == Origin::Default;
+        loaded.validated(|config| {
+            config.validate()?;
+            if config.mode != Mode::Local && believes_anybody {
+                let allowed = "must be set beyond mode `local`; `none` believes every client the uid it names";
+                return Err(Invalid::against("auth.mode", "mode", allowed));
+            }
+            Ok(())
+        })
     }
 
     /// Checks every section and the rules between them.
@@ -96,12 +113,14 @@ impl Config {
         Keys::new(&self.prefix)
             .map_err(|_| Invalid::new("prefix", "must be 1 to 64 of the characters A-Z a-z 0-9 . _ : -"))?;
         self.node.validate()?;
+        self.redis.validate()?;
         self.listen.validate()?;
         self.admin.validate()?;
         self.session.validate()?;
         self.limits.validate()?;
         self.queue.validate()?;
         self.worker.validate()?;
+        self.upstream.validate()?;
         self.log.validate()?;
         self.shutdown.validate()?;
         self.validate_reach()
@@ -116,18 +135,18 @@ impl Config {
                 "must be a loopback address unless admin.token is set",
             ));
         }
-        if self.mode == Mode::Local && !self.worker.embedded {
-            return Err(Invalid::against(
-                "worker.embedded",
-                "mode",
-                "must be true in mode `local`: nothing else delivers",
-            ));
+        if !self.worker.embedded {
+            let allowed = "must be true in the modes `local` and `redis`: the worker runs inside the one node";
+            return Err(Invalid::against("worker.embedded", "mode", allowed));
         }
-        match self.mode {
-            Mode::Local if !self.listen.rpc.ip().is_loopback() => {
-                Err(Invalid::against("listen.rpc", "mode", "must be a loopback address in mode `local`"))
-            }
-            _ => Ok(()),
+        if !self.listen.rpc.ip().is_loopback() {
+            let allowed = "must be a loopback address in the modes `local` and `redis`";
+            return Err(Invalid::against("listen.rpc", "mode", allowed));
         }
+        if self.mode == Mode::Local && self.upstream.enabled {
+            let allowed = "must be false in mode `local`: there is no stream to put commands on";
+            return Err(Invalid::against("upstream.enabled", "mode", allowed));
+        }
+        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 //! Owns no behaviour beyond the few steps in which hub and directory change together. There is one per node, never one
 //! per process: a process may run several nodes.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use gim_msg_queue::logging::LogGuard;
 use gim_proto::{Fields, MessageId};
 use gim_proxy_sdk::directory::{Directory, NodeRef, OnDuplicate};
 use gim_proxy_sdk::queue::{Queue, QueueError};
+use gim_proxy_sdk::upstream::Upstream;
 
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -32,7 +33,10 @@ use crate::shutdown::Phase;
 
 /// See the module.
 pub(crate) struct Core {
-    pub(crate) node: NodeRef,
+    /// As whom this process has lived: its run, and what followed each lost lease. The last is now.
+    lives: RwLock<Vec<Arc<NodeRef>>>,
+    /// Where commands without a handler go.
+    pub(crate) upstream: Option<Arc<dyn Upstream>>,
     pub(crate) hub: Hub,
     pub(crate) directory: Arc<dyn Directory>,
     pub(crate) queue: Arc<dyn Queue>,
@@ -113,6 +117,7 @@ pub(crate) struct Parts {
     pub(crate) node: NodeRef,
     pub(crate) directory: Arc<dyn Directory>,
     pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) upstream: Option<Arc<dyn Upstream>>,
     pub(crate) settings: Settings,
     pub(crate) handlers: Handlers,
     pub(crate) admission: Admission,
@@ -124,7 +129,8 @@ impl Core {
     /// Has to be called within a tokio runtime, which is the node's from then on.
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
-            node: parts.node,
+            lives: RwLock::new(vec![Arc::new(parts.node)]),
+            upstream: parts.upstream,
             hub: Hub::default(),
             directory: parts.directory,
             queue: parts.queue,
@@ -140,6 +146,28 @@ impl Core {
             released: Notify::new(),
             this: this.clone(),
         })
+    }
+
+    /// Names the node as it lives now.
+    pub(crate) fn node(&self) -> Arc<NodeRef> {
+        let lives = self.lives.read().unwrap_or_else(PoisonError::into_inner);
+        #[expect(clippy::expect_used, reason = "the list begins with one and only grows")]
+        Arc::clone(lives.last().expect("a life"))
+    }
+
+    /// Whether a node is this process, now or in a life that the directory may still name.
+    pub(crate) fn is_this(&self, node: &NodeRef) -> bool {
+        self.lives.read().unwrap_or_else(PoisonError::into_inner).iter().any(|life| **life == *node)
+    }
+
+    /// Goes on under another incarnation.
+    pub(crate) fn live_on_as(&self, node: Arc<NodeRef>) {
+        const REMEMBERED: usize = 64;
+        let mut lives = self.lives.write().unwrap_or_else(PoisonError::into_inner);
+        if lives.len() >= REMEMBERED {
+            lives.remove(0);
+        }
+        lives.push(node);
     }
 
     /// A handle with which application code sends.
@@ -184,7 +212,7 @@ impl Core {
 
     /// Has the directory know when a group has lost its last member here.
     pub(crate) async fn settle_group(&self, group: Arc<Group>) {
-        if let Err(error) = self.hub.groups.settle(&group, self.directory.as_ref(), &self.node).await {
+        if let Err(error) = self.hub.groups.settle(&group, self).await {
             tracing::warn!(tgid = %group.tgid, error = %error, "the directory still names this node for an empty group");
         }
     }
@@ -194,7 +222,7 @@ impl Core {
         let grace = self.settings.membership_grace;
         let released = self.directory.release(session.uid(), session.id(), session.fence(), grace).await;
         if let Err(error) = released {
-            tracing::warn!(uid = %session.uid(), error = %error, "release failed; the record ends with the node's lease");
+            tracing::warn!(uid = %session.uid(), error = %error, "release failed, the directory tries again");
         }
         self.released.notify_waiters();
     }

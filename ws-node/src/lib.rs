@@ -14,6 +14,7 @@ mod listener;
 mod metrics;
 mod node;
 mod proxy;
+mod reassert;
 mod rpc;
 mod session;
 mod shutdown;

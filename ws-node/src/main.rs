@@ -10,7 +10,7 @@ use std::sync::Arc;
 use gim_msg_queue::logging;
 use gim_ws_node::cli::{self, Command};
 use gim_ws_node::config::{AuthMode, Config};
-use gim_ws_node::{Node, ShutdownReport};
+use gim_ws_node::{Node, ShutdownReport, StartError};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The configuration cannot be used (`EX_USAGE`).
@@ -41,14 +41,25 @@ fn run(config: Config) -> ExitCode {
         Err(error) => return fail(&error, 1),
     };
     match outcome {
-        Ok(report) if report.forced == 0 && report.unsettled == 0 => ExitCode::SUCCESS,
-        // The report is in the log.
+        Ok(Some(report)) if report.forced == 0 && report.unsettled == 0 => ExitCode::SUCCESS,
+        // The reason is in the log.
         Ok(_) => ExitCode::from(1),
-        Err(error) => fail(error.as_ref(), 1),
+        Err(error) => fail(error.as_ref(), code_of(error.as_ref())),
     }
 }
 
-async fn serve(config: Config, log: Arc<logging::LogGuard>) -> Result<ShutdownReport, Box<dyn std::error::Error>> {
+fn code_of(error: &(dyn std::error::Error + 'static)) -> u8 {
+    match error.downcast_ref() {
+        Some(StartError::Config(_)) => BAD_CONFIG,
+        _ => 1,
+    }
+}
+
+/// Runs the node until it is told to stop. None: it could not go on.
+async fn serve(
+    config: Config,
+    log: Arc<logging::LogGuard>,
+) -> Result<Option<ShutdownReport>, Box<dyn std::error::Error>> {
     let unauthenticated = config.auth.mode == AuthMode::None;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -57,9 +68,14 @@ async fn serve(config: Config, log: Arc<logging::LogGuard>) -> Result<ShutdownRe
     if unauthenticated {
         tracing::warn!("auth.mode is none: whoever connects is believed to be the uid it names");
     }
+    let mut lost = false;
     tokio::select! {
         _ = terminate.recv() => tracing::info!("terminated, stopping"),
         _ = interrupt.recv() => tracing::info!("interrupted, stopping"),
+        () = node.lost() => {
+            tracing::error!("another run has this node's place, stopping");
+            lost = true;
+        }
     }
     let again = async {
         tokio::select! {
@@ -68,7 +84,7 @@ async fn serve(config: Config, log: Arc<logging::LogGuard>) -> Result<ShutdownRe
         }
     };
     tokio::select! {
-        report = node.shutdown() => Ok(report),
+        report = node.shutdown() => Ok(Some(report).filter(|_| !lost)),
         () = again => {
             tracing::warn!("asked again, ending at once");
             std::process::exit(INTERRUPTED)

@@ -7,6 +7,7 @@ use gim_proto::codes::{CloseCode, ErrorCode};
 use gim_proto::{MessageId, Uid};
 use gim_proxy_sdk::delivery::TargetReport;
 use gim_proxy_sdk::queue::LaneStats;
+use gim_proxy_sdk::upstream::UpstreamError;
 use metrics::{Counter, Gauge, Key, KeyName, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
@@ -24,6 +25,7 @@ pub(crate) struct Metrics {
     pub(crate) close_timeouts: Counter,
     pub(crate) draining: Gauge,
     pub(crate) phase: Gauge,
+    incarnations: Counter,
     logins: Counter,
     slow_dropped: Counter,
     offered: Counter,
@@ -73,6 +75,7 @@ impl Metrics {
             close_timeouts: counter("gim_close_timeouts_total"),
             draining: gauge("gim_outboxes_waiting"),
             phase: gauge("gim_phase"),
+            incarnations: counter("gim_incarnations_total"),
             logins: counter("gim_logins_total"),
             slow_dropped: counter("gim_slow_dropped_total"),
             offered: counter("gim_offered_total"),
@@ -135,8 +138,28 @@ impl Metrics {
         tracing::debug!(message_id = %id, uid = %uid, outcome, "delivered to the hub");
     }
 
+    /// The node lives under another incarnation from now on. Told by the lease.
+    pub(crate) fn incarnated(&self) {
+        self.incarnations.increment(1);
+    }
+
     pub(crate) fn offered(&self, sessions: u64) {
         self.offered.increment(sessions);
+    }
+
+    /// A command was offered to business applications.
+    pub(crate) fn offered_upstream(&self, uid: &Uid, outcome: &Result<MessageId, UpstreamError>) {
+        let word = match outcome {
+            Ok(id) => {
+                tracing::debug!(%uid, message_id = %id, "command taken upstream");
+                "taken"
+            }
+            Err(error) => {
+                tracing::warn!(%uid, error = %error, "command not taken upstream");
+                error.kind.as_str()
+            }
+        };
+        self.labelled("gim_upstream_total", "outcome", word).increment(1);
     }
 
     pub(crate) fn command_done(&self, outcome: &'static str) {
@@ -179,6 +202,9 @@ impl Metrics {
         for why in REFUSALS {
             self.labelled("gim_logins_refused_total", "why", why).increment(0);
         }
+        for word in ["taken", "full", "unavailable", "timeout"] {
+            self.labelled("gim_upstream_total", "outcome", word).increment(0);
+        }
         for outcome in ErrorCode::ALL.iter().map(|code| code.name()) {
             self.labelled("gim_commands_total", "outcome", outcome).increment(0);
         }
@@ -206,7 +232,7 @@ pub(crate) struct Snapshot {
 }
 
 fn describe(recorder: &PrometheusRecorder) {
-    const COUNTERS: [(&str, &str); 15] = [
+    const COUNTERS: [(&str, &str); 17] = [
         ("gim_accepted_total", "connections accepted on the public listener"),
         ("gim_accept_errors_total", "accepts that failed, for want of descriptors as a rule"),
         ("gim_received_bytes_total", "bytes read from sessions"),
@@ -220,7 +246,9 @@ fn describe(recorder: &PrometheusRecorder) {
         ("gim_offered_total", "messages taken by sessions' outboxes"),
         ("gim_enqueued_total", "entries accepted onto the queue, repeats of an id included"),
         ("gim_commands_total", "commands of clients, by outcome"),
+        ("gim_upstream_total", "commands offered to business applications, by outcome"),
         ("gim_http_requests_total", "requests on the admin listener, by status"),
+        ("gim_incarnations_total", "times the node's lease was lost or redis came back as another run"),
         ("gim_log_lines_dropped_total", "log lines dropped because the log's buffer was full"),
     ];
     const GAUGES: [(&str, &str); 11] = [

@@ -30,6 +30,18 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// Redis does not answer, or not as it should.
+    #[error("redis cannot be used")]
+    Redis(#[source] gim_proxy_sdk::store::StoreError),
+    /// The directory cannot be opened.
+    #[error("the directory cannot be opened")]
+    Directory(#[from] gim_proxy_sdk::directory::DirectoryError),
+    /// Somebody who lives has the node's place.
+    #[error(transparent)]
+    Place(gim_proxy_sdk::lease::LeaseError),
+    /// There is no lane to work on.
+    #[error("the queue has no lane")]
+    NoLane,
     /// A command is registered twice, or under a name the node itself answers.
     #[error("the command `{name}` {why}")]
     Command {
@@ -74,6 +86,12 @@ impl Node {
     #[must_use]
     pub fn proxy(&self) -> Proxy {
         self.running.core.proxy()
+    }
+
+    /// Completes when this node may not go on, because another run of it, or another node, has its place. It has closed
+    /// its sessions then; what is left is [`Node::shutdown`]. In mode `local` it never does.
+    pub async fn lost(&self) {
+        self.running.lost().await;
     }
 
     /// Stops in phases: takes nothing new, delivers what was accepted and is due, closes the sessions in waves with

@@ -147,7 +147,7 @@ impl Session {
             let core = &self.0.core;
             let mut text = Vec::with_capacity(256);
             let welcome = Notice::Welcome {
-                node: core.node.id.clone(),
+                node: core.node().id.clone(),
                 session: self.0.id,
                 fence: self.fence(),
                 epoch: 0,

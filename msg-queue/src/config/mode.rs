@@ -12,16 +12,18 @@ pub enum Mode {
     /// Directory, queue and worker live in this process; nothing to install.
     #[default]
     Local,
+    /// Directory and queue live in Redis; one node, with the worker inside.
+    Redis,
 }
 
 /// A word that is not a mode of this version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ModeError {
     /// The mode is planned, and starting as another one would be worse than not starting.
-    #[error("this version knows the mode `local` only; `{0}` is not built yet")]
+    #[error("this version knows the modes `local` and `redis`; `{0}` is not built yet")]
     NotBuilt(&'static str),
     /// No mode at all.
-    #[error("must be `local`")]
+    #[error("must be `local` or `redis`")]
     Unknown,
 }
 
@@ -31,6 +33,7 @@ impl Mode {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Local => "local",
+            Self::Redis => "redis",
         }
     }
 }
@@ -41,7 +44,7 @@ impl TryFrom<String> for Mode {
     fn try_from(word: String) -> Result<Self, ModeError> {
         match word.as_str() {
             "local" => Ok(Self::Local),
-            "redis" => Err(ModeError::NotBuilt("redis")),
+            "redis" => Ok(Self::Redis),
             "cluster" => Err(ModeError::NotBuilt("cluster")),
             _ => Err(ModeError::Unknown),
         }

@@ -165,7 +165,7 @@ fn a_bad_value_is_refused_by_key_and_place() {
         ("node.share", "half"),
         ("node.awake", "yes"),
         ("node.weights", "1,x"),
-        ("door.mode", "redis"),
+        ("door.mode", "cluster"),
         ("door.target", "printer"),
         ("node", "5"),
     ];

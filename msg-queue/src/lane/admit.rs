@@ -1,23 +1,14 @@
 //! What becomes of an entry when it is read: settled at once, put aside, or taken into the window.
 
-use gim_proto::{Class, DeadReason, Entry, EntryId, MessageId, Priority};
+use gim_proto::{DeadReason, Entry, EntryId, MessageId, Priority};
 use gim_proxy_sdk::Outcome;
+use gim_proxy_sdk::producer::unsupported;
 
 use super::pending::{Pending, expires_ms};
 use super::{Lane, Now};
 use crate::observe::Event;
 use crate::settle::{Attempt, Decision, decide};
 use crate::source::{Death, Fetched, Rest, Settlement};
-
-/// Names the field of an entry that asks for what no mode does yet: class `durable`, receipts.
-#[must_use]
-pub fn unsupported(entry: &Entry) -> Option<&'static str> {
-    match entry {
-        Entry { class: Class::Durable, .. } => Some("class"),
-        Entry { receipt: true, .. } => Some("receipt"),
-        _ => None,
-    }
-}
 
 impl Lane {
     /// Takes an entry that was read. What needs no delivery is settled at once.

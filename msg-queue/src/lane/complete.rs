@@ -44,6 +44,7 @@ impl Lane {
         let Some(pending) = self.window.get_mut(&entry_id) else { return };
         pending.fan.awaited = nodes;
         pending.fan.failure = None;
+        pending.fan.postponed = false;
         self.conclude_fan(entry_id, now);
     }
 
@@ -59,6 +60,7 @@ impl Lane {
                 fan.slow |= slow > 0;
             }
             Answer::Failed(failure) => fan.failure = Some(failure),
+            Answer::Postponed => fan.postponed = true,
         }
         self.conclude_fan(entry_id, now);
     }
@@ -66,7 +68,11 @@ impl Lane {
     fn conclude_fan(&mut self, entry_id: EntryId, now: Now) {
         let Some(Pending { fan, .. }) = self.window.get(&entry_id) else { return };
         if fan.awaited == 0 {
-            let verdict = fan.failure.map_or_else(|| Verdict::Done(fan.outcome()), Verdict::Failed);
+            let verdict = match fan.failure {
+                Some(failure) => Verdict::Failed(failure),
+                None if fan.postponed => Verdict::Postponed,
+                None => Verdict::Done(fan.outcome()),
+            };
             self.complete(LegId { entry_id, leg: 0 }, verdict, now);
         }
     }

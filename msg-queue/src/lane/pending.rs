@@ -65,6 +65,7 @@ pub(super) struct Fan {
     pub(super) offered: bool,
     pub(super) slow: bool,
     pub(super) failure: Option<Failure>,
+    pub(super) postponed: bool,
 }
 
 impl Fan {

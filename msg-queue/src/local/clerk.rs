@@ -1,21 +1,20 @@
-//! The producer's side: checks entries, splits them by lane, and accepts all of a call or nothing.
+//! The producer's side: accepts all entries of a call or none.
 
 use std::collections::{BTreeMap, HashSet};
-use std::num::NonZeroU16;
 use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use gim_proto::{Entry, Fields, MAX_ENTRY_BYTES, Malformed, MalformedKind, MessageId, Target, Uid, lane_of};
+use gim_proto::{Fields, MessageId};
+use gim_proxy_sdk::producer::{self, CheckIn, check_in};
 use gim_proxy_sdk::queue::{QueueError, QueueErrorKind};
 
 use super::lane::{LaneState, full};
 use super::packed::pack;
 use super::{LaneCell, LocalQueue};
-use crate::lane::unsupported;
 use crate::observe::Event;
 
-/// What of one entry goes to one lane.
+/// What of one entry goes to one lane, in the form it is kept in.
 struct Part {
     /// Which entry of the call.
     index: usize,
@@ -27,15 +26,20 @@ struct Part {
     repeat: bool,
 }
 
+impl From<producer::Part> for Part {
+    fn from(part: producer::Part) -> Self {
+        let producer::Part { index, lane, id, due_ms, fields } = part;
+        Self { index, lane, id, due_ms, packed: pack(&fields), repeat: false }
+    }
+}
+
 impl LocalQueue {
     /// Accepts all entries or none.
     pub(super) fn accept(&self, entries: Vec<Fields>) -> Result<Vec<MessageId>, QueueError> {
         let now_ms = self.clock.unix_ms();
         let count = entries.len();
-        let mut parts = Vec::with_capacity(count);
-        for (index, fields) in entries.into_iter().enumerate() {
-            self.check_in(index, fields, now_ms, &mut parts)?;
-        }
+        let against = CheckIn { lanes: self.section.lanes, schedule_ahead: self.section.schedule_ahead, now_ms };
+        let mut parts: Vec<Part> = check_in(entries, &against)?.into_iter().map(Part::from).collect();
         let mut lanes = self.lock_all(&parts);
         if self.closed.load(Ordering::Acquire) {
             return Err(stopping());
@@ -56,44 +60,6 @@ impl LocalQueue {
         }
         debug_assert_eq!(ids.len(), count);
         Ok(ids)
-    }
-
-    fn check_in(&self, index: usize, fields: Fields, now_ms: u64, parts: &mut Vec<Part>) -> Result<(), QueueError> {
-        let entry = Entry::decode(&fields).map_err(|malformed| refused(index, &malformed))?;
-        if let Some(field) = unsupported(&entry) {
-            return Err(QueueError {
-                kind: QueueErrorKind::Unsupported,
-                index: Some(index),
-                field: Some(field.into()),
-                detail: "is not supported in this mode".into(),
-            });
-        }
-        let due_ms = entry.deliver_at_ms.filter(|due_ms| *due_ms > now_ms);
-        let ahead = due_ms.map_or(0, |due_ms| due_ms - now_ms);
-        if u128::from(ahead) > self.section.schedule_ahead.as_millis() {
-            return Err(QueueError {
-                kind: QueueErrorKind::Malformed,
-                index: Some(index),
-                field: Some("deliver_at_ms".into()),
-                detail: "is too far ahead".into(),
-            });
-        }
-        let part = |lane, id, packed| Part { index, lane, id, due_ms, packed, repeat: false };
-        match by_lane(&entry.target, self.section.lanes) {
-            Split::One(lane) => parts.push(part(lane, entry.id, pack(&fields))),
-            Split::Several(lanes) => {
-                let id = entry.id.unwrap_or_else(MessageId::mint);
-                let base = plain(fields).map_err(|malformed| refused(index, &malformed))?;
-                for (lane, uids) in lanes {
-                    let fields = share(&base, &id, &uids);
-                    if fields.bytes() > MAX_ENTRY_BYTES {
-                        return Err(too_large(index));
-                    }
-                    parts.push(part(lane, Some(id.clone()), pack(&fields)));
-                }
-            }
-        }
-        Ok(())
     }
 
     // In ascending order, as everybody does who takes several.
@@ -165,56 +131,6 @@ fn mark_repeats(parts: &mut [Part], lanes: &mut BTreeMap<u16, MutexGuard<'_, Lan
         let Some(id) = &part.id else { continue };
         let seen = lanes.get(&part.lane).is_some_and(|lane| lane.seen.contains(id));
         part.repeat = seen || !in_this_call.insert((part.lane, id.clone()));
-    }
-}
-
-enum Split<'a> {
-    One(u16),
-    Several(BTreeMap<u16, Vec<&'a Uid>>),
-}
-
-fn by_lane(target: &Target, lanes: NonZeroU16) -> Split<'_> {
-    let Target::Users(uids) = target else { return Split::One(lane_of(target, lanes)) };
-    let mut split: BTreeMap<u16, Vec<&Uid>> = BTreeMap::new();
-    for uid in uids {
-        split.entry(lane_of(&Target::User(uid.clone()), lanes)).or_default().push(uid);
-    }
-    match split.keys().next().copied() {
-        Some(lane) if split.len() == 1 => Split::One(lane),
-        _ => Split::Several(split),
-    }
-}
-
-// The fields themselves, also where they came as `msg`.
-fn plain(fields: Fields) -> Result<Fields, Malformed> {
-    match fields.get("msg") {
-        Some(msg) => Fields::from_json(msg),
-        None => Ok(fields),
-    }
-}
-
-fn share(base: &Fields, id: &MessageId, uids: &[&Uid]) -> Fields {
-    let mut fields = base.clone();
-    fields.set("id", id.to_string());
-    fields.set("to_uids", serde_json::Value::from(uids.iter().map(|uid| uid.as_str()).collect::<Vec<_>>()).to_string());
-    fields
-}
-
-fn refused(index: usize, malformed: &Malformed) -> QueueError {
-    let kind = match malformed.kind {
-        MalformedKind::TooLarge => QueueErrorKind::TooLarge,
-        _ => QueueErrorKind::Malformed,
-    };
-    let detail = malformed.detail.clone();
-    QueueError { kind, index: Some(index), field: Some(malformed.field.clone()), detail }
-}
-
-fn too_large(index: usize) -> QueueError {
-    QueueError {
-        kind: QueueErrorKind::TooLarge,
-        index: Some(index),
-        field: None,
-        detail: "the entry is too large".into(),
     }
 }
 

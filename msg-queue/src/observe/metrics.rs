@@ -1,7 +1,7 @@
 //! Metrics of queue and worker, `gim_worker_*`.
 //!
 //! Owns the handles, made once from a recorder that is passed in; the global recorder is never used. Labels are bounded:
-//! lane, outcome, reason, step.
+//! lane, outcome, reason, step, state.
 
 use std::num::NonZeroU16;
 
@@ -30,12 +30,15 @@ const UNSETTLED: &str = "gim_worker_unsettled_messages";
 const UNSETTLED_BYTES: &str = "gim_worker_unsettled_bytes";
 const PAUSES: &str = "gim_worker_pauses_total";
 const LOST: &str = "gim_worker_lost_total";
+const TAKEN: &str = "gim_worker_taken_total";
+const STORE_REPLACED: &str = "gim_worker_store_replaced_total";
+const GONE: &str = "gim_worker_entries_gone_total";
 const PANICS: &str = "gim_worker_panics_total";
 const DEAD_DROPPED: &str = "gim_worker_dead_dropped_total";
 const IDS_FORGOTTEN: &str = "gim_worker_ids_forgotten_total";
 const REFUSED: &str = "gim_worker_refused_total";
 
-const COUNTERS: [(&str, &str); 13] = [
+const COUNTERS: [(&str, &str); 16] = [
     (READ, "Entries read."),
     (OUTCOME, "Outcomes, one per target."),
     (REROUTED, "Messages looked up again because a node did not hold the session."),
@@ -45,6 +48,9 @@ const COUNTERS: [(&str, &str); 13] = [
     (SETTLED, "Entries settled."),
     (PAUSES, "Waits for a store that did not answer."),
     (LOST, "Lanes left to another owner."),
+    (TAKEN, "Lanes taken."),
+    (STORE_REPLACED, "Times that another run of the store answered."),
+    (GONE, "Accepted entries gone from the store without an outcome."),
     (PANICS, "Panics of a lane's task."),
     (DEAD_DROPPED, "Dead letters dropped at their bound."),
     (IDS_FORGOTTEN, "Message ids forgotten before their window ended."),
@@ -71,6 +77,10 @@ struct LaneMetrics {
     unsettled_bytes: Gauge,
     pauses: [Counter; Step::ALL.len()],
     lost: Counter,
+    taken: Counter,
+    store_replaced: Counter,
+    gone_unread: Counter,
+    gone_pending: Counter,
     panics: Counter,
     dead_dropped: Counter,
     ids_forgotten: Counter,
@@ -110,6 +120,10 @@ impl LaneMetrics {
             unsettled_bytes: recorder.register_gauge(&key(UNSETTLED_BYTES, lane, None), &METADATA),
             pauses: Step::ALL.map(|step| with(PAUSES, "step", step.as_str())),
             lost: of(LOST),
+            taken: of(TAKEN),
+            store_replaced: of(STORE_REPLACED),
+            gone_unread: with(GONE, "state", "unread"),
+            gone_pending: with(GONE, "state", "pending"),
             panics: of(PANICS),
             dead_dropped: of(DEAD_DROPPED),
             ids_forgotten: of(IDS_FORGOTTEN),
@@ -135,6 +149,10 @@ impl LaneMetrics {
             }
             Event::Paused { step, .. } => bump(&self.pauses, &Step::ALL, step, 1),
             Event::Lost => self.lost.increment(1),
+            Event::Taken { .. } => self.taken.increment(1),
+            Event::StoreReplaced { .. } => self.store_replaced.increment(1),
+            Event::EntriesGone { entries, unread: true, .. } => self.gone_unread.increment(*entries),
+            Event::EntriesGone { entries, unread: false, .. } => self.gone_pending.increment(*entries),
             Event::Panicked { .. } => self.panics.increment(1),
             Event::DeadLettersDropped { letters } => self.dead_dropped.increment(*letters),
             Event::IdsForgotten { ids } => self.ids_forgotten.increment(*ids),

@@ -50,6 +50,7 @@ pub(super) struct Driver {
     to_settle: Settled,
     read_pause: Pause,
     route_pause: Pause,
+    deliver_pause: Pause,
     settle_pause: Pause,
     drain: watch::Receiver<bool>,
     draining: bool,
@@ -76,6 +77,7 @@ impl Driver {
             to_settle: Vec::new(),
             read_pause: Pause::default(),
             route_pause: Pause::default(),
+            deliver_pause: Pause::default(),
             settle_pause: Pause::default(),
             drain,
             draining: false,
@@ -136,7 +138,7 @@ impl Driver {
 
     fn next_wake(&self, turn: Instant) -> Option<Instant> {
         let retry = self.lane.next_retry_ms().map(|at| self.started + Duration::from_millis(at));
-        let pauses = [&self.read_pause, &self.route_pause, &self.settle_pause];
+        let pauses = [&self.read_pause, &self.route_pause, &self.deliver_pause, &self.settle_pause];
         let pauses = pauses.into_iter().filter(|pause| pause.is_on(turn)).filter_map(Pause::until);
         // A retry that is due and cannot go yet is taken up when an answer comes in.
         let wake = pauses.chain(retry.filter(|at| *at > turn)).chain(self.pipes.may_flow_at(turn)).min();
@@ -200,7 +202,9 @@ impl Driver {
     }
 
     fn begin_round(&mut self, turn: Instant) {
-        let held = self.routing || self.route_pause.is_on(turn) || !self.pipes.may_flow(turn);
+        // Nothing is routed before it can be delivered.
+        let paused = self.route_pause.is_on(turn) || self.deliver_pause.is_on(turn);
+        let held = self.routing || paused || !self.pipes.may_flow(turn);
         if held {
             return;
         }
@@ -304,6 +308,7 @@ impl Driver {
         let pause = match step {
             Step::Read => &mut self.read_pause,
             Step::Route => &mut self.route_pause,
+            Step::Deliver => &mut self.deliver_pause,
             Step::Settle => &mut self.settle_pause,
         };
         let wait = pause.begin(Instant::now(), &self.context.limits.persistence.backoff, &mut self.jitter);
@@ -339,12 +344,19 @@ impl Driver {
         let mut again = Vec::new();
         match result {
             Ok(reports) if reports.len() == receipts.len() => {
+                self.deliver_pause.end();
                 for (receipt, report) in receipts.into_iter().zip(reports) {
                     again.extend(self.reported(&node, receipt, report, now));
                 }
             }
             Ok(_) => receipts.iter().for_each(|receipt| self.failed(&node, receipt, Failure::Unknown, now)),
-            Err(error) => receipts.iter().for_each(|receipt| self.failed(&node, receipt, error.kind.into(), now)),
+            Err(error) => match error.kind.failure() {
+                Some(failure) => receipts.iter().for_each(|receipt| self.failed(&node, receipt, failure, now)),
+                None => {
+                    receipts.iter().for_each(|receipt| self.postponed(&node, receipt, now));
+                    self.pause(Step::Deliver, describe(&error, error.source.as_deref()));
+                }
+            },
         }
         if !again.is_empty() {
             self.begin_to_route(again, true);
@@ -391,14 +403,22 @@ impl Driver {
     }
 
     fn failed(&mut self, node: &NodeRef, receipt: &Receipt, failure: Failure, now: Now) {
+        self.all_end_as(node, receipt, Verdict::Failed(failure), Answer::Failed(failure), now);
+    }
+
+    fn postponed(&mut self, node: &NodeRef, receipt: &Receipt, now: Now) {
+        self.all_end_as(node, receipt, Verdict::Postponed, Answer::Postponed, now);
+    }
+
+    fn all_end_as(&mut self, node: &NodeRef, receipt: &Receipt, verdict: Verdict, answer: Answer, now: Now) {
         let entry_id = receipt.entry_id;
         match &receipt.legs {
             ReceiptLegs::Users { legs, .. } => {
                 for (leg, _) in legs {
-                    self.lane.complete(LegId { entry_id, leg: *leg }, Verdict::Failed(failure), now);
+                    self.lane.complete(LegId { entry_id, leg: *leg }, verdict, now);
                 }
             }
-            ReceiptLegs::Fan => self.lane.answered(entry_id, node.incarnation, Answer::Failed(failure), now),
+            ReceiptLegs::Fan => self.lane.answered(entry_id, node.incarnation, answer, now),
         }
     }
 }

@@ -4,6 +4,8 @@
 mod bounds;
 mod delivery;
 mod faults;
+mod model;
+mod redis;
 mod shutdown;
 mod support;
 mod timing;

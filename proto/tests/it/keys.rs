@@ -19,6 +19,7 @@ fn keys_are_spelled_as_documented() {
     let table = [
         (keys.queue(3), "gim:queue:3"),
         (keys.lease(3), "{gim:queue:3}:lease"),
+        (keys.term(3), "{gim:queue:3}:term"),
         (keys.later(3), "{gim:queue:3}:later"),
         (keys.later_body(3), "{gim:queue:3}:later:body"),
         (keys.idempotency(3, &id), "{gim:queue:3}:id:order-1"),

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use self::groups::Groups;
 use self::users::Users;
-use super::{Claim, ClaimRequest, Directory, DirectoryError, NodeRef, Owner};
+use super::{Claim, ClaimRequest, Directory, DirectoryError, Freshness, Held, NodeRef, Owner};
 
 const SHARDS: usize = 64;
 /// Departed users remembered for the sake of their groups. Beyond it the oldest go.
@@ -131,7 +131,13 @@ impl Directory for LocalDirectory {
         Ok(self.users_of(uid).release(uid, session, fence, until, self.departed_per_shard))
     }
 
-    async fn lookup(&self, uids: &[Uid]) -> Result<Vec<Option<Owner>>, DirectoryError> {
+    // Nothing is ever lost here, and the process is one run of one node.
+    async fn reassert(&self, _node: &NodeRef, sessions: &[Held]) -> Result<Vec<bool>, DirectoryError> {
+        let owns = |held: &Held| self.users_of(&held.uid).owns(&held.uid, held.session, held.fence);
+        Ok(sessions.iter().map(owns).collect())
+    }
+
+    async fn lookup(&self, uids: &[Uid], _freshness: Freshness) -> Result<Vec<Option<Owner>>, DirectoryError> {
         Ok(uids.iter().map(|uid| self.users_of(uid).owner(uid)).collect())
     }
 

@@ -12,18 +12,23 @@ use ::redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo,
     TlsCertificates, TlsMode, Value,
 };
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use gim_proto::slot_of;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::address::{Address, Topology};
 use super::options::Login;
-use super::{RedisOptions, Store, StoreError};
+use super::{RedisOptions, Store, StoreError, StoreErrorKind};
 
 /// The master of one key, as something a pool can connect to.
 #[derive(Clone, Debug)]
 pub struct Home {
     pub(super) store: Store,
     pub(super) key: Arc<str>,
+    /// Why the last attempt to connect failed.
+    pub(super) failed: watch::Sender<StoreErrorKind>,
 }
 
 impl Store {
@@ -31,14 +36,32 @@ impl Store {
     /// for reads that block, which the caller bounds.
     ///
     /// # Errors
-    /// Nothing was sent yet: every error but a refused login is [`super::StoreErrorKind::Unavailable`].
+    /// Nothing was sent yet: every error but a refused login is [`StoreErrorKind::Unavailable`].
     pub async fn connect(&self, key: &str, response: Option<Duration>) -> Result<MultiplexedConnection, StoreError> {
         let options = self.options();
         // Finding the master and connecting to it take a bounded time each.
         let most = options.connect_timeout * 2;
-        let connecting = connect(options, key, response);
+        // Boxed: whoever awaits a call would otherwise carry all ways to connect within its own future.
+        let connecting = Box::pin(connect(options, key, response));
         timeout(most, connecting).await.map_err(|_| StoreError::unreachable())?
     }
+
+    /// Makes a connection to one server, whatever it holds.
+    pub(super) async fn connect_at(
+        &self,
+        server: &Address,
+        response: Option<Duration>,
+    ) -> Result<MultiplexedConnection, StoreError> {
+        let options = self.options();
+        let config = config(options, response);
+        let client = client(options, server, 0).map_err(StoreError::of_connecting)?;
+        let connecting = Box::pin(client.get_multiplexed_async_connection_with_config(&config));
+        connecting.await.map_err(StoreError::of_connecting)
+    }
+}
+
+fn config(options: &RedisOptions, response: Option<Duration>) -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new().set_connection_timeout(Some(options.connect_timeout)).set_response_timeout(response)
 }
 
 async fn connect(
@@ -46,9 +69,7 @@ async fn connect(
     key: &str,
     response: Option<Duration>,
 ) -> Result<MultiplexedConnection, StoreError> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(options.connect_timeout))
-        .set_response_timeout(response);
+    let config = config(options, response);
     let master = match options.topology() {
         Topology::Standalone { server, database } => client(options, server, *database),
         Topology::Sentinel { sentinels, service } => {
@@ -100,16 +121,26 @@ fn sentinel_client(
     builder.build()
 }
 
-/// Asks one seed after another who holds a key's slot.
+/// Finds the master of a key's slot.
 async fn master_of(options: &RedisOptions, seeds: &[Address], key: &str) -> Result<Address, StoreError> {
     let slot = i64::from(slot_of(key));
+    ask_seeds(options, seeds, |slots, asked| holder(slots, slot, asked)).await
+}
+
+/// Asks all seeds at once who holds what, and takes the first answer that says it: one that hangs holds nobody up.
+pub(super) async fn ask_seeds<T>(
+    options: &RedisOptions,
+    seeds: &[Address],
+    find: impl Fn(&Value, &Address) -> Option<T>,
+) -> Result<T, StoreError> {
     let mut last = StoreError::unreachable();
-    for seed in seeds {
-        match ask_slots(options, seed).await {
-            Ok(slots) => match holder(&slots, slot, seed) {
-                Some(master) => return Ok(master),
-                None => last = StoreError::unreachable(),
-            },
+    // Collected first: rustc cannot prove otherwise that the future is `Send`.
+    let asking: Vec<_> = seeds.iter().map(|seed| async move { (seed, ask_slots(options, seed).await) }).collect();
+    let mut asking: FuturesUnordered<_> = asking.into_iter().collect();
+    while let Some((seed, slots)) = asking.next().await {
+        match slots.map(|slots| find(&slots, seed)) {
+            Ok(Some(found)) => return Ok(found),
+            Ok(None) => {}
             Err(error) => last = StoreError::of_connecting(error),
         }
     }
@@ -117,31 +148,50 @@ async fn master_of(options: &RedisOptions, seeds: &[Address], key: &str) -> Resu
 }
 
 async fn ask_slots(options: &RedisOptions, seed: &Address) -> ::redis::RedisResult<Value> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(options.connect_timeout))
-        .set_response_timeout(Some(options.call_timeout));
+    let config = config(options, Some(options.call_timeout));
     let mut seed = client(options, seed, 0)?.get_multiplexed_async_connection_with_config(&config).await?;
     ::redis::cmd("CLUSTER").arg("SLOTS").query_async(&mut seed).await
 }
 
-// Answer: ranges of slots, each [first, last, [host, port, id, ...], replicas...].
 fn holder(slots: &Value, slot: i64, asked: &Address) -> Option<Address> {
-    let Value::Array(ranges) = slots else { return None };
-    ranges.iter().find_map(|range| {
-        let Value::Array(range) = range else { return None };
-        let (Value::Int(first), Value::Int(last)) = (range.first()?, range.get(1)?) else { return None };
-        if !(*first..=*last).contains(&slot) {
-            return None;
+    let ranges = ranges(slots);
+    let mut ranges = ranges.iter();
+    let range = ranges.find(|range| in_range(range, slot).unwrap_or(false))?;
+    master(range, asked)
+}
+
+/// Names every master of a cluster, each once.
+pub(super) fn masters(slots: &Value, asked: &Address) -> Vec<Address> {
+    let mut masters: Vec<Address> = Vec::new();
+    for master in ranges(slots).iter().filter_map(|range| master(range, asked)) {
+        if !masters.contains(&master) {
+            masters.push(master);
         }
-        let Value::Array(master) = range.get(2)? else { return None };
-        let Value::Int(port) = master.get(1)? else { return None };
-        let host = match master.first()? {
-            Value::BulkString(host) if !host.is_empty() => String::from_utf8_lossy(host).into_owned(),
-            // A server that does not know its own name: the one it was reached by.
-            _ => asked.host.clone(),
-        };
-        Some(Address { host, port: u16::try_from(*port).ok()? })
-    })
+    }
+    masters
+}
+
+// Answer: ranges of slots, each [first, last, [host, port, id, ...], replicas...].
+fn ranges(slots: &Value) -> Vec<&[Value]> {
+    let Value::Array(ranges) = slots else { return Vec::new() };
+    let slices = ranges.iter().map(|range| if let Value::Array(range) = range { range.as_slice() } else { &[] });
+    slices.collect()
+}
+
+fn in_range(range: &[Value], slot: i64) -> Option<bool> {
+    let (Value::Int(first), Value::Int(last)) = (range.first()?, range.get(1)?) else { return None };
+    Some((*first..=*last).contains(&slot))
+}
+
+fn master(range: &[Value], asked: &Address) -> Option<Address> {
+    let Value::Array(master) = range.get(2)? else { return None };
+    let Value::Int(port) = master.get(1)? else { return None };
+    let host = match master.first()? {
+        Value::BulkString(host) if !host.is_empty() => String::from_utf8_lossy(host).into_owned(),
+        // A server that does not know its own name: the one it was reached by.
+        _ => asked.host.clone(),
+    };
+    Some(Address { host, port: u16::try_from(*port).ok()? })
 }
 
 fn client(options: &RedisOptions, server: &Address, database: u8) -> ::redis::RedisResult<Client> {

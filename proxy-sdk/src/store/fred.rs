@@ -52,6 +52,9 @@ pub fn fred_client(options: &RedisOptions) -> Result<Client, StoreError> {
         connection.internal_command_timeout = options.connect_timeout;
         connection.max_command_buffer_len = IN_FLIGHT;
         connection.reconnect_on_auth_error = true;
+        // A slot that moved is looked up anew, and the call that found out fails without effect. fred's own way of
+        // following a slot that is on the move asks the old master again, and takes answers of other calls for its own.
+        connection.max_redirections = 0;
         connection.tcp = TcpConfig { nodelay: Some(true), ..TcpConfig::default() };
         // A server that is silent for longer than any call may take is given up, and the connection made anew.
         connection.unresponsive =

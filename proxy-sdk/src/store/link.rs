@@ -5,13 +5,14 @@
 //! knows what a repetition would do.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{Cmd, FromRedisValue, Pipeline, ScriptInvocation};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::{Store, StoreError, StoreErrorKind};
+use super::{Address, Store, StoreError, StoreErrorKind};
 
 /// See the module. Cheap to clone; clones share the connection.
 #[derive(Clone)]
@@ -19,8 +20,37 @@ pub struct Link(Arc<Shared>);
 
 struct Shared {
     store: Store,
-    key: Arc<str>,
+    to: End,
     current: Mutex<Current>,
+    /// Counts attempts to connect that failed.
+    failures: AtomicU64,
+}
+
+/// Whom a link leads to.
+#[derive(Debug)]
+enum End {
+    /// Whoever is the master of a key.
+    MasterOf(Arc<str>),
+    /// One server, whatever it is.
+    Server(Address),
+}
+
+/// What is sent.
+#[derive(Clone, Copy)]
+enum Request<'a> {
+    Command(&'a Cmd),
+    Pipe(&'a Pipeline),
+    Script(&'a ScriptInvocation<'a>),
+}
+
+impl Request<'_> {
+    async fn send<T: FromRedisValue>(self, connection: &mut MultiplexedConnection) -> ::redis::RedisResult<T> {
+        match self {
+            Self::Command(command) => command.query_async(connection).await,
+            Self::Pipe(pipe) => pipe.query_async(connection).await,
+            Self::Script(script) => script.invoke_async(connection).await,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -28,12 +58,23 @@ struct Current {
     connection: Option<MultiplexedConnection>,
     /// Counts connections, so that only the one that failed is thrown away.
     generation: u64,
+    /// Why the last attempt to connect failed.
+    failed: Option<StoreErrorKind>,
 }
 
 impl Store {
     /// Makes a link to the master of a key. It connects when it is first used.
     pub fn link(&self, key: impl Into<Arc<str>>) -> Link {
-        Link(Arc::new(Shared { store: self.clone(), key: key.into(), current: Mutex::default() }))
+        self.link_to(End::MasterOf(key.into()))
+    }
+
+    /// Makes a link to one server.
+    pub(super) fn link_at(&self, server: Address) -> Link {
+        self.link_to(End::Server(server))
+    }
+
+    fn link_to(&self, to: End) -> Link {
+        Link(Arc::new(Shared { store: self.clone(), to, current: Mutex::default(), failures: AtomicU64::new(0) }))
     }
 }
 
@@ -43,7 +84,7 @@ impl Link {
     /// # Errors
     /// See [`StoreErrorKind`].
     pub async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
-        self.call(async |mut connection| command.query_async(&mut connection).await).await
+        self.call(Request::Command(command)).await
     }
 
     /// Sends several commands in one go.
@@ -51,7 +92,7 @@ impl Link {
     /// # Errors
     /// See [`StoreErrorKind`]; that of the first command that failed. The others have taken effect.
     pub async fn pipe<T: FromRedisValue>(&self, pipe: &Pipeline) -> Result<T, StoreError> {
-        self.call(async |mut connection| pipe.query_async(&mut connection).await).await
+        self.call(Request::Pipe(pipe)).await
     }
 
     /// Runs a script, which is loaded where it is not known yet.
@@ -59,28 +100,22 @@ impl Link {
     /// # Errors
     /// See [`StoreErrorKind`].
     pub async fn script<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, StoreError> {
-        self.call(async |mut connection| call.invoke_async(&mut connection).await).await
+        self.call(Request::Script(call)).await
     }
 
-    async fn call<T>(
-        &self,
-        send: impl AsyncFn(MultiplexedConnection) -> ::redis::RedisResult<T>,
-    ) -> Result<T, StoreError> {
-        let first = self.attempt(&send).await;
+    async fn call<T: FromRedisValue>(&self, request: Request<'_>) -> Result<T, StoreError> {
+        let first = self.attempt(request).await;
         match first {
             // The slot or the master has moved: nothing took effect, and the next connection finds it.
-            Err(error) if error.is("MOVED") || error.is("READONLY") => self.attempt(&send).await,
+            Err(error) if error.is("MOVED") || error.is("READONLY") => self.attempt(request).await,
             other => other,
         }
     }
 
-    async fn attempt<T>(
-        &self,
-        send: &impl AsyncFn(MultiplexedConnection) -> ::redis::RedisResult<T>,
-    ) -> Result<T, StoreError> {
-        let (connection, generation) = self.connection().await?;
+    async fn attempt<T: FromRedisValue>(&self, request: Request<'_>) -> Result<T, StoreError> {
+        let (mut connection, generation) = self.connection().await?;
         let most = self.0.store.options().deadline();
-        let answer = match timeout(most, send(connection)).await {
+        let answer = match timeout(most, request.send(&mut connection)).await {
             Ok(answer) => answer.map_err(StoreError::from),
             Err(_) => Err(StoreError::unanswered()),
         };
@@ -90,17 +125,40 @@ impl Link {
         answer
     }
 
-    // Held while connecting: whoever comes meanwhile waits for the same connection, as long as it may take.
+    // Held while connecting: whoever comes meanwhile waits for the same connection, as long as it may take, and fails
+    // with it. Were each to try for itself, the last of many would wait for all the others' attempts.
     async fn connection(&self) -> Result<(MultiplexedConnection, u64), StoreError> {
-        let Shared { store, key, current } = &*self.0;
+        let Shared { current, failures, .. } = &*self.0;
+        let seen = failures.load(Ordering::Acquire);
         let mut current = current.lock().await;
         if let Some(connection) = &current.connection {
             return Ok((connection.clone(), current.generation));
         }
-        let connection = store.connect(key, Some(store.options().deadline())).await?;
-        current.generation += 1;
-        current.connection = Some(connection.clone());
-        Ok((connection, current.generation))
+        if let Some(kind) = current.failed.filter(|_| failures.load(Ordering::Acquire) != seen) {
+            return Err(StoreError { kind, code: None, source: None });
+        }
+        match self.connect().await {
+            Ok(connection) => {
+                current.generation += 1;
+                current.connection = Some(connection.clone());
+                Ok((connection, current.generation))
+            }
+            Err(error) => {
+                current.failed = Some(error.kind);
+                failures.fetch_add(1, Ordering::Release);
+                Err(error)
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<MultiplexedConnection, StoreError> {
+        let Shared { store, to, .. } = &*self.0;
+        let deadline = Some(store.options().deadline());
+        // On the heap: connecting is large and rare, and every call would carry it.
+        match to {
+            End::MasterOf(key) => Box::pin(store.connect(key, deadline)).await,
+            End::Server(server) => Box::pin(store.connect_at(server, deadline)).await,
+        }
     }
 
     async fn throw_away(&self, generation: u64) {
@@ -113,7 +171,7 @@ impl Link {
 
 impl std::fmt::Debug for Link {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Link").field("key", &self.0.key).finish_non_exhaustive()
+        f.debug_struct("Link").field("to", &self.0.to).finish_non_exhaustive()
     }
 }
 

@@ -9,7 +9,12 @@
 mod support;
 
 mod bounds;
+mod directory;
 mod handshake;
+mod kinds;
 mod operate;
+mod producer;
+mod queue;
 mod store;
+mod upstream;
 mod verbs;

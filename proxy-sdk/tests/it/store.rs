@@ -103,3 +103,15 @@ async fn nobody_there_is_told_within_the_deadline() {
     let error = link.query::<()>(&set("k", "1")).await.unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::Unavailable);
 }
+
+#[tokio::test]
+async fn callers_who_wait_for_one_connection_fail_together() {
+    // Takes connections and never says a word.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let options = RedisOptions::parse(&format!("redis://{}", silent.local_addr().unwrap())).unwrap();
+    let link = Store::new(options.connect_timeout(Duration::from_millis(300))).link("k");
+    let begun = tokio::time::Instant::now();
+    let answers = futures_util::future::join_all((0..50).map(|_| async { link.query::<()>(&cmd("PING")).await })).await;
+    assert!(answers.iter().all(|answer| answer.as_ref().is_err_and(|e| e.kind == StoreErrorKind::Unavailable)));
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}

@@ -1,6 +1,7 @@
 //! What the suites share: a node made of closures, and waits with deadlines.
 
 pub(crate) mod fake;
+pub(crate) mod streams;
 
 use std::time::Duration;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use gim_proto::{SessionId, Uid};
-use gim_proxy_sdk::directory::{Claim, ClaimRequest, OnDuplicate};
+use gim_proxy_sdk::directory::{Claim, ClaimRequest, NodeRef, OnDuplicate};
 use http::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -36,7 +36,7 @@ async fn haunt(running: &Running, uid: &str) -> impl AsyncFnOnce() {
     let session = SessionId::mint();
     let request = ClaimRequest {
         uid: uid.clone(),
-        node: core.node.clone(),
+        node: NodeRef::clone(&core.node()),
         session,
         on_duplicate: OnDuplicate::Replace,
         resume: None,

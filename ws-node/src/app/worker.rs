@@ -2,17 +2,19 @@
 //!
 //! Owns the in-process way of a batch, which is a plain call, and the worker's life within the node's.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use gim_msg_queue::clock::SystemClock;
+use gim_msg_queue::clock::Clock;
 use gim_msg_queue::deliver::{Deliver, DeliverError, DeliverErrorKind};
-use gim_msg_queue::local::LocalQueue;
 use gim_msg_queue::observe::Observer;
+use gim_msg_queue::source::Source;
 use gim_msg_queue::worker::{DrainReport, Ports, Worker, WorkerHandle};
 use gim_proxy_sdk::Outcome;
 use gim_proxy_sdk::delivery::{Batch, Recipients, Report, TargetReport};
 use gim_proxy_sdk::directory::NodeRef;
+use gim_proxy_sdk::lease::Guard;
 use tokio::time::Instant;
 
 use crate::config::WorkerSection;
@@ -24,16 +26,18 @@ pub(super) struct EmbeddedWorker(Mutex<Option<WorkerHandle>>);
 impl EmbeddedWorker {
     pub(super) fn start(
         core: &Arc<Core>,
-        queue: &Arc<LocalQueue>,
+        sources: Vec<Arc<dyn Source>>,
+        clock: Arc<dyn Clock>,
+        guard: Option<Guard>,
         observer: Arc<dyn Observer>,
         section: &WorkerSection,
     ) -> Self {
         let ports = Ports {
-            sources: queue.sources(),
+            sources,
             directory: Arc::clone(&core.directory),
-            deliver: Arc::new(InProcess { core: Arc::clone(core) }),
+            deliver: Arc::new(InProcess { core: Arc::clone(core), guard, terms: Mutex::default() }),
             observer,
-            clock: Arc::new(SystemClock),
+            clock,
         };
         Self(Mutex::new(Some(Worker::start(ports, section))))
     }
@@ -50,13 +54,23 @@ impl EmbeddedWorker {
 
 struct InProcess {
     core: Arc<Core>,
+    /// What has to be passed before each batch. None: nobody else could act in this node's place.
+    guard: Option<Guard>,
+    /// The highest term seen of each lane.
+    terms: Mutex<HashMap<u16, u64>>,
 }
 
 #[async_trait]
 impl Deliver for InProcess {
     async fn deliver(&self, node: &NodeRef, batch: Batch) -> Result<Vec<Report>, DeliverError> {
-        if node != &self.core.node {
+        if !self.core.is_this(node) {
             return Err(DeliverErrorKind::Unreachable.into());
+        }
+        if let Some(guard) = &self.guard {
+            guard.pass().await.map_err(|_| DeliverErrorKind::Suspended)?;
+        }
+        if !self.is_of_the_owner(&batch) {
+            return Err(DeliverErrorKind::Refused.into());
         }
         let reports = self.core.hub.deliver(&batch.deliveries).await;
         self.core.metrics.offered(reports.iter().map(offered).sum());
@@ -68,6 +82,14 @@ impl Deliver for InProcess {
 }
 
 impl InProcess {
+    /// A lane's earlier owner may not know yet that it is none any more.
+    fn is_of_the_owner(&self, batch: &Batch) -> bool {
+        let mut terms = self.terms.lock().unwrap_or_else(PoisonError::into_inner);
+        let highest = terms.entry(batch.lane).or_default();
+        *highest = batch.term.max(*highest);
+        batch.term == *highest
+    }
+
     fn tell(&self, batch: &Batch, reports: &[Report]) {
         for (delivery, report) in batch.deliveries.iter().zip(reports) {
             let to = match &delivery.to {

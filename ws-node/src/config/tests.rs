@@ -69,7 +69,6 @@ fn what_is_printed_is_read_back() {
 #[test]
 fn a_value_out_of_bounds_is_refused_by_its_key() {
     let table = [
-        ("mode", "redis"),
         ("mode", "cluster"),
         ("mode", "toy"),
         ("prefix", "not a prefix"),
@@ -121,6 +120,13 @@ fn a_value_out_of_bounds_is_refused_by_its_key() {
         ("log.file_prefix", "a/b"),
         ("log.keep_files", "0"),
         ("log.buffer_lines", "0"),
+        ("redis.url", "127.0.0.1:6379"),
+        ("redis.url", "redis://user:password@127.0.0.1"),
+        ("redis.tls_cert", "cert.pem"),
+        ("redis.call_timeout", "1ms"),
+        ("redis.lookup_cache", "0"),
+        ("upstream.enabled", "true"),
+        ("upstream.entries", "0"),
         ("shutdown.deadline", "0"),
         ("shutdown.drain_rate", "0"),
         ("shutdown.drain_over", "31s"),
@@ -194,4 +200,19 @@ fn a_node_is_named_by_its_id_or_by_host_and_port() {
     assert_eq!(name(accepted(&["node.id=123"]), "box").unwrap().as_str(), "123");
     assert_eq!(name(Config::default(), "box").unwrap().as_str(), "box-8091");
     assert_eq!(name(Config::default(), "no host").unwrap_err().key, "node.id");
+}
+
+#[test]
+fn beyond_local_it_must_be_said_that_everybody_is_believed() {
+    let error = refused(&["mode=redis"]);
+    assert_eq!((error.key.as_str(), error.origin), ("auth.mode", Origin::Flag("--set mode".to_owned())));
+    let config = accepted(&["mode=redis", "auth.mode=none", "upstream.enabled=true"]);
+    assert_eq!(config.mode, Mode::Redis);
+}
+
+#[test]
+fn in_mode_redis_the_worker_is_inside_and_rpc_stays_on_this_machine() {
+    let redis = |more| refused(&["mode=redis", "auth.mode=none", more]).key;
+    assert_eq!(redis("worker.embedded=false"), "worker.embedded");
+    assert_eq!(redis("listen.rpc=0.0.0.0:8091"), "listen.rpc");
 }

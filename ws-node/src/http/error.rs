@@ -60,7 +60,9 @@ impl From<QueueError> for ApiError {
             }
             QueueErrorKind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::ParamsError),
             QueueErrorKind::Full => (StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited),
-            QueueErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::HandlerFailed),
+            QueueErrorKind::Unavailable | QueueErrorKind::Timeout => {
+                (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::HandlerFailed)
+            }
             QueueErrorKind::NoSuchLane => (StatusCode::NOT_FOUND, ErrorCode::ParamsError),
         };
         let field = match (error.index, error.field) {

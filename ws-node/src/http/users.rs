@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use gim_proto::Uid;
 use gim_proxy_sdk::RunProxy;
+use gim_proxy_sdk::directory::Freshness;
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -15,7 +16,8 @@ use crate::core::Core;
 
 pub(super) async fn show(State(core): State<Arc<Core>>, Path(uid): Path<String>) -> Result<Json<Value>, ApiError> {
     let uid = Uid::parse(&uid)?;
-    let found = core.directory.lookup(std::slice::from_ref(&uid)).await.map_err(gim_proxy_sdk::Error::from)?;
+    let found = core.directory.lookup(std::slice::from_ref(&uid), Freshness::Current).await;
+    let found = found.map_err(gim_proxy_sdk::Error::from)?;
     let Some(owner) = found.into_iter().next().flatten() else {
         return Ok(Json(json!({ "uid": uid, "online": false })));
     };

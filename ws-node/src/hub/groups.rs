@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gim_proto::Tgid;
-use gim_proxy_sdk::directory::{Directory, DirectoryError, NodeRef};
+use gim_proxy_sdk::directory::DirectoryError;
 use indexmap::IndexSet;
 
+use crate::core::Core;
 use crate::session::Session;
 
 /// See the module.
@@ -84,10 +85,14 @@ impl Groups {
         self.table().get(tgid).cloned()
     }
 
+    /// Copies the handles of all groups.
+    pub(crate) fn all(&self) -> Vec<Arc<Group>> {
+        self.table().values().cloned().collect()
+    }
+
     /// Copies the names and sizes of all groups, for people to look at.
     pub(crate) fn list(&self) -> Vec<(Tgid, usize)> {
-        let groups: Vec<_> = self.table().values().cloned().collect();
-        groups.iter().map(|group| (group.tgid.clone(), group.members().set.len())).collect()
+        self.all().iter().map(|group| (group.tgid.clone(), group.members().set.len())).collect()
     }
 
     /// Drops a group that nobody is in and the directory does not name.
@@ -104,8 +109,7 @@ impl Groups {
     pub(crate) async fn settle(
         &self,
         group: &Arc<Group>,
-        directory: &dyn Directory,
-        node: &NodeRef,
+        core: &Core,
     ) -> Result<(), DirectoryError> {
         if !group.members().set.is_empty() {
             return Ok(());
@@ -117,7 +121,7 @@ impl Groups {
                 group.announced.store(true, Ordering::SeqCst);
                 return Ok(());
             }
-            if let Err(error) = directory.remove_holder(&group.tgid, node).await {
+            if let Err(error) = core.directory.remove_holder(&group.tgid, &core.node()).await {
                 // Named too often does no harm; the next last leave tries again.
                 group.announced.store(true, Ordering::SeqCst);
                 return Err(error);
@@ -144,17 +148,27 @@ impl Group {
     }
 
     /// Has the directory name this node among the holders, if it does not yet.
-    pub(crate) async fn announce(&self, directory: &dyn Directory, node: &NodeRef) -> Result<(), DirectoryError> {
+    pub(crate) async fn announce(&self, core: &Core) -> Result<(), DirectoryError> {
         if self.announced.load(Ordering::SeqCst) {
             return Ok(());
         }
         let _changing = self.changing.lock().await;
         // A group without members may be one that was dropped from the table: nobody would ever take it back.
         if !self.announced.load(Ordering::SeqCst) && !self.members().set.is_empty() {
-            directory.add_holder(&self.tgid, node).await?;
+            core.directory.add_holder(&self.tgid, &core.node()).await?;
             self.announced.store(true, Ordering::SeqCst);
         }
         Ok(())
+    }
+
+    /// Has the directory name this node again, which lives under another incarnation by now.
+    pub(crate) async fn announce_again(&self, core: &Core) -> Result<(), DirectoryError> {
+        // Whoever announces at this moment may have done so under the old one: this waits for it.
+        let _changing = self.changing.lock().await;
+        match self.announced.load(Ordering::SeqCst) {
+            true => core.directory.add_holder(&self.tgid, &core.node()).await,
+            false => Ok(()),
+        }
     }
 
     pub(crate) fn snapshot(&self) -> Arc<[Session]> {

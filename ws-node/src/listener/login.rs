@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use gim_proto::codes::CloseCode;
 use gim_proto::{SessionId, Tgid};
-use gim_proxy_sdk::directory::{Claim, ClaimRequest, OnDuplicate, Owner};
+use gim_proxy_sdk::directory::{Claim, ClaimRequest, NodeRef, OnDuplicate, Owner};
 use http::StatusCode;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -18,6 +18,7 @@ use super::head::SessionRequest;
 use super::{Permit, answer};
 use crate::core::Core;
 use crate::embed::{Identity, Refusal, UpgradeRequest};
+use crate::reassert;
 use crate::session::{self, Encoding, Opening, Session};
 
 /// What a login ends with.
@@ -55,6 +56,9 @@ pub(super) async fn login(
         Ok(login) => begin(&core, session, &key, login, leftover),
         Err(refusal) => {
             core.hub.users.abandon_claim(&session);
+            if session.is_owner() {
+                core.release(&session).await;
+            }
             answer::refuse(&core, session.refuse_login(), &refusal, limit).await;
         }
     }
@@ -105,9 +109,10 @@ async fn claim(core: &Arc<Core>, session: &Session, resume: Option<SessionId>) -
     let give_up = Instant::now() + HOLDER_PROBE;
     loop {
         let released = core.next_release();
+        let node = core.node();
         let request = ClaimRequest {
             uid: session.uid().clone(),
-            node: core.node.clone(),
+            node: NodeRef::clone(&node),
             session: session.id(),
             on_duplicate: core.settings.on_duplicate,
             resume,
@@ -115,6 +120,7 @@ async fn claim(core: &Arc<Core>, session: &Session, resume: Option<SessionId>) -
         match core.directory.claim(request).await {
             Ok(Claim::Granted { fence, previous, groups }) => {
                 session.own(fence);
+                stay_on_record(core, session, &node).await?;
                 return Ok(granted(core, session, previous.as_ref(), &groups).await);
             }
             Ok(Claim::Taken { owner }) => match held(core, session, &owner) {
@@ -128,6 +134,17 @@ async fn claim(core: &Arc<Core>, session: &Session, resume: Option<SessionId>) -
             }
         }
     }
+}
+
+/// Records a claim again that was granted to an incarnation that is over by now.
+async fn stay_on_record(core: &Core, session: &Session, claimed_as: &NodeRef) -> Result<(), Refusal> {
+    if *core.node() == *claimed_as {
+        return Ok(());
+    }
+    reassert::these(core, std::slice::from_ref(session)).await.map_err(|error| {
+        tracing::warn!(uid = %session.uid(), error = %error, "claim was granted to an incarnation that is over");
+        Refusal::unavailable("the directory does not answer", 1)
+    })
 }
 
 /// How long a holder that does not answer is waited for.

@@ -32,8 +32,8 @@ impl node_server::Node for NodeService {
         }
         Ok(Response::new(rpc::HelloResponse {
             version: super::VERSION,
-            node: self.core.node.id.to_string(),
-            incarnation: self.core.node.incarnation.to_string(),
+            node: self.core.node().id.to_string(),
+            incarnation: self.core.node().incarnation.to_string(),
         }))
     }
 

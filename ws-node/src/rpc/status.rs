@@ -23,6 +23,7 @@ pub(super) fn of_queue(error: &QueueError) -> Status {
         QueueErrorKind::Unsupported => Code::Unimplemented,
         QueueErrorKind::Full => Code::ResourceExhausted,
         QueueErrorKind::Unavailable => Code::Unavailable,
+        QueueErrorKind::Timeout => Code::DeadlineExceeded,
         QueueErrorKind::NoSuchLane => Code::NotFound,
     };
     let place = match (error.index, &error.field) {

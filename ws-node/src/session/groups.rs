@@ -26,7 +26,7 @@ impl Session {
         let Some(group) = self.enter(tgid)? else { return Ok(()) };
         let core = &self.0.core;
         let recorded = async {
-            group.announce(core.directory.as_ref(), &core.node).await?;
+            group.announce(core).await?;
             core.directory.record_join(&self.0.uid, self.0.id, self.fence(), tgid).await
         };
         match recorded.await {
@@ -54,7 +54,7 @@ impl Session {
     async fn restore_group(&self, tgid: &Tgid) -> Result<(), JoinError> {
         let Some(group) = self.enter(tgid)? else { return Ok(()) };
         let core = &self.0.core;
-        if let Err(error) = group.announce(core.directory.as_ref(), &core.node).await {
+        if let Err(error) = group.announce(core).await {
             self.withdraw_from(tgid).await;
             return Err(JoinError::Directory(error));
         }

@@ -3,9 +3,10 @@
 //! Owns the answer to one message. Commands of a session are handled one at a time, in order, each with a deadline;
 //! a handler that panics or is late costs its request alone.
 
-use gim_proto::Tgid;
 use gim_proto::codes::{CloseCode, ErrorCode};
 use gim_proto::frame::{self, ClientFrame, FrameError};
+use gim_proto::{MessageId, Tgid};
+use gim_proxy_sdk::upstream::{Command, UpstreamErrorKind};
 use serde_json::{Map, Value, json};
 
 use super::Session;
@@ -97,11 +98,40 @@ impl Session {
     ) -> Result<Value, HandlerError> {
         let core = &self.0.core;
         let Some(handler) = core.handlers.command(&request.cmd) else {
-            return Err(HandlerError::new(ErrorCode::NoHandleMsg, "no handler for this command"));
+            return self.offer_upstream(request, data).await;
         };
         let context = Context::new(self.clone(), core.proxy(), &request.seq, &request.cmd);
         let data = data.map_or(Value::Null, Value::Object);
         crate::embed::guarded(core.settings.handler_deadline, || handler(context, data)).await
+    }
+
+    /// Hands a command to business applications. Whoever asked learns that they have it; what they answer is a push.
+    async fn offer_upstream(
+        &self,
+        request: &ClientFrame,
+        data: Option<Map<String, Value>>,
+    ) -> Result<Value, HandlerError> {
+        let core = &self.0.core;
+        let Some(upstream) = &core.upstream else {
+            return Err(HandlerError::new(ErrorCode::NoHandleMsg, "no handler for this command"));
+        };
+        let command = Command {
+            id: MessageId::mint(),
+            uid: self.0.uid.clone(),
+            session: self.0.id,
+            seq: request.seq.clone(),
+            cmd: request.cmd.clone(),
+            data: data.map_or(Value::Null, Value::Object).to_string().into(),
+            node: core.node().id.clone(),
+            at_ms: core.clock.unix_ms(),
+        };
+        let offered = tokio::time::timeout(core.settings.handler_deadline, upstream.offer(command)).await;
+        let outcome = offered.unwrap_or_else(|_| Err(UpstreamErrorKind::Timeout.into()));
+        core.metrics.offered_upstream(&self.0.uid, &outcome);
+        match outcome {
+            Ok(id) => Ok(json!({ "id": id.as_str() })),
+            Err(error) => Err(upstream_error(error.kind)),
+        }
     }
 
     async fn answer_join(&self, data: Option<&Map<String, Value>>, rates: &mut Rates) -> Result<Value, HandlerError> {
@@ -140,6 +170,18 @@ fn answer_ack(data: Option<&Map<String, Value>>) -> Result<Value, HandlerError> 
         Some(0) => Ok(json!({})),
         Some(_) => Err(params("offset is above the highest written on this session")),
         None => Err(params("offset must be a whole number")),
+    }
+}
+
+fn upstream_error(kind: UpstreamErrorKind) -> HandlerError {
+    match kind {
+        UpstreamErrorKind::Full => HandlerError::new(ErrorCode::SendChanFull, "too many commands wait to be read"),
+        UpstreamErrorKind::Unavailable => {
+            HandlerError::new(ErrorCode::HandlerFailed, "the command was not taken, try again")
+        }
+        UpstreamErrorKind::Timeout => {
+            HandlerError::new(ErrorCode::HandlerTimeout, "whether the command was taken is not known")
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 pub(crate) mod chromium;
 pub(crate) mod client;
 pub(crate) mod http;
+pub(crate) mod mode;
 pub(crate) mod node;
 pub(crate) mod raw;
 pub(crate) mod stalled;

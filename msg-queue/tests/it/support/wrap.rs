@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use gim_msg_queue::source::{Backlog, Fetched, Room, Settlement, Source, SourceError, SourceErrorKind};
 use gim_proto::{EntryId, Fence, SessionId, Tgid, Uid};
 use gim_proxy_sdk::directory::local::LocalDirectory;
-use gim_proxy_sdk::directory::{Claim, ClaimRequest, Directory, DirectoryError, DirectoryErrorKind, NodeRef, Owner};
+use gim_proxy_sdk::directory::{
+    Claim, ClaimRequest, Directory, DirectoryError, DirectoryErrorKind, Freshness, Held, NodeRef, Owner,
+};
 
 fn counted_down(left: &AtomicUsize) -> bool {
     left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
@@ -136,9 +138,13 @@ impl Directory for ShakyDirectory {
         self.inner.release(uid, session, fence, grace).await
     }
 
-    async fn lookup(&self, uids: &[Uid]) -> Result<Vec<Option<Owner>>, DirectoryError> {
+    async fn reassert(&self, node: &NodeRef, sessions: &[Held]) -> Result<Vec<bool>, DirectoryError> {
+        self.inner.reassert(node, sessions).await
+    }
+
+    async fn lookup(&self, uids: &[Uid], freshness: Freshness) -> Result<Vec<Option<Owner>>, DirectoryError> {
         self.answer()?;
-        self.inner.lookup(uids).await
+        self.inner.lookup(uids, freshness).await
     }
 
     async fn record_join(

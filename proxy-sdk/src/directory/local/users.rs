@@ -151,6 +151,10 @@ impl Users {
         give_back(&mut self.departed);
     }
 
+    pub(super) fn owns(&mut self, uid: &Uid, session: SessionId, fence: Fence) -> bool {
+        self.record(uid, session, fence).is_some()
+    }
+
     fn record(&mut self, uid: &Uid, session: SessionId, fence: Fence) -> Option<&mut Record> {
         self.connected.get_mut(uid).filter(|record| record.session == session && record.fence == fence)
     }

@@ -10,7 +10,7 @@ use gim_ws_node::{Frame, Handled, Node, NodeBuilder, Session};
 use serde_json::json;
 
 use super::client::Client;
-use super::{eventually, http};
+use super::{eventually, http, mode};
 
 /// The name every node under test has.
 pub(crate) const NAME: &str = "node-under-test";
@@ -35,6 +35,7 @@ impl TestNode {
 
     pub(crate) async fn build(tune: impl FnOnce(&mut Config), extend: impl FnOnce(NodeBuilder) -> NodeBuilder) -> Self {
         let mut config = config();
+        mode::prepare(&mut config).await;
         tune(&mut config);
         let node = extend(Node::builder(config)).start().await.expect("the node starts");
         let (public, admin, rpc) = (node.public_addr(), node.admin_addr(), node.rpc_addr());

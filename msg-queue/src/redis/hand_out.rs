@@ -1,0 +1,51 @@
+//! The last step of a read: message ids are noted, and the entries are outstanding from then on.
+
+use std::sync::Arc;
+
+use ::redis::Value;
+use gim_proto::EntryId;
+
+use super::decode::Read;
+use super::fetch::Reader;
+use super::reply;
+use super::scripts::{Args, MARK};
+use super::shared::Shared;
+use super::trouble::Trouble;
+use crate::source::Fetched;
+
+/// Ids noted in one call.
+const AT_ONCE: usize = 500;
+
+impl Reader {
+    /// Hands over what was read. If it fails, everything is still there for the next time.
+    pub(super) async fn hand_out(&mut self, shared: &Arc<Shared>) -> Result<Vec<Fetched>, Trouble> {
+        while let Some(first) = self.read.iter().position(|read| !read.marked) {
+            mark(shared, self.read.get_mut(first..).unwrap_or_default()).await?;
+        }
+        let mut outstanding = shared.outstanding();
+        let mut handed_out = std::mem::take(&mut self.read);
+        handed_out.retain(|read| outstanding.hold(read.fetched.entry_id, read.held()));
+        Ok(handed_out.into_iter().map(|read| read.fetched).collect())
+    }
+}
+
+async fn mark(shared: &Shared, read: &mut [Read]) -> Result<(), Trouble> {
+    let mut unmarked: Vec<&mut Read> = read.iter_mut().filter(|read| !read.marked).take(AT_ONCE).collect();
+    let ids = unmarked.iter().map(|read| shared.keys.idempotency(shared.lane, &read.fetched.message_id));
+    let ids: Vec<String> = ids.collect();
+    let keys: Vec<&str> = std::iter::once(&shared.names.lease).chain(&ids).map(String::as_str).collect();
+    let mut args = Args::default().with(shared.section.idempotency_window.as_millis());
+    unmarked.iter().for_each(|read| args.push(read.fetched.entry_id));
+    let answers: Value = shared.fenced_on(&MARK, &keys, &args).await?;
+    let answers = reply::list(answers, "marks")?;
+    if answers.len() != unmarked.len() {
+        return Err(Trouble::Odd("marks"));
+    }
+    for (read, other) in unmarked.iter_mut().zip(answers) {
+        let other = EntryId::parse(&reply::text(other, "a mark")?).ok();
+        // Of two with one id the earlier is delivered, also when it is read again after the later one was noted.
+        read.fetched.duplicate = other.is_some_and(|other| other < read.fetched.entry_id);
+        read.marked = true;
+    }
+    Ok(())
+}

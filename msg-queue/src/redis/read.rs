@@ -1,0 +1,108 @@
+//! Reading what is new, which waits until there is something.
+//!
+//! A read that has begun is never dropped while its connection lives on: Redis would hand out entries to nobody. Its end
+//! before its time is asked for ([`super::wake`]), and one that does not answer takes its connection with it.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::redis::{Cmd, RedisResult, Value};
+use gim_proxy_sdk::store::StoreError;
+use tokio::time::{Instant, sleep_until};
+
+use super::connection::Connection;
+use super::decode::Read;
+use super::fetch::Reader;
+use super::reply;
+use super::shared::Shared;
+use super::trouble::{Trouble, unanswered};
+use crate::clock::Clock;
+use crate::source::Room;
+
+impl Reader {
+    /// Makes the consumer group if it may be missing.
+    pub(super) async fn make_group(&mut self, shared: &Shared) -> Result<(), Trouble> {
+        if !self.chores.group {
+            return Ok(());
+        }
+        let mut make = ::redis::cmd("XGROUP");
+        make.arg("CREATE").arg(&shared.names.stream).arg("gim").arg("0").arg("MKSTREAM");
+        match shared.link.query::<Value>(&make).await {
+            Err(error) if !error.is("BUSYGROUP") => return Err(error.into()),
+            _ => self.chores.group = false,
+        }
+        Ok(())
+    }
+
+    /// Reads what is new. Waits for it once.
+    pub(super) async fn fresh(&mut self, shared: &Arc<Shared>, room: Room) -> Result<Vec<Read>, Trouble> {
+        // Taken out: a read that is dropped or fails drops the connection, and the next one drains.
+        let Some(mut connection) = self.connection.take() else { return Ok(Vec::new()) };
+        let count = (room.bytes / self.average).clamp(1, room.entries);
+        let answer = connection.read(shared, count).await?;
+        self.connection = Some(connection);
+        let entries = reply::entries(answer)?;
+        let read = entries.iter().map(|(entry_id, fields)| Read::of_stream(shared, *entry_id, fields, 0));
+        let read: Vec<Read> = read.collect();
+        self.learn_size(&read);
+        Ok(read)
+    }
+
+    // Up at once and down slowly: one read that is too large is enough.
+    fn learn_size(&mut self, read: &[Read]) {
+        let bytes: usize = read.iter().map(|read| read.fetched.size).sum();
+        if let Some(mean) = bytes.checked_div(read.len()) {
+            self.average = mean.max((7 * self.average + mean) / 8).max(1);
+        }
+    }
+}
+
+impl Connection {
+    async fn read(&mut self, shared: &Arc<Shared>, count: usize) -> Result<Value, Trouble> {
+        let waiting = shared.wake.waiting(self.id.client);
+        let due = shared.wake.due_ms().map(|due_ms| due_ms.saturating_sub(shared.clock.unix_ms()).max(1));
+        let due = due.map(Duration::from_millis).filter(|due| *due < shared.block);
+        let block = (!shared.wake.is_stopping()).then(|| due.unwrap_or(shared.block));
+        let command = command(&shared.names.stream, count, block);
+        let answer = self.bounded(shared, &command, block.unwrap_or_default(), due).await?;
+        drop(waiting);
+        answer.map_err(|error| StoreError::from(error).into())
+    }
+
+    async fn bounded(
+        &mut self,
+        shared: &Arc<Shared>,
+        command: &Cmd,
+        block: Duration,
+        due: Option<Duration>,
+    ) -> Result<RedisResult<Value>, Trouble> {
+        let now = Instant::now();
+        let mut read = pin!(command.query_async(&mut self.inner));
+        let mut late = pin!(sleep_until(now + block + shared.store.options().deadline()));
+        // Redis ends a wait up to 100 ms late: a schedule is not.
+        let mut alarm = pin!(sleep_until(now + due.unwrap_or_default()));
+        let mut is_set = due.is_some();
+        loop {
+            tokio::select! {
+                answer = &mut read => return Ok(answer),
+                () = &mut late => return Err(unanswered()),
+                () = &mut alarm, if is_set => {
+                    is_set = false;
+                    shared.ring();
+                }
+            }
+        }
+    }
+}
+
+fn command(stream: &str, count: usize, block: Option<Duration>) -> Cmd {
+    let mut read = ::redis::cmd("XREADGROUP");
+    read.arg("GROUP").arg("gim").arg("lane").arg("COUNT").arg(count);
+    if let Some(block) = block {
+        // 0 would wait for ever.
+        read.arg("BLOCK").arg(u64::try_from(block.as_millis()).unwrap_or(u64::MAX).max(1));
+    }
+    read.arg("STREAMS").arg(stream).arg(">");
+    read
+}

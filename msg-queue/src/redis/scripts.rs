@@ -1,0 +1,94 @@
+//! The scripts of a lane, and calling those that compare the term first.
+
+use std::sync::LazyLock;
+
+use ::redis::{FromRedisValue, Script};
+
+use super::shared::Shared;
+use super::trouble::Trouble;
+
+macro_rules! plain {
+    ($file:literal) => {
+        LazyLock::new(|| Script::new(include_str!($file)))
+    };
+}
+
+macro_rules! fenced {
+    ($file:literal) => {
+        LazyLock::new(|| Script::new(concat!(include_str!("lua/fence.lua"), include_str!($file))))
+    };
+}
+
+pub(super) static ACQUIRE: LazyLock<Script> = plain!("lua/acquire.lua");
+pub(super) static RENEW: LazyLock<Script> = plain!("lua/renew.lua");
+pub(super) static REGISTER: LazyLock<Script> = fenced!("lua/register.lua");
+pub(super) static RELEASE: LazyLock<Script> = fenced!("lua/release.lua");
+pub(super) static DUE: LazyLock<Script> = fenced!("lua/due.lua");
+pub(super) static RECALL: LazyLock<Script> = fenced!("lua/recall.lua");
+pub(super) static CLAIM: LazyLock<Script> = fenced!("lua/claim.lua");
+pub(super) static MARK: LazyLock<Script> = fenced!("lua/mark.lua");
+pub(super) static SURVEY: LazyLock<Script> = fenced!("lua/survey.lua");
+pub(super) static ACK: LazyLock<Script> = fenced!("lua/ack.lua");
+pub(super) static ASIDE: LazyLock<Script> = fenced!("lua/aside.lua");
+pub(super) static BURY: LazyLock<Script> = fenced!("lua/bury.lua");
+
+/// The term changes under a call only when this source took the lane anew meanwhile.
+const TRIES: usize = 3;
+
+/// Arguments of a script, as they go over the wire.
+#[derive(Debug, Default)]
+pub(super) struct Args(Vec<Vec<u8>>);
+
+impl Args {
+    pub(super) fn push(&mut self, argument: impl ToString) {
+        self.0.push(argument.to_string().into_bytes());
+    }
+
+    pub(super) fn with(mut self, argument: impl ToString) -> Self {
+        self.push(argument);
+        self
+    }
+
+    pub(super) fn values(&self) -> &[Vec<u8>] {
+        &self.0
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Shared {
+    /// Calls a script about the lane, if the lane is still this source's.
+    pub(super) async fn fenced<T: FromRedisValue>(&self, script: &Script, args: &Args) -> Result<T, Trouble> {
+        self.fenced_on(script, &self.names.of_lane(), args).await
+    }
+
+    /// Calls a script about other keys of the lane's slot, of which the lease is the first.
+    pub(super) async fn fenced_on<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        keys: &[&str],
+        args: &Args,
+    ) -> Result<T, Trouble> {
+        for _ in 0..TRIES {
+            let term = self.lease.term();
+            if term == 0 {
+                return Err(Trouble::NoLease);
+            }
+            let mut call = script.prepare_invoke();
+            call.key(keys).arg(term).arg(args.values());
+            let answer = self.link.script(&call).await.map_err(Trouble::from);
+            if !matches!(answer, Err(Trouble::Lost)) || term == self.lease.term() {
+                return answer.inspect_err(|trouble| self.take_note(trouble));
+            }
+        }
+        Err(Trouble::NoLease)
+    }
+
+    fn take_note(&self, trouble: &Trouble) {
+        if matches!(trouble, Trouble::Lost) {
+            self.lease.lose();
+        }
+    }
+}

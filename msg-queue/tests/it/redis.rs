@@ -1,0 +1,13 @@
+//! A lane in a real Redis.
+
+mod aside;
+mod dead;
+mod faults;
+mod kinds;
+mod outage;
+mod reading;
+mod rig;
+mod settling;
+mod takeover;
+mod waking;
+mod worker;

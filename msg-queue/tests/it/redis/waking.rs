@@ -1,0 +1,67 @@
+//! Ending a wait before its time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gim_msg_queue::redis::LaneOptions;
+use gim_msg_queue::source::Source;
+use gim_proxy_sdk::testing::DEADLINE;
+use tokio::time::{Instant, timeout};
+
+use super::rig::{LANE, ROOM, Rig, numbers, take};
+
+#[tokio::test]
+async fn stop_waiting_wakes_a_read_at_once_and_lets_no_later_one_wait() {
+    let rig = Rig::shared().await;
+    let source = rig.source_with(LaneOptions { block: Duration::from_secs(10), ..rig.options() });
+    rig.fill(0..1).await;
+    take(&source, 1).await;
+    let reading = tokio::spawn({
+        let source = Arc::clone(&source);
+        async move { source.fetch(ROOM).await }
+    });
+    rig.blocked().await;
+    let begun = Instant::now();
+    source.stop_waiting();
+    assert!(timeout(DEADLINE, reading).await.unwrap().unwrap().unwrap().is_empty());
+    assert!(source.fetch(ROOM).await.unwrap().is_empty());
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    rig.fill(1..2).await;
+    assert_eq!(numbers(&take(&source, 1).await), [1], "what is there is still read");
+}
+
+#[tokio::test]
+async fn stop_waiting_wakes_a_read_that_has_just_begun() {
+    let rig = Rig::shared().await;
+    for pause_us in [0, 50, 100, 200, 400, 800, 1_600] {
+        let source = rig.source_with(LaneOptions { block: Duration::from_secs(10), ..rig.options() });
+        let reading = tokio::spawn({
+            let source = Arc::clone(&source);
+            async move { source.fetch(ROOM).await }
+        });
+        tokio::time::sleep(Duration::from_micros(pause_us)).await;
+        let begun = Instant::now();
+        source.stop_waiting();
+        timeout(DEADLINE, reading).await.unwrap().unwrap().unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        source.release().await;
+    }
+}
+
+#[tokio::test]
+async fn a_new_entry_ends_the_wait() {
+    let rig = Rig::shared().await;
+    let source = rig.source_with(LaneOptions { block: Duration::from_secs(10), ..rig.options() });
+    let reading = tokio::spawn({
+        let source = Arc::clone(&source);
+        async move { source.fetch(ROOM).await }
+    });
+    while rig.ask::<Option<String>>(&["HGET", &rig.keys.lease(LANE), "client"]).await.is_none() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    rig.blocked().await;
+    let begun = Instant::now();
+    rig.fill(0..1).await;
+    assert_eq!(timeout(DEADLINE, reading).await.unwrap().unwrap().unwrap().len(), 1);
+    assert!(begun.elapsed() < Duration::from_secs(2));
+}

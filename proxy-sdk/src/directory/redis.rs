@@ -1,0 +1,216 @@
+//! The directory that processes share through Redis.
+//!
+//! Owns the [`Directory`] over user records, groups and their index in Redis (`docs`: the formats; `*.lua` beside this
+//! file: the rules, one step each). Which nodes live is told to it ([`LiveNodes`]), never found out here: a record of a
+//! node that does not live counts as offline. Every call has the deadline of the connection's options, and one that was
+//! given up takes no effect afterwards; a session whose claim or release stayed without an answer is taken off the
+//! records by the sweep. While Redis is down calls fail at once, and go on when it is back.
+
+mod cache;
+mod calls;
+mod clock;
+mod connection;
+mod groups;
+mod leftovers;
+mod live;
+mod lookups;
+mod record;
+mod script;
+mod sweep;
+mod users;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use ::fred::types::Value;
+use async_trait::async_trait;
+use gim_proto::{Fence, Keys, SessionId, Tgid, Uid};
+use tokio::sync::Mutex;
+
+use self::cache::Owners;
+use self::calls::Calls;
+use self::connection::Connection;
+use self::leftovers::Leftovers;
+pub use self::live::LiveNodes;
+use self::live::View;
+use self::script::{JOIN, LEAVE};
+use self::sweep::Progress;
+use super::{Claim, ClaimRequest, Directory, DirectoryError, Freshness, Held, NodeRef, Owner};
+use crate::store::{RedisOptions, fred_client};
+
+/// What the directory is made of, beyond the connection.
+#[derive(Clone, Debug)]
+pub struct RedisDirectoryOptions {
+    /// Spells the keys.
+    pub keys: Keys,
+    /// Owners remembered for look-ups that need not be current; about 200 B each.
+    pub cache: usize,
+    /// How long the groups of users are kept whose node died.
+    pub grace: Duration,
+}
+
+impl RedisDirectoryOptions {
+    /// Takes the defaults: 100,000 owners, 30 s.
+    #[must_use]
+    pub fn new(keys: Keys) -> Self {
+        Self { keys, cache: 100_000, grace: Duration::from_secs(30) }
+    }
+}
+
+/// Who is where, in Redis.
+pub struct RedisDirectory {
+    options: RedisDirectoryOptions,
+    keys: Keys,
+    live: LiveNodes,
+    calls: Arc<Calls>,
+    connection: Connection,
+    owners: Owners,
+    leftovers: Leftovers,
+    progress: Mutex<Progress>,
+    swept: AtomicU64,
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+/// Figures of a directory in Redis, counted since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RedisDirectoryStats {
+    /// Calls refused because too many waited for an answer.
+    pub refused: u64,
+    /// Users looked up and found among the owners seen lately.
+    pub hits: u64,
+    /// Users looked up in Redis.
+    pub misses: u64,
+    /// Records of dead nodes deleted.
+    pub swept: u64,
+}
+
+impl RedisDirectory {
+    /// Connects. From then on the connection is kept up, however often it breaks.
+    ///
+    /// # Errors
+    /// `Unavailable`: Redis cannot be reached within the connection's deadline, or does not let us in.
+    pub async fn connect(
+        options: &RedisOptions,
+        live: LiveNodes,
+        directory: RedisDirectoryOptions,
+    ) -> Result<Arc<Self>, DirectoryError> {
+        let calls = Arc::new(Calls::new(fred_client(options)?, options.deadline()));
+        let connection = Connection::open(Arc::clone(&calls)).await?;
+        calls.set_clock().await?;
+        Ok(Arc::new(Self {
+            keys: directory.keys.clone(),
+            owners: Owners::new(directory.cache),
+            options: directory,
+            live,
+            calls,
+            connection,
+            leftovers: Leftovers::default(),
+            progress: Mutex::default(),
+            swept: AtomicU64::new(0),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+        }))
+    }
+
+    /// Ends the connection. Calls fail from then on.
+    pub async fn close(&self) {
+        self.connection.close().await;
+    }
+
+    /// Counts what happened.
+    #[must_use]
+    pub fn stats(&self) -> RedisDirectoryStats {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        RedisDirectoryStats {
+            refused: read(&self.calls.refused),
+            hits: read(&self.hits),
+            misses: read(&self.misses),
+            swept: read(&self.swept),
+        }
+    }
+
+    // Nobody is offline for want of knowledge.
+    fn view(&self) -> Result<Arc<View>, DirectoryError> {
+        let view = self.live.view();
+        if view.is_known() { Ok(view) } else { Err(DirectoryError::unavailable()) }
+    }
+}
+
+#[async_trait]
+impl Directory for RedisDirectory {
+    async fn claim(&self, request: ClaimRequest) -> Result<Claim, DirectoryError> {
+        self.claim_uid(&request).await
+    }
+
+    async fn release(
+        &self,
+        uid: &Uid,
+        session: SessionId,
+        fence: Fence,
+        grace: Duration,
+    ) -> Result<bool, DirectoryError> {
+        self.release_uid(uid, session, fence, grace).await
+    }
+
+    async fn reassert(&self, node: &NodeRef, sessions: &[Held]) -> Result<Vec<bool>, DirectoryError> {
+        self.reassert_all(node, sessions).await
+    }
+
+    async fn lookup(&self, uids: &[Uid], freshness: Freshness) -> Result<Vec<Option<Owner>>, DirectoryError> {
+        match freshness {
+            Freshness::Cached => self.look_up_cached(uids).await,
+            Freshness::Current => self.look_up_current(uids).await,
+        }
+    }
+
+    async fn record_join(
+        &self,
+        uid: &Uid,
+        session: SessionId,
+        fence: Fence,
+        tgid: &Tgid,
+    ) -> Result<bool, DirectoryError> {
+        self.record(&JOIN, uid, session, fence, tgid).await
+    }
+
+    async fn record_leave(
+        &self,
+        uid: &Uid,
+        session: SessionId,
+        fence: Fence,
+        tgid: &Tgid,
+    ) -> Result<bool, DirectoryError> {
+        self.record(&LEAVE, uid, session, fence, tgid).await
+    }
+
+    async fn add_holder(&self, tgid: &Tgid, node: &NodeRef) -> Result<(), DirectoryError> {
+        self.hold("SADD", tgid, node).await
+    }
+
+    async fn remove_holder(&self, tgid: &Tgid, node: &NodeRef) -> Result<(), DirectoryError> {
+        self.hold("SREM", tgid, node).await
+    }
+
+    async fn holders(&self, tgids: &[Tgid]) -> Result<Vec<NodeRef>, DirectoryError> {
+        self.holders_of(tgids).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeRef>, DirectoryError> {
+        Ok(self.view()?.nodes().to_vec())
+    }
+
+    async fn sweep(&self) -> Result<(), DirectoryError> {
+        self.sweep_step().await
+    }
+}
+
+/// A text in an answer.
+fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::String(text) => Some(text),
+        Value::Bytes(bytes) => std::str::from_utf8(bytes).ok(),
+        _ => None,
+    }
+}

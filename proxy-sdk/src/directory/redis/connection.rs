@@ -1,0 +1,91 @@
+//! Keeps the fred client connected for as long as the directory is there.
+//!
+//! Owns the client's life: its first connection, another try after it has given up by itself (fred does on some errors,
+//! such as a wrong password), a new connection when the server turns out to be no master any more, and its end.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ::fred::interfaces::ClientLike;
+use ::fred::types::ConnectHandle;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use super::calls::Calls;
+use crate::directory::DirectoryError;
+use crate::store::StoreError;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_PAUSE: Duration = Duration::from_secs(2);
+/// How long a goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Ends the connection when it is dropped.
+pub(super) struct Connection {
+    stop: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
+}
+
+impl Connection {
+    /// Connects, and keeps at it from then on.
+    pub(super) async fn open(calls: Arc<Calls>) -> Result<Self, DirectoryError> {
+        // It has to be a connection at all, not an answer: whatever went wrong, nothing took effect.
+        let connected = calls.client().init().await.map_err(|error| DirectoryError {
+            source: Some(Box::new(StoreError::from(error))),
+            ..DirectoryError::unavailable()
+        })?;
+        let (stop, stopped) = oneshot::channel();
+        let keeper = tokio::spawn(keep(calls, connected, stopped));
+        Ok(Self { stop: Mutex::new(Some((stop, keeper))) })
+    }
+
+    /// Ends the connection and waits until it is gone. A second call does nothing.
+    pub(super) async fn close(&self) {
+        let stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((stop, keeper)) = stop {
+            drop(stop);
+            // It does not panic, and its goodbye has a bound.
+            let _ = keeper.await;
+        }
+    }
+}
+
+/// Runs until the sender of `stopped` is dropped.
+async fn keep(calls: Arc<Calls>, mut connected: ConnectHandle, mut stopped: oneshot::Receiver<()>) {
+    loop {
+        tokio::select! {
+            _ = &mut stopped => break,
+            _ = &mut connected => match reconnect(&calls, &mut stopped).await {
+                Some(again) => connected = again,
+                None => return,
+            },
+            () = calls.demoted.notified() => {
+                tracing::warn!("redis is no master any more; the directory looks for the one that is");
+                tokio::select! {
+                    _ = &mut stopped => break,
+                    // An error is told to the calls. The pause keeps a server that stays no master from being asked in a circle.
+                    _ = async { sleep(LAST_PAUSE / 2).await; calls.client().force_reconnection().await } => {}
+                }
+            }
+        }
+    }
+    // One that does not part in time is left to itself: its task ends with it.
+    let _ = timeout(GOODBYE, calls.client().quit()).await;
+    connected.abort();
+}
+
+/// `None`: it was stopped meanwhile.
+async fn reconnect(calls: &Calls, stopped: &mut oneshot::Receiver<()>) -> Option<ConnectHandle> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        tracing::warn!(pause_ms = pause.as_millis(), "the directory's connection to redis has ended; trying again");
+        tokio::select! {
+            _ = &mut *stopped => return None,
+            () = sleep(pause) => {}
+        }
+        if let Ok(connected) = calls.client().init().await {
+            return Some(connected);
+        }
+        pause = (pause * 2).min(LAST_PAUSE);
+    }
+}

@@ -1,0 +1,77 @@
+//! Look-ups: who owns which uids.
+//!
+//! Owns the way from uids to one command per bucket and back, in the order asked. Changes nothing.
+
+use std::sync::atomic::Ordering;
+
+use ::fred::types::Value;
+use gim_proto::{Uid, bucket_of};
+
+use super::calls::Command;
+use super::record::Record;
+use super::{RedisDirectory, text};
+use crate::directory::{DirectoryError, Owner};
+
+impl RedisDirectory {
+    pub(super) async fn look_up_cached(&self, uids: &[Uid]) -> Result<Vec<Option<Owner>>, DirectoryError> {
+        let view = self.view()?;
+        let mut owners: Vec<Option<Owner>> = uids.iter().map(|uid| self.owners.find(uid, &view)).collect();
+        let unknown = uids.iter().zip(&owners).filter(|(_, owner)| owner.is_none());
+        let unknown: Vec<Uid> = unknown.map(|(uid, _)| uid.clone()).collect();
+        self.hits.fetch_add((uids.len() - unknown.len()) as u64, Ordering::Relaxed);
+        if unknown.is_empty() {
+            return Ok(owners);
+        }
+        let found = self.look_up(&unknown).await?;
+        let gaps = owners.iter_mut().filter(|owner| owner.is_none());
+        for (gap, (uid, owner)) in gaps.zip(unknown.iter().zip(found)) {
+            if let Some(owner) = &owner {
+                self.owners.fill(uid, owner.clone());
+            }
+            *gap = owner;
+        }
+        Ok(owners)
+    }
+
+    pub(super) async fn look_up_current(&self, uids: &[Uid]) -> Result<Vec<Option<Owner>>, DirectoryError> {
+        let owners = self.look_up(uids).await?;
+        uids.iter().zip(&owners).for_each(|(uid, owner)| self.owners.correct(uid, owner.as_ref()));
+        Ok(owners)
+    }
+
+    /// One command per bucket, all in one go.
+    async fn look_up(&self, uids: &[Uid]) -> Result<Vec<Option<Owner>>, DirectoryError> {
+        let view = self.view()?;
+        self.misses.fetch_add(uids.len() as u64, Ordering::Relaxed);
+        let mut order: Vec<(u16, usize)> = uids.iter().enumerate().map(|(at, uid)| (bucket_of(uid), at)).collect();
+        order.sort_unstable();
+        let buckets: Vec<&[(u16, usize)]> = order.chunk_by(|one, other| one.0 == other.0).collect();
+        let command = |users: &&[(u16, usize)]| {
+            let bucket = users.iter().map(|(bucket, _)| self.keys.bucket(*bucket)).take(1);
+            let fields = users.iter().filter_map(|(_, at)| uids.get(*at)).map(|uid| uid.as_str().to_owned());
+            Command::new("HMGET", bucket.chain(fields))
+        };
+        let answers = self.calls.together(buckets.iter().map(command).collect()).await?;
+        let mut owners = vec![None; uids.len()];
+        for (users, answer) in buckets.iter().zip(answers) {
+            for ((_, at), value) in users.iter().zip(answer.into_array()) {
+                if let (Some(owner), Some(uid)) = (owners.get_mut(*at), uids.get(*at)) {
+                    *owner = read(uid, &value).and_then(|record| record.owner(&view));
+                }
+            }
+        }
+        Ok(owners)
+    }
+}
+
+// What cannot be read stops its own user (who cannot log in) and nobody else.
+fn read(uid: &Uid, value: &Value) -> Option<Record> {
+    if value.is_null() {
+        return None;
+    }
+    let record = text(value).and_then(Record::parse);
+    if record.is_none() {
+        tracing::error!(%uid, "the user's record is not what this version writes; taken for offline");
+    }
+    record
+}

@@ -1,0 +1,32 @@
+//! The scripts, with what they share put before each.
+//!
+//! Owns their texts and names by hash. `*.lua` beside this file; each says what it takes, answers and promises.
+
+use std::sync::LazyLock;
+
+/// One script.
+pub(super) struct Script {
+    pub(super) lua: &'static str,
+    pub(super) hash: String,
+}
+
+impl Script {
+    fn new(lua: &'static str) -> Self {
+        Self { lua, hash: ::redis::Script::new(lua).get_hash().to_owned() }
+    }
+}
+
+macro_rules! script {
+    ($name:ident, $file:literal) => {
+        pub(super) static $name: LazyLock<Script> =
+            LazyLock::new(|| Script::new(concat!(include_str!("record.lua"), include_str!($file))));
+    };
+}
+
+script!(CLAIM, "claim.lua");
+script!(REASSERT, "reassert.lua");
+script!(RELEASE, "release.lua");
+script!(JOIN, "join.lua");
+script!(LEAVE, "leave.lua");
+script!(HOLD, "hold.lua");
+script!(SWEEP, "sweep.lua");

@@ -1,0 +1,189 @@
+//! Users: who comes to own a uid, and the groups recorded with it.
+//!
+//! Owns the calls that change a user's record. The rules are in the scripts, where they are one step; here is what only
+//! this side knows, namely which incarnations live.
+
+use std::time::Duration;
+
+use ::fred::types::Value;
+use futures_util::future::try_join_all;
+use gim_proto::{Fence, SessionId, Tgid, Uid, bucket_of};
+use tokio::time::Instant;
+
+use super::leftovers::Owned;
+use super::live::View;
+use super::record::Record;
+use super::script::{CLAIM, REASSERT, RELEASE, Script};
+use super::{RedisDirectory, text};
+use crate::directory::{Claim, ClaimRequest, DirectoryError, DirectoryErrorKind, Held, NodeRef, OnDuplicate, Owner};
+
+/// Claims until the record in the way, whose node is dead, is the one that was looked at.
+const CLAIMS: usize = 4;
+/// Ownerships that are recorded anew at the same time.
+const REASSERT_AT_ONCE: usize = 256;
+
+/// What the script says to a claim.
+enum Answer {
+    Granted { fence: Fence, previous: Option<Record>, groups: Vec<Tgid> },
+    Taken { record: Box<str> },
+}
+
+impl RedisDirectory {
+    pub(super) async fn claim_uid(&self, request: &ClaimRequest) -> Result<Claim, DirectoryError> {
+        let after = self.calls.give_up();
+        let ClaimRequest { uid, session, .. } = request;
+        let owned = Owned { uid: uid.clone(), session: *session, grace: self.options.grace, after };
+        let doubt = self.leftovers.doubt(owned);
+        let claimed = self.claim_until(request, after).await;
+        // Without an answer it may have been granted, and nobody will release it.
+        if !matches!(claimed, Err(DirectoryError { kind: DirectoryErrorKind::Timeout, .. })) {
+            doubt.settled();
+        }
+        claimed
+    }
+
+    async fn claim_until(&self, request: &ClaimRequest, give_up: Instant) -> Result<Claim, DirectoryError> {
+        let mut dead: Box<str> = Box::default();
+        for _ in 0..CLAIMS {
+            // Before anything is claimed: without a view, a record that is in the way could not be judged.
+            let view = self.view()?;
+            match self.claim_once(request, &dead, give_up).await? {
+                Answer::Granted { fence, previous, groups } => {
+                    let previous = previous.and_then(|record| {
+                        self.leave_behind(&record, &groups, &view);
+                        record.owner(&view)
+                    });
+                    let ClaimRequest { node, session, .. } = request;
+                    let owner = Owner { node: node.clone(), session: *session, fence };
+                    self.owners.correct(&request.uid, Some(&owner));
+                    return Ok(Claim::Granted { fence, previous, groups });
+                }
+                Answer::Taken { record } => {
+                    let owner = Record::parse(&record).ok_or_else(DirectoryError::corrupt)?.owner(&view);
+                    if let Some(owner) = owner {
+                        return Ok(Claim::Taken { owner });
+                    }
+                    dead = record;
+                }
+            }
+        }
+        // Somebody else claims as often as we do, and dies each time.
+        Err(DirectoryError::unavailable())
+    }
+
+    async fn claim_once(&self, request: &ClaimRequest, dead: &str, give_up: Instant) -> Result<Answer, DirectoryError> {
+        let ClaimRequest { uid, node, session, on_duplicate, resume } = request;
+        let [bucket, groups, at] = self.keys_at(uid, node);
+        let policy = if *on_duplicate == OnDuplicate::Replace { "replace" } else { "keep" };
+        let resume = resume.map(|session| session.to_string()).unwrap_or_default();
+        let (session, incarnation) = (session.to_string(), node.incarnation.to_string());
+        let args = [uid.as_str(), &session, &incarnation, node.id.as_str(), policy, &resume, dead];
+        let answer: Value = self.calls.script(&CLAIM, &[&bucket, &groups, &at], &args, give_up).await?;
+        claimed(answer).ok_or_else(DirectoryError::corrupt)
+    }
+
+    // The groups' entries of a node that died stay until somebody is sure that it did. Its user has left it now, so that
+    // a sweep would not learn of them.
+    fn leave_behind(&self, previous: &Record, groups: &[Tgid], view: &View) {
+        if view.find(&previous.incarnation).is_none() {
+            groups.iter().for_each(|tgid| self.leftovers.named(tgid, previous.incarnation));
+        }
+    }
+
+    pub(super) async fn release_uid(
+        &self,
+        uid: &Uid,
+        session: SessionId,
+        fence: Fence,
+        grace: Duration,
+    ) -> Result<bool, DirectoryError> {
+        self.owners.forget(uid, session);
+        let after = self.calls.give_up();
+        // The session is gone, whatever becomes of this.
+        let doubt = self.leftovers.doubt(Owned { uid: uid.clone(), session, grace, after });
+        let released = self.release_until(uid, session, &fence.to_string(), grace, after).await?;
+        doubt.settled();
+        Ok(released)
+    }
+
+    /// `fence`: empty for whatever fence the session has.
+    pub(super) async fn release_until(
+        &self,
+        uid: &Uid,
+        session: SessionId,
+        fence: &str,
+        grace: Duration,
+        give_up: Instant,
+    ) -> Result<bool, DirectoryError> {
+        let (bucket, groups) = (self.keys.user_bucket(uid), self.keys.user_groups(uid));
+        let (session, grace) = (session.to_string(), grace.as_millis().to_string());
+        let args = [uid.as_str(), &session, fence, &grace];
+        let released: i64 = self.calls.script(&RELEASE, &[&bucket, &groups], &args, give_up).await?;
+        Ok(released == 1)
+    }
+
+    pub(super) async fn record(
+        &self,
+        script: &Script,
+        uid: &Uid,
+        session: SessionId,
+        fence: Fence,
+        tgid: &Tgid,
+    ) -> Result<bool, DirectoryError> {
+        let (bucket, groups) = (self.keys.user_bucket(uid), self.keys.user_groups(uid));
+        let (session, fence) = (session.to_string(), fence.to_string());
+        let args = [uid.as_str(), &session, &fence, tgid.as_str()];
+        let recorded: i64 = self.calls.script(script, &[&bucket, &groups], &args, self.calls.give_up()).await?;
+        Ok(recorded == 1)
+    }
+
+    pub(super) async fn reassert_all(&self, node: &NodeRef, sessions: &[Held]) -> Result<Vec<bool>, DirectoryError> {
+        let mut held = Vec::with_capacity(sessions.len());
+        for some in sessions.chunks(REASSERT_AT_ONCE) {
+            held.extend(try_join_all(some.iter().map(|session| self.reassert_one(node, session))).await?);
+        }
+        Ok(held)
+    }
+
+    async fn reassert_one(&self, node: &NodeRef, held: &Held) -> Result<bool, DirectoryError> {
+        let Held { uid, session, fence, groups: joined } = held;
+        let [bucket, groups, at] = self.keys_at(uid, node);
+        let owner = [session.to_string(), fence.to_string(), node.incarnation.to_string()];
+        let args = [uid.as_str()].into_iter().chain(owner.iter().map(String::as_str)).chain([node.id.as_str()]);
+        let args: Vec<&str> = args.chain(joined.iter().map(Tgid::as_str)).collect();
+        let keys = [bucket.as_str(), &groups, &at];
+        let holds: i64 = self.calls.script(&REASSERT, &keys, &args, self.calls.give_up()).await?;
+        match holds {
+            1 => {
+                self.owners.correct(uid, Some(&Owner { node: node.clone(), session: *session, fence: *fence }));
+                Ok(true)
+            }
+            _ => {
+                self.owners.forget(uid, *session);
+                Ok(false)
+            }
+        }
+    }
+
+    fn keys_at(&self, uid: &Uid, node: &NodeRef) -> [String; 3] {
+        let at = self.keys.users_at(bucket_of(uid), &node.incarnation);
+        [self.keys.user_bucket(uid), self.keys.user_groups(uid), at]
+    }
+}
+
+fn claimed(answer: Value) -> Option<Answer> {
+    let mut parts = answer.into_array().into_iter();
+    let (verdict, second) = (parts.next()?, parts.next()?);
+    if text(&verdict)? == "taken" {
+        return Some(Answer::Taken { record: text(&second)?.into() });
+    }
+    let fence = Fence(text(&second)?.parse().ok()?);
+    let previous = parts.next()?;
+    let previous = match text(&previous)? {
+        "" => None,
+        record => Some(Record::parse(record)?),
+    };
+    let groups = parts.next()?.into_array();
+    let groups = groups.iter().map(|tgid| Tgid::parse(text(tgid)?).ok()).collect::<Option<_>>()?;
+    Some(Answer::Granted { fence, previous, groups })
+}

@@ -1,0 +1,97 @@
+//! Whether this process may still act as the node.
+//!
+//! Owns the answer between two renewals. A process that was frozen does not know it: when it goes on, its lease may be
+//! over, or somebody may have taken its place because it did not answer a probe. So every batch is preceded by a look at
+//! a clock that does not stop: too long since the last renewal, or since this process last ran at all, and Redis is asked.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::boot::BootClock;
+use super::{LeaseOptions, NodeLease};
+
+/// What of the time to live is left for a batch that begins just before its end.
+const MARGIN: Duration = Duration::from_secs(2);
+/// How often the process notes that it runs.
+pub(super) const TICK: Duration = Duration::from_millis(50);
+
+/// Lets a batch pass while the lease is proven. Cheap to clone.
+#[derive(Clone)]
+pub struct Guard {
+    lease: NodeLease,
+}
+
+/// The lease could not be proven: Redis did not answer, or somebody else has the place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the node's lease is not proven")]
+pub struct Unproven;
+
+/// What is known without asking.
+pub(super) struct Facts {
+    /// When the last renewal that succeeded was begun.
+    renewed_ms: AtomicU64,
+    ticked_ms: AtomicU64,
+    lost: AtomicBool,
+    lease_ms: u64,
+    unnoticed_ms: u64,
+}
+
+impl Facts {
+    pub(super) fn new(renewed_ms: u64, options: &LeaseOptions) -> Self {
+        let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            renewed_ms: AtomicU64::new(renewed_ms),
+            ticked_ms: AtomicU64::new(BootClock::now_ms()),
+            lost: AtomicBool::new(false),
+            lease_ms: millis(options.ttl.saturating_sub(MARGIN)),
+            // A pause shorter than a probe cost nobody his place, whenever it began within a tick.
+            unnoticed_ms: millis((options.probe * 2 / 3).max(TICK)),
+        }
+    }
+
+    pub(super) fn renewed(&self, begun_ms: u64) {
+        self.renewed_ms.fetch_max(begun_ms, Ordering::AcqRel);
+        self.tick();
+    }
+
+    pub(super) fn tick(&self) {
+        self.ticked_ms.store(BootClock::now_ms(), Ordering::Release);
+    }
+
+    pub(super) fn lose(&self) {
+        self.lost.store(true, Ordering::Release);
+    }
+
+    fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
+    }
+
+    fn is_proven(&self) -> bool {
+        let now = BootClock::now_ms();
+        let since = |at: &AtomicU64| now.saturating_sub(at.load(Ordering::Acquire));
+        since(&self.renewed_ms) < self.lease_ms && since(&self.ticked_ms) < self.unnoticed_ms
+    }
+}
+
+impl Guard {
+    pub(super) fn new(lease: NodeLease) -> Self {
+        Self { lease }
+    }
+
+    /// Lets the caller pass, or asks Redis first. Takes no time while all is well.
+    ///
+    /// # Errors
+    /// The lease is lost, or nobody can tell.
+    pub async fn pass(&self) -> Result<(), Unproven> {
+        let facts: &Arc<Facts> = &self.lease.0.facts;
+        if facts.is_lost() {
+            return Err(Unproven);
+        }
+        if facts.is_proven() {
+            return Ok(());
+        }
+        self.lease.renew().await.map_err(|_| Unproven)?;
+        if facts.is_lost() { Err(Unproven) } else { Ok(()) }
+    }
+}

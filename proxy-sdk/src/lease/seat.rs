@@ -1,0 +1,187 @@
+//! The node's place in Redis: its key, and the registration of its incarnations.
+//!
+//! Owns the scripts. An incarnation is registered before the node's key names it, so that whatever it records is
+//! found and swept one day. Key and registration lie in different slots, so they are written one after the other.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ::redis::{Script, cmd};
+use gim_proto::{Incarnation, Keys, NodeId};
+
+use super::{LeaseError, LeaseOptions, NodeRecord, Probe};
+use crate::store::{Link, Store, StoreError, StoreErrorKind};
+
+/// Times somebody else may come in between while the place is taken.
+const TRIES: usize = 5;
+const UNREADABLE: StoreError = StoreError { kind: StoreErrorKind::Corrupt, code: None, source: None };
+
+pub(super) struct Seat {
+    keys: Keys,
+    options: LeaseOptions,
+    store: Store,
+    node: Link,
+    meta: Link,
+    started_ms: u64,
+}
+
+/// What a renewal found.
+pub(super) enum Renewed {
+    Held,
+    Gone,
+    Taken,
+}
+
+impl Seat {
+    pub(super) fn new(store: &Store, keys: &Keys, options: &LeaseOptions) -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            keys: keys.clone(),
+            options: options.clone(),
+            store: store.clone(),
+            node: store.link(keys.node(&options.id)),
+            meta: store.link(keys.meta()),
+            started_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    pub(super) fn record(&self, incarnation: Incarnation, worker: Incarnation) -> NodeRecord {
+        NodeRecord {
+            incarnation,
+            worker,
+            rpc: self.options.rpc.clone(),
+            public: self.options.public.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_ms: self.started_ms,
+        }
+    }
+
+    /// Takes the place, from nobody or from somebody who does not answer. Returns whose it was.
+    pub(super) async fn take(&self, record: &NodeRecord, probe: &dyn Probe) -> Result<Vec<Incarnation>, LeaseError> {
+        let mut voided = Vec::new();
+        if self.options.alone {
+            voided.extend(self.be_alone(probe).await?);
+        }
+        self.register(record).await?;
+        for _ in 0..TRIES {
+            let found = self.holder(&self.node, &self.options.id).await?;
+            if let Some((_, holder)) = &found {
+                if probe.answers(holder, self.options.probe).await {
+                    self.unregister(record).await?;
+                    return Err(LeaseError::Held { id: self.options.id.clone(), rpc: holder.rpc.clone() });
+                }
+                voided.extend([holder.incarnation, holder.worker]);
+            }
+            let expected = found.as_ref().map_or("", |(text, _)| text);
+            if self.swap(&self.node, &self.options.id, expected, Some(record)).await? {
+                return Ok(voided);
+            }
+        }
+        Err(LeaseError::Held { id: self.options.id.clone(), rpc: "an address that keeps changing".to_owned() })
+    }
+
+    /// Follows an incarnation of this process with the next. False: somebody else has the place.
+    pub(super) async fn follow(&self, before: &NodeRecord, record: &NodeRecord) -> Result<bool, StoreError> {
+        if self.options.alone && !self.claim_meta(self.options.id.as_str()).await? {
+            return Ok(false);
+        }
+        self.register(record).await?;
+        for expected in [text_of(before)?, String::new()] {
+            if self.swap(&self.node, &self.options.id, &expected, Some(record)).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    pub(super) async fn renew(&self, record: &NodeRecord) -> Result<Renewed, StoreError> {
+        let script = Script::new(include_str!("renew.lua"));
+        let mut call = script.key(self.keys.node(&self.options.id));
+        let call = call.arg(text_of(record)?).arg(self.ttl_ms());
+        let word: String = self.node.script(call).await?;
+        match word.as_str() {
+            "held" => Ok(Renewed::Held),
+            "gone" => Ok(Renewed::Gone),
+            _ => Ok(Renewed::Taken),
+        }
+    }
+
+    pub(super) async fn leave(&self, record: &NodeRecord) -> Result<(), StoreError> {
+        self.swap(&self.node, &self.options.id, &text_of(record)?, None).await?;
+        Ok(())
+    }
+
+    // The one node there may be is named in the meta hash; whoever is named there and silent loses its key first.
+    async fn be_alone(&self, probe: &dyn Probe) -> Result<Vec<Incarnation>, LeaseError> {
+        let mut named = cmd("HGET");
+        named.arg(self.keys.meta()).arg("node");
+        let named: Option<String> = self.meta.query(&named).await?;
+        let other = named.filter(|named| named != self.options.id.as_str());
+        let other = other.map(|named| NodeId::parse(&named).map_err(|_| UNREADABLE)).transpose()?;
+        let mut voided = Vec::new();
+        if let Some(other) = &other {
+            let link = self.store.link(self.keys.node(other));
+            if let Some((text, holder)) = self.holder(&link, other).await? {
+                let lives = || LeaseError::NotAlone { id: other.clone(), rpc: holder.rpc.clone() };
+                if probe.answers(&holder, self.options.probe).await || !self.swap(&link, other, &text, None).await? {
+                    return Err(lives());
+                }
+                voided.extend([holder.incarnation, holder.worker]);
+            }
+        }
+        let expected = other.as_ref().unwrap_or(&self.options.id);
+        if self.claim_meta(expected.as_str()).await? {
+            return Ok(voided);
+        }
+        Err(LeaseError::NotAlone { id: expected.clone(), rpc: "an address it has just taken".to_owned() })
+    }
+
+    async fn claim_meta(&self, expected: &str) -> Result<bool, StoreError> {
+        let script = Script::new(include_str!("alone.lua"));
+        let mut call = script.key(self.keys.meta());
+        self.meta.script(call.arg(expected).arg(self.options.id.as_str())).await
+    }
+
+    async fn register(&self, record: &NodeRecord) -> Result<(), StoreError> {
+        let mut register = cmd("HSET");
+        register.arg(self.keys.meta()).arg(run_field(record)).arg(self.options.id.as_str());
+        self.meta.query(&register).await
+    }
+
+    async fn unregister(&self, record: &NodeRecord) -> Result<(), StoreError> {
+        self.meta.query(cmd("HDEL").arg(self.keys.meta()).arg(run_field(record))).await
+    }
+
+    async fn holder(&self, link: &Link, id: &NodeId) -> Result<Option<(String, NodeRecord)>, StoreError> {
+        let text: Option<String> = link.query(cmd("GET").arg(self.keys.node(id))).await?;
+        let Some(text) = text else { return Ok(None) };
+        let record = serde_json::from_str(&text);
+        let record = record.map_err(|error| StoreError { source: Some(Box::new(error)), ..UNREADABLE })?;
+        Ok(Some((text, record)))
+    }
+
+    /// Puts a record, or nothing, in the place of the one expected.
+    async fn swap(
+        &self,
+        link: &Link,
+        id: &NodeId,
+        expected: &str,
+        record: Option<&NodeRecord>,
+    ) -> Result<bool, StoreError> {
+        let script = Script::new(include_str!("swap.lua"));
+        let mut call = script.key(self.keys.node(id));
+        let text = record.map(text_of).transpose()?.unwrap_or_default();
+        link.script(call.arg(expected).arg(text).arg(self.ttl_ms())).await
+    }
+
+    fn ttl_ms(&self) -> u64 {
+        u64::try_from(self.options.ttl.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+fn run_field(record: &NodeRecord) -> String {
+    format!("run:{}", record.incarnation)
+}
+
+fn text_of(record: &NodeRecord) -> Result<String, StoreError> {
+    serde_json::to_string(record).map_err(|error| StoreError { source: Some(Box::new(error)), ..UNREADABLE })
+}

@@ -1,0 +1,10 @@
+-- Puts a record in the place of the one expected, so that of two who take a place at once one has it.
+-- KEYS: node key. ARGV: expected record or '', new record or '' for none, time to live in ms. Answer: 1 done, 0 not.
+local found = redis.call('GET', KEYS[1]) or ''
+if found ~= ARGV[1] then return 0 end
+if ARGV[2] == '' then
+  redis.call('DEL', KEYS[1])
+else
+  redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+end
+return 1

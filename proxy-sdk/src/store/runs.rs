@@ -1,0 +1,82 @@
+//! Which runs of Redis hold the data.
+//!
+//! Owns the comparison that tells a Redis that started anew, or a replica that took over, from the one known before: its
+//! data may be older. Never says what was lost; who knows what there should be finds out.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ::redis::{Value, cmd, pipe};
+
+use super::address::Topology;
+use super::connect::{ask_seeds, masters};
+use super::{Address, Link, Store, StoreError, StoreErrorKind};
+
+/// The runs of all masters. Equal: whatever was written is still there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Runs(BTreeSet<Box<str>>);
+
+/// Asks which runs there are.
+#[derive(Debug)]
+pub struct RunReader {
+    store: Store,
+    link: Link,
+    /// Links to the masters of a cluster, in the order they were last named.
+    masters: tokio::sync::Mutex<Vec<(Address, Link)>>,
+}
+
+impl RunReader {
+    /// Makes a reader. Outside a cluster the server asked is the master of `key`.
+    pub fn new(store: &Store, key: impl Into<Arc<str>>) -> Self {
+        Self { store: store.clone(), link: store.link(key), masters: tokio::sync::Mutex::default() }
+    }
+
+    /// Asks every master. One round trip, in a cluster two.
+    ///
+    /// # Errors
+    /// One of them did not answer.
+    pub async fn read(&self) -> Result<Runs, StoreError> {
+        match self.store.options().topology() {
+            Topology::Cluster { seeds } => self.read_all(seeds).await,
+            Topology::Standalone { .. } | Topology::Sentinel { .. } => {
+                Ok(Runs(BTreeSet::from([run_of(&self.link).await?])))
+            }
+        }
+    }
+
+    async fn read_all(&self, seeds: &[Address]) -> Result<Runs, StoreError> {
+        let asking = ask_seeds(self.store.options(), seeds, |slots, asked| Some(masters(slots, asked)));
+        let named = tokio::time::timeout(self.store.options().deadline(), asking).await;
+        let named = named.map_err(|_| StoreError::unreachable())??;
+        let mut masters = self.masters.lock().await;
+        masters.retain(|(address, _)| named.contains(address));
+        for address in named {
+            if !masters.iter().any(|(known, _)| *known == address) {
+                let link = self.store.link_at(address.clone());
+                masters.push((address, link));
+            }
+        }
+        let runs = futures_util::future::try_join_all(masters.iter().map(|(_, link)| run_of(link))).await?;
+        Ok(Runs(runs.into_iter().collect()))
+    }
+}
+
+async fn run_of(link: &Link) -> Result<Box<str>, StoreError> {
+    let mut asking = pipe();
+    asking.add_command(cmd("INFO").arg("server").clone()).add_command(cmd("INFO").arg("replication").clone());
+    let (server, replication): (Value, Value) = link.pipe(&asking).await?;
+    let run = line(&server, "run_id:").zip(line(&replication, "master_replid:"));
+    let (run, data) = run.ok_or(StoreError { kind: StoreErrorKind::Corrupt, code: None, source: None })?;
+    // The process, and the history of its data: each may change without the other.
+    Ok(format!("{run}/{data}").into())
+}
+
+fn line(info: &Value, name: &str) -> Option<String> {
+    let text = match info {
+        Value::BulkString(bytes) => String::from_utf8_lossy(bytes),
+        Value::VerbatimString { text, .. } => text.into(),
+        Value::SimpleString(text) => text.into(),
+        _ => return None,
+    };
+    text.lines().find_map(|line| line.strip_prefix(name)).map(|rest| rest.trim().to_owned())
+}

@@ -1,0 +1,12 @@
+//! The directory: what every adapter promises, and what is particular to the one in Redis.
+
+mod claims;
+mod contract;
+mod faults;
+mod kinds;
+mod lookups;
+mod model;
+mod reassert;
+mod sweep;
+mod wire;
+mod world;

@@ -1,0 +1,153 @@
+//! Look-ups in Redis: few round trips, and what the cache may and may not do.
+
+use std::collections::HashMap;
+
+use futures_util::future::join_all;
+use gim_proto::{Keys, Uid};
+use gim_proxy_sdk::directory::redis::{LiveNodes, RedisDirectory, RedisDirectoryOptions};
+use gim_proxy_sdk::directory::{ClaimRequest, Directory, DirectoryErrorKind, Freshness, NodeRef, OnDuplicate, Owner};
+use gim_proxy_sdk::testing::{RedisServer, prefix, shared_redis};
+
+use super::world::{RedisWorld, World, node, uid};
+
+async fn cached(directory: &RedisDirectory, name: &str) -> Option<Owner> {
+    directory.lookup(&[uid(name)], Freshness::Cached).await.unwrap().remove(0)
+}
+
+#[tokio::test]
+async fn a_stale_owner_is_never_named_to_who_asks_for_the_current_one() {
+    let world = RedisWorld::new().await;
+    let reader = world.another().await;
+    let (first, _, _) = world.connect("1", None).await;
+    assert_eq!(cached(&reader, "1").await.unwrap().session, first.id);
+    let (second, _, _) = world.connect_at("1", world.there(), None).await;
+    assert_eq!(cached(&reader, "1").await.unwrap().session, first.id, "nobody has told it");
+    let current = reader.lookup(&[uid("1")], Freshness::Current).await.unwrap().remove(0);
+    assert_eq!(current.unwrap().session, second.id);
+    assert_eq!(cached(&reader, "1").await.unwrap().session, second.id, "now it knows");
+    world.disconnect("1", second).await;
+    assert_eq!(reader.lookup(&[uid("1")], Freshness::Current).await.unwrap(), [None]);
+    assert_eq!(cached(&reader, "1").await, None);
+}
+
+#[tokio::test]
+async fn what_a_process_does_itself_it_knows_at_once() {
+    let world = RedisWorld::new().await;
+    let (first, _, _) = world.connect("1", None).await;
+    assert_eq!(cached(&world.directory, "1").await.unwrap().session, first.id);
+    let (second, _, _) = world.connect("1", None).await;
+    assert_eq!(cached(&world.directory, "1").await.unwrap().session, second.id);
+    world.disconnect("1", first).await;
+    assert_eq!(cached(&world.directory, "1").await.unwrap().session, second.id, "that was another one's");
+    world.disconnect("1", second).await;
+    assert_eq!(cached(&world.directory, "1").await, None);
+    assert_eq!(world.directory.stats().misses, 1);
+}
+
+#[tokio::test]
+async fn an_owner_on_a_dead_node_is_offline_in_the_cache_too() {
+    let world = RedisWorld::new().await;
+    world.connect_at("1", world.there(), None).await;
+    assert!(cached(&world.directory, "1").await.is_some());
+    world.live.set(vec![world.here().clone()]);
+    assert_eq!(cached(&world.directory, "1").await, None);
+    assert_eq!(world.owner("1").await, None);
+}
+
+#[tokio::test]
+async fn offline_is_never_remembered() {
+    let world = RedisWorld::new().await;
+    let reader = world.another().await;
+    assert_eq!(cached(&reader, "1").await, None);
+    let (session, _, _) = world.connect("1", None).await;
+    assert_eq!(cached(&reader, "1").await.unwrap().session, session.id);
+}
+
+#[tokio::test]
+async fn nobody_is_offline_before_it_is_known_who_lives() {
+    let world = RedisWorld::new().await;
+    world.connect("1", None).await;
+    let settings = RedisDirectoryOptions::new(world.keys.clone());
+    let unknowing = RedisDirectory::connect(&shared_redis().await.options(), LiveNodes::new(), settings).await.unwrap();
+    for freshness in [Freshness::Cached, Freshness::Current] {
+        let answer = unknowing.lookup(&[uid("1")], freshness).await;
+        assert_eq!(answer.unwrap_err().kind, DirectoryErrorKind::Unavailable);
+    }
+    assert_eq!(unknowing.nodes().await.unwrap_err().kind, DirectoryErrorKind::Unavailable);
+    unknowing.sweep().await.unwrap();
+    assert!(world.owner("1").await.is_some());
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_stops_its_own_user_only() {
+    let world = RedisWorld::new().await;
+    let (session, _, _) = world.connect("1", None).await;
+    let _: i64 = world.ask(&["HSET", &world.keys.user_bucket(&uid("2")), "2", "2 x"]).await;
+    let owners = world.directory.lookup(&[uid("2"), uid("1")], Freshness::Current).await.unwrap();
+    assert_eq!(
+        owners.iter().map(|owner| owner.as_ref().map(|owner| owner.session)).collect::<Vec<_>>(),
+        [None, Some(session.id)]
+    );
+    let request = ClaimRequest {
+        uid: uid("2"),
+        node: world.here().clone(),
+        session: session.id,
+        on_duplicate: OnDuplicate::Replace,
+        resume: None,
+    };
+    assert_eq!(world.directory.claim(request).await.unwrap_err().kind, DirectoryErrorKind::Corrupt);
+}
+
+#[tokio::test]
+async fn two_thousand_look_ups_take_few_round_trips() {
+    // The server's own counts: nobody else may ask it meanwhile.
+    let server = RedisServer::start().await;
+    let world = RedisWorld::on(&server, server.options()).await;
+    let names: Vec<String> = (0..2_000).map(|user| format!("u{user}")).collect();
+    join_all(names.iter().map(|name| world.connect(name, None))).await;
+    let uids: Vec<Uid> = names.iter().map(|name| uid(name)).collect();
+    let reader = world.another().await;
+    let before = counts(&world).await;
+    let owners = reader.lookup(&uids, Freshness::Cached).await.unwrap();
+    assert!(owners.iter().all(Option::is_some));
+    let after = counts(&world).await;
+    let (commands, reads) = (after.0 - before.0, after.1 - before.1);
+    assert!(commands <= 1_024, "one command per bucket, not {commands}");
+    assert!(reads <= 100, "written in one go, not read in {reads}");
+    let again = reader.lookup(&uids, Freshness::Cached).await.unwrap();
+    assert_eq!(again, owners);
+    assert_eq!(counts(&world).await.0, after.0, "not asked again");
+    assert_eq!(reader.stats().hits, 2_000);
+}
+
+/// HMGETs run, and reads from sockets.
+async fn counts(world: &RedisWorld) -> (u64, u64) {
+    let info: String = world.ask(&["INFO", "everything"]).await;
+    let lines: HashMap<&str, &str> = info.lines().filter_map(|line| line.split_once(':')).collect();
+    let hmget = lines
+        .get("cmdstat_hmget")
+        .map_or("0", |line| line.split(',').find_map(|part| part.strip_prefix("calls=")).unwrap());
+    (hmget.parse().unwrap(), lines["total_reads_processed"].parse().unwrap())
+}
+
+#[test]
+fn who_lives_is_what_was_said_last() {
+    let live = LiveNodes::new();
+    let (one, other): (NodeRef, NodeRef) = (node("n1"), node("n2"));
+    assert!(live.snapshot().is_empty() && !live.is_live(&one.incarnation));
+    live.set(vec![one.clone(), other.clone()]);
+    assert_eq!(&*live.snapshot(), [one.clone(), other.clone()]);
+    let shared = live.clone();
+    shared.set(vec![other.clone()]);
+    assert_eq!((live.find(&one.incarnation), live.find(&other.incarnation)), (None, Some(other)));
+}
+
+#[tokio::test]
+async fn prefixes_do_not_see_each_other() {
+    let world = RedisWorld::new().await;
+    world.connect("1", None).await;
+    let settings = RedisDirectoryOptions::new(Keys::new(&prefix()).unwrap());
+    let options = shared_redis().await.options();
+    let other = RedisDirectory::connect(&options, world.live.clone(), settings).await.unwrap();
+    assert_eq!(other.lookup(&[uid("1")], Freshness::Current).await.unwrap(), [None]);
+}

@@ -1,0 +1,100 @@
+//! Passwords and ACL users: who gets in, and what a user who may do little can do.
+
+use std::time::Duration;
+
+use fred::interfaces::ClientLike;
+use gim_proxy_sdk::store::{RedisOptions, Store, StoreError, StoreErrorKind, fred_client};
+use gim_proxy_sdk::testing::RedisServer;
+use redis::cmd;
+use tokio::time::Instant;
+
+use super::ways::{all_ways_work, comes_back, fails_as, fred, fred_set, set};
+
+async fn denied(options: RedisOptions) {
+    let store = Store::new(options);
+    let error = store.link("k").query::<()>(&set("k", "1")).await.unwrap_err();
+    assert_eq!(error.kind, StoreErrorKind::Denied);
+    let error = by_pool(&store).await.unwrap_err();
+    assert_eq!(error.kind, StoreErrorKind::Denied);
+    let error = by_connection(&store).await.unwrap_err();
+    assert_eq!(error.kind, StoreErrorKind::Denied);
+    let error = match fred_client(store.options()).unwrap().init().await {
+        // Without a password it is let in, to do nothing.
+        Ok(_) => fred_set(&fred(store.options()).await, "k", "1").await.unwrap_err(),
+        Err(error) => error.into(),
+    };
+    assert_eq!(error.kind, StoreErrorKind::Denied);
+}
+
+// Where no password is given the server takes the connection and denies the first command.
+async fn by_pool(store: &Store) -> Result<(), StoreError> {
+    let pool = store.pool("k");
+    let mut connection = pool.connection().await?;
+    Ok(set("k", "1").exec_async(&mut *connection).await?)
+}
+
+async fn by_connection(store: &Store) -> Result<(), StoreError> {
+    let mut connection = store.connect("k", None).await?;
+    Ok(set("k", "1").exec_async(&mut connection).await?)
+}
+
+#[tokio::test]
+async fn a_password_opens_every_way() {
+    let server = RedisServer::start_with(&["--requirepass", "p@ss:word/ 1"]).await;
+    all_ways_work(server.options().password("p@ss:word/ 1")).await;
+    let by_url = format!("redis://:p%40ss%3aword%2f%201@127.0.0.1:{}", server.port());
+    all_ways_work(RedisOptions::parse(&by_url).unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_pool_tells_why_at_once() {
+    let server = RedisServer::start_with(&["--requirepass", "right"]).await;
+    let pool = Store::new(server.options().password("wrong")).pool("k");
+    let begun = Instant::now();
+    let error = pool.connection().await.map(drop).unwrap_err();
+    assert_eq!(error.kind, StoreErrorKind::Denied);
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_denied_on_every_way() {
+    let server = RedisServer::start_with(&["--requirepass", "right"]).await;
+    denied(server.options().password("wrong")).await;
+    denied(server.options().username("nobody").password("right")).await;
+    denied(server.options()).await;
+}
+
+#[tokio::test]
+async fn a_user_reaches_what_it_may_and_is_denied_the_rest() {
+    let server = RedisServer::start().await;
+    server.set_user("app on >secret ~t-* +eval +evalsha +script|load +set +get +ping +client|id +info").await;
+    let options = server.options().username("app").password("secret");
+    all_ways_work(options.clone()).await;
+    let store = Store::new(options);
+    let link = store.link("t-k");
+    let command = link.query::<()>(cmd("DEL").arg("t-k")).await.unwrap_err();
+    assert_eq!((command.kind, command.is("NOPERM")), (StoreErrorKind::Denied, true));
+    let key = link.query::<()>(&set("k", "1")).await.unwrap_err();
+    assert_eq!(key.kind, StoreErrorKind::Denied);
+    let fred = fred(store.options()).await;
+    let key = fred_set(&fred, "k", "1").await.unwrap_err();
+    assert_eq!(key.kind, StoreErrorKind::Denied);
+    let denials = server.denials().await;
+    assert!(denials.iter().any(|denial| denial.username == "app" && denial.object == "del"), "{denials:?}");
+}
+
+#[tokio::test]
+async fn a_user_that_was_taken_away_is_denied_and_let_in_again_when_it_is_back() {
+    let server = RedisServer::start().await;
+    let rules = "app on >secret ~* +@all";
+    server.set_user(rules).await;
+    let store = Store::new(server.options().username("app").password("secret"));
+    let (link, fred) = (store.link("k"), fred(store.options()).await);
+    link.query::<()>(&set("k", "1")).await.unwrap();
+    fred_set(&fred, "k", "1").await.unwrap();
+    assert_eq!(server.tell(&["ACL", "DELUSER", "app"]).await, "1");
+    fails_as(async || link.query::<()>(&set("k", "2")).await, StoreErrorKind::Denied).await;
+    server.set_user(rules).await;
+    comes_back(async || link.query::<()>(&set("k", "3")).await).await;
+    comes_back(async || fred_set(&fred, "k", "4").await.map(drop)).await;
+}

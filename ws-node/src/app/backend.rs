@@ -1,0 +1,104 @@
+//! What stands behind the node's ports in each mode.
+//!
+//! Owns the choice of adapters and their end. Nothing else in the crate knows which there are.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use gim_msg_queue::clock::{Clock, SystemClock};
+use gim_msg_queue::local::LocalQueue;
+use gim_msg_queue::observe::Observer;
+use gim_msg_queue::source::Source;
+use gim_proto::{Incarnation, NodeId};
+use gim_proxy_sdk::directory::local::LocalDirectory;
+use gim_proxy_sdk::directory::{Directory, NodeRef};
+use gim_proxy_sdk::queue::Queue;
+use gim_proxy_sdk::upstream::Upstream;
+
+use super::place::Place;
+use crate::config::{Config, Mode};
+use crate::node::StartError;
+
+/// The adapters of one mode.
+pub(super) struct Backend {
+    pub(super) node: NodeRef,
+    pub(super) directory: Arc<dyn Directory>,
+    pub(super) queue: Arc<dyn Queue>,
+    pub(super) sources: Vec<Arc<dyn Source>>,
+    /// The clock that entries' times count in.
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) upstream: Option<Arc<dyn Upstream>>,
+    pub(super) keeper: Keeper,
+}
+
+/// What of a mode has to be ended with the node.
+pub(super) enum Keeper {
+    /// The queue of this process.
+    Local(Arc<LocalQueue>),
+    /// The node's place in Redis, and what it has there.
+    Redis(Box<Place>),
+}
+
+/// Who the node is before it has a place anywhere.
+pub(super) struct Candidate {
+    pub(super) id: NodeId,
+    pub(super) public: SocketAddr,
+    pub(super) rpc: SocketAddr,
+}
+
+impl Backend {
+    /// Opens what the configured mode stands on.
+    pub(super) async fn open(
+        config: &Config,
+        candidate: Candidate,
+        observer: &Arc<dyn Observer>,
+    ) -> Result<Self, StartError> {
+        match config.mode {
+            Mode::Redis => Place::take(config, candidate, observer).await,
+            _ => Ok(Self::local(config, candidate, observer)),
+        }
+    }
+
+    fn local(config: &Config, candidate: Candidate, observer: &Arc<dyn Observer>) -> Self {
+        let node = NodeRef { id: candidate.id, incarnation: Incarnation::mint() };
+        let queue = LocalQueue::with(config.queue.clone(), Arc::new(SystemClock), Arc::clone(observer));
+        Self {
+            directory: Arc::new(LocalDirectory::new(node.clone())),
+            node,
+            sources: queue.sources(),
+            queue: Arc::clone(&queue) as Arc<_>,
+            clock: Arc::new(SystemClock),
+            upstream: None,
+            keeper: Keeper::Local(queue),
+        }
+    }
+}
+
+impl Keeper {
+    /// Has the queue accept nothing more.
+    pub(super) fn close_queue(&self) {
+        match self {
+            Self::Local(queue) => queue.close(),
+            Self::Redis(place) => place.close_queue(),
+        }
+    }
+
+    /// Gives up what the node has elsewhere, once nothing of it runs any more.
+    // Boxed: the types of three Redis clients within one future are more than the compiler looks through.
+    pub(super) fn leave(&self) -> BoxFuture<'_, ()> {
+        match self {
+            Self::Local(_) => std::future::ready(()).boxed(),
+            Self::Redis(place) => place.leave().boxed(),
+        }
+    }
+
+    /// Tells the place, if the node has one outside this process.
+    pub(super) fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Local(_) => None,
+            Self::Redis(place) => Some(place),
+        }
+    }
+}

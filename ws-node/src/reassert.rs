@@ -1,0 +1,55 @@
+//! Telling the directory again what this node holds, after the node took a new incarnation.
+//!
+//! Owns the order: sessions with their groups, then the groups' entries. A session whose uid went to somebody else
+//! meanwhile ends. Never decides who owns a uid.
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use gim_proto::codes::CloseCode;
+use gim_proxy_sdk::directory::{DirectoryError, Held};
+
+use crate::core::Core;
+use crate::hub::Users;
+use crate::session::Session;
+
+/// Sessions recorded in one call.
+const BATCH: usize = 500;
+/// Groups recorded side by side.
+const SIDE_BY_SIDE: usize = 64;
+
+/// Records everything this node holds under its present incarnation.
+///
+/// # Errors
+/// The directory did not answer. Doing it again does no harm.
+pub(crate) async fn everything(core: &Core) -> Result<(), DirectoryError> {
+    let mut sessions = 0;
+    for shard in 0..Users::SHARDS {
+        // A session whose claim is granted from here on compares incarnations itself.
+        let held: Vec<Session> = core.hub.users.shard(shard).into_iter().filter(Session::is_owner).collect();
+        for batch in held.chunks(BATCH) {
+            these(core, batch).await?;
+            sessions += batch.len();
+        }
+    }
+    let groups = core.hub.groups.all();
+    let count = groups.len();
+    let announced = stream::iter(groups).map(Ok).try_for_each_concurrent(SIDE_BY_SIDE, |group| async move {
+        group.announce_again(core).await
+    });
+    announced.await?;
+    tracing::info!(sessions, groups = count, "everything held is recorded under the new incarnation");
+    Ok(())
+}
+
+/// Records sessions under the present incarnation. One that has lost its uid is closed.
+pub(crate) async fn these(core: &Core, sessions: &[Session]) -> Result<(), DirectoryError> {
+    let held: Vec<Held> = sessions.iter().map(held).collect();
+    let kept = core.directory.reassert(&core.node(), &held).await?;
+    for (session, _) in sessions.iter().zip(kept).filter(|(_, kept)| !kept) {
+        session.close(CloseCode::Fenced, "another connection has the user by now");
+    }
+    Ok(())
+}
+
+fn held(session: &Session) -> Held {
+    Held { uid: session.uid().clone(), session: session.id(), fence: session.fence(), groups: session.groups() }
+}
