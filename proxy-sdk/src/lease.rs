@@ -24,7 +24,7 @@ use crate::store::{Runs, Store, StoreError};
 
 pub use self::guard::{Guard, Unproven};
 pub use self::probe::{Probe, RpcProbe};
-pub use self::proof::Proof;
+pub use self::proof::{Proof, Since};
 
 use self::boot::BootClock;
 use self::guard::Facts;

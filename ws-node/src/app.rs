@@ -4,6 +4,7 @@
 
 mod backend;
 mod place;
+mod settled;
 mod worker;
 
 use std::net::SocketAddr;
@@ -68,6 +69,7 @@ pub(crate) async fn start(
     let observer: Arc<dyn Observer> =
         Arc::new(Telemetry::new(WorkerMetrics::new(metrics.recorder(), config.queue.lanes)));
     let backend = Backend::open(&config, candidate, &observer).await?;
+    let guard = backend.keeper.place().map(place::Place::guard);
     let core = Core::new(Parts {
         node: backend.node,
         directory: backend.directory,
@@ -77,10 +79,11 @@ pub(crate) async fn start(
         handlers,
         admission: Admission::new(&config.limits),
         metrics,
+        guard: guard.clone(),
         log,
     });
-    let guard = backend.keeper.place().map(place::Place::guard);
-    let worker = EmbeddedWorker::start(&core, backend.sources, backend.clock, guard, observer, &config.worker);
+    let worker =
+        EmbeddedWorker::start(&core, backend.sources, backend.clock, guard, backend.observer, &config.worker);
     let running = Arc::new(Running {
         core,
         public,

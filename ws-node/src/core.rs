@@ -10,6 +10,7 @@ use std::time::Duration;
 use gim_msg_queue::logging::LogGuard;
 use gim_proto::{Fields, MessageId};
 use gim_proxy_sdk::directory::{Directory, NodeRef, OnDuplicate};
+use gim_proxy_sdk::lease::Guard;
 use gim_proxy_sdk::queue::{Queue, QueueError};
 use gim_proxy_sdk::upstream::Upstream;
 
@@ -45,6 +46,8 @@ pub(crate) struct Core {
     pub(crate) admission: Admission,
     pub(crate) metrics: Metrics,
     pub(crate) clock: Clock,
+    /// What is known of the node's lease. None: it needs none.
+    guard: Option<Guard>,
     log: Option<Arc<LogGuard>>,
     phase: AtomicU8,
     /// Tasks of sessions, so that a stop can wait for them.
@@ -122,6 +125,7 @@ pub(crate) struct Parts {
     pub(crate) handlers: Handlers,
     pub(crate) admission: Admission,
     pub(crate) metrics: Metrics,
+    pub(crate) guard: Option<Guard>,
     pub(crate) log: Option<Arc<LogGuard>>,
 }
 
@@ -139,6 +143,7 @@ impl Core {
             admission: parts.admission,
             metrics: parts.metrics,
             clock: Clock::start(),
+            guard: parts.guard,
             log: parts.log,
             phase: AtomicU8::new(Phase::Running as u8),
             sessions: TaskTracker::new(),
@@ -187,6 +192,11 @@ impl Core {
         }
     }
 
+    /// What is behind the lease, if the node has one outside this process: `redis`, and whether it does its part.
+    pub(crate) fn redis_is_well(&self) -> Option<bool> {
+        self.guard.as_ref().map(Guard::is_well)
+    }
+
     /// Whether new connections are taken.
     pub(crate) fn takes_logins(&self) -> bool {
         self.phase() == Phase::Running
@@ -198,6 +208,7 @@ impl Core {
             sessions: self.hub.users.len() as u64,
             connections: self.admission.held() as u64,
             groups: self.hub.groups.len() as u64,
+            redis_is_well: self.redis_is_well(),
             dropped_log_lines: self.log.as_ref().map_or(0, |log| log.dropped_lines()),
             resident_bytes: host::resident_bytes(),
         }

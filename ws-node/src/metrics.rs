@@ -188,6 +188,9 @@ impl Metrics {
         self.sessions.set(as_f64(now.sessions));
         self.connections.set(as_f64(now.connections));
         self.groups.set(as_f64(now.groups));
+        if let Some(well) = now.redis_is_well {
+            self.recorder.register_gauge(&Key::from_static_name("gim_redis_up"), &METADATA).set(f64::from(u8::from(well)));
+        }
         self.dropped_log_lines.absolute(now.dropped_log_lines);
         self.resident.set(as_f64(now.resident_bytes));
         self.handle.render()
@@ -227,6 +230,7 @@ pub(crate) struct Snapshot {
     pub(crate) sessions: u64,
     pub(crate) connections: u64,
     pub(crate) groups: u64,
+    pub(crate) redis_is_well: Option<bool>,
     pub(crate) dropped_log_lines: u64,
     pub(crate) resident_bytes: u64,
 }
@@ -251,12 +255,13 @@ fn describe(recorder: &PrometheusRecorder) {
         ("gim_incarnations_total", "times the node's lease was lost or redis came back as another run"),
         ("gim_log_lines_dropped_total", "log lines dropped because the log's buffer was full"),
     ];
-    const GAUGES: [(&str, &str); 11] = [
+    const GAUGES: [(&str, &str); 12] = [
         ("gim_outboxes_waiting", "sessions whose socket did not take everything at once"),
         ("gim_phase", "0 running, 1 not ready, 2 draining queue, 3 draining sessions, 4 stopped"),
         ("gim_sessions", "sessions on this node"),
         ("gim_connections", "connections on the public listener, sessions and others"),
         ("gim_groups", "groups with members on this node"),
+        ("gim_redis_up", "1: redis answers and has on record what this node holds; only beyond mode `local`"),
         ("gim_resident_bytes", "resident memory of the process"),
         ("gim_queue_lag", "entries accepted and not read by the worker, by lane"),
         ("gim_queue_pending", "entries read and not settled, by lane"),

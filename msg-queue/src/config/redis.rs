@@ -79,7 +79,10 @@ impl RedisSection {
     pub fn validate(&self) -> Result<(), Invalid> {
         if self.url.contains('@') {
             // It would be shown wherever the configuration is.
-            return Err(Invalid::new("redis.url", "must hold no user and password: set redis.username, redis.password"));
+            return Err(Invalid::new(
+                "redis.url",
+                "must hold no user and password: set redis.username, redis.password",
+            ));
         }
         RedisOptions::parse(&self.url).map_err(|error| Invalid::new("redis.url", error.to_string()))?;
         if self.tls_cert.is_some() != self.tls_key.is_some() {

@@ -37,6 +37,7 @@ use self::live::View;
 use self::script::{JOIN, LEAVE};
 use self::sweep::Progress;
 use super::{Claim, ClaimRequest, Directory, DirectoryError, Freshness, Held, NodeRef, Owner};
+use crate::lease::{Proof, Since};
 use crate::store::{RedisOptions, fred_client};
 
 /// What the directory is made of, beyond the connection.
@@ -48,13 +49,15 @@ pub struct RedisDirectoryOptions {
     pub cache: usize,
     /// How long the groups of users are kept whose node died.
     pub grace: Duration,
+    /// Confirms that what was not found was not there. None: it is believed.
+    pub proof: Option<Arc<Proof>>,
 }
 
 impl RedisDirectoryOptions {
     /// Takes the defaults: 100,000 owners, 30 s.
     #[must_use]
     pub fn new(keys: Keys) -> Self {
-        Self { keys, cache: 100_000, grace: Duration::from_secs(30) }
+        Self { keys, cache: 100_000, grace: Duration::from_secs(30), proof: None }
     }
 }
 
@@ -129,6 +132,23 @@ impl RedisDirectory {
             misses: read(&self.misses),
             swept: read(&self.swept),
         }
+    }
+
+    /// Begins a look-up whose answer may have to be confirmed.
+    fn begin(&self) -> Option<Since> {
+        self.options.proof.as_ref().map(|proof| proof.begin())
+    }
+
+    /// Confirms that what a look-up did not find was not there: a Redis that lost its data finds nobody.
+    async fn confirm(&self, since: Option<Since>) -> Result<(), DirectoryError> {
+        let Some((proof, since)) = self.options.proof.as_ref().zip(since) else { return Ok(()) };
+        let confirmed = proof.confirm(since).await;
+        confirmed.map_err(|error| DirectoryError { source: Some(Box::new(error)), ..DirectoryError::unavailable() })
+    }
+
+    /// Whether what is not on the records is not there. Asks nobody.
+    fn is_asserted(&self) -> bool {
+        self.options.proof.as_ref().is_none_or(|proof| proof.is_asserted())
     }
 
     // Nobody is offline for want of knowledge.

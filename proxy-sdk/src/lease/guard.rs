@@ -33,6 +33,8 @@ pub(super) struct Facts {
     renewed_ms: AtomicU64,
     ticked_ms: AtomicU64,
     lost: AtomicBool,
+    /// The last renewal was answered.
+    answering: AtomicBool,
     lease_ms: u64,
     unnoticed_ms: u64,
 }
@@ -44,6 +46,7 @@ impl Facts {
             renewed_ms: AtomicU64::new(renewed_ms),
             ticked_ms: AtomicU64::new(BootClock::now_ms()),
             lost: AtomicBool::new(false),
+            answering: AtomicBool::new(true),
             lease_ms: millis(options.ttl.saturating_sub(MARGIN)),
             // A pause shorter than a probe cost nobody his place, whenever it began within a tick.
             unnoticed_ms: millis((options.probe * 2 / 3).max(TICK)),
@@ -52,7 +55,12 @@ impl Facts {
 
     pub(super) fn renewed(&self, begun_ms: u64) {
         self.renewed_ms.fetch_max(begun_ms, Ordering::AcqRel);
+        self.answering.store(true, Ordering::Release);
         self.tick();
+    }
+
+    pub(super) fn not_renewed(&self) {
+        self.answering.store(false, Ordering::Release);
     }
 
     pub(super) fn tick(&self) {
@@ -77,6 +85,13 @@ impl Facts {
 impl Guard {
     pub(super) fn new(lease: NodeLease) -> Self {
         Self { lease }
+    }
+
+    /// Tells, as of the last renewal, whether Redis answers and has everything this node holds. Asks nobody.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        let facts = &self.lease.0.facts;
+        !facts.is_lost() && facts.answering.load(Ordering::Acquire) && self.lease.0.proof.is_asserted()
     }
 
     /// Lets the caller pass, or asks Redis first. Takes no time while all is well.

@@ -89,6 +89,14 @@ impl NodeLease {
 
     /// Renews the lease, or takes the place anew under another incarnation.
     pub(super) async fn renew(&self) -> Result<(), StoreError> {
+        let renewed = self.try_to_renew().await;
+        if renewed.is_err() {
+            self.0.facts.not_renewed();
+        }
+        renewed
+    }
+
+    async fn try_to_renew(&self) -> Result<(), StoreError> {
         let mut keeper = self.0.keeper.lock().await;
         if keeper.ended || *self.0.state.borrow() == LeaseState::Lost {
             return Ok(());

@@ -6,7 +6,9 @@ use crate::store::{StoreError, StoreErrorKind};
 impl From<StoreError> for QueueError {
     fn from(error: StoreError) -> Self {
         match error.kind {
-            StoreErrorKind::Unavailable => Self::new(QueueErrorKind::Unavailable, because("redis cannot be reached", &error)),
+            StoreErrorKind::Unavailable => {
+                Self::new(QueueErrorKind::Unavailable, because("redis cannot be reached", &error))
+            }
             StoreErrorKind::Denied => Self::new(QueueErrorKind::Unavailable, because("redis lets nobody in", &error)),
             StoreErrorKind::Full => Self::new(QueueErrorKind::Full, "redis is out of memory"),
             StoreErrorKind::Refused if error.is("ENTRIES") => Self::full("entries"),

@@ -62,6 +62,11 @@ impl Process {
         self.child.try_wait().expect("a child").is_some()
     }
 
+    /// Tells with which code it ended. None: it runs, or a signal ended it.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        self.child.try_wait().expect("a child").and_then(|status| status.code())
+    }
+
     /// Ends it at once and waits until it is gone.
     pub fn kill(&mut self) {
         // First the watch: the process id may be somebody else's afterwards. An error means that it has ended by itself.

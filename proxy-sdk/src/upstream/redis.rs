@@ -45,9 +45,7 @@ impl Upstream for RedisUpstream {
         }
         match timeout(DEADLINE, self.link.script::<String>(&call)).await {
             Ok(place) => place.map(|_| command.id).map_err(UpstreamError::from),
-            Err(elapsed) => {
-                Err(UpstreamError { kind: UpstreamErrorKind::Timeout, source: Some(Box::new(elapsed)) })
-            }
+            Err(elapsed) => Err(UpstreamError { kind: UpstreamErrorKind::Timeout, source: Some(Box::new(elapsed)) }),
         }
     }
 }

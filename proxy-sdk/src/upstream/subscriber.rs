@@ -67,7 +67,8 @@ impl Subscriber {
     /// `Invalid`: an option is none. `Unavailable`, `Timeout`: Redis cannot be reached; try again.
     pub async fn connect(redis: RedisOptions, options: SubscriberOptions) -> Result<Self, Error> {
         options.check()?;
-        let keys = Keys::new(&options.prefix).map_err(|error| Error::with_source(ErrorKind::Invalid, "the prefix", error))?;
+        let keys =
+            Keys::new(&options.prefix).map_err(|error| Error::with_source(ErrorKind::Invalid, "the prefix", error))?;
         let store = Store::new(redis);
         let key = keys.upstream();
         let link = store.link(key.as_str());

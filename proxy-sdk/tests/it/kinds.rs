@@ -4,6 +4,7 @@
 
 mod acl;
 mod cluster;
+mod contract;
 mod sentinel;
 mod tls;
 mod ways;

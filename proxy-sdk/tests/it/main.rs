@@ -12,6 +12,7 @@ mod bounds;
 mod directory;
 mod handshake;
 mod kinds;
+mod lease;
 mod operate;
 mod producer;
 mod queue;

@@ -1,6 +1,7 @@
 //! What a producer puts on the queue, read back as Redis holds it, and what it says when it cannot.
 
 mod bounds;
+mod cluster;
 mod faults;
 
 use std::collections::BTreeMap;

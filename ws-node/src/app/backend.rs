@@ -30,6 +30,8 @@ pub(super) struct Backend {
     /// The clock that entries' times count in.
     pub(super) clock: Arc<dyn Clock>,
     pub(super) upstream: Option<Arc<dyn Upstream>>,
+    /// Who hears of what the worker does.
+    pub(super) observer: Arc<dyn Observer>,
     pub(super) keeper: Keeper,
 }
 
@@ -71,6 +73,7 @@ impl Backend {
             queue: Arc::clone(&queue) as Arc<_>,
             clock: Arc::new(SystemClock),
             upstream: None,
+            observer: Arc::clone(observer),
             keeper: Keeper::Local(queue),
         }
     }

@@ -23,6 +23,7 @@ use tokio::time::{Duration, Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::backend::{Backend, Candidate, Keeper};
+use super::settled::CountSettled;
 use crate::config::{Config, Invalid};
 use crate::core::Core;
 use crate::node::StartError;
@@ -86,6 +87,7 @@ impl Place {
             keys: keys.clone(),
             cache: config.redis.lookup_cache,
             grace: config.session.membership_grace,
+            proof: Some(Arc::clone(lease.proof())),
         };
         let directory = RedisDirectory::connect(options, live.clone(), directory).await?;
         assert_nothing(&lease);
@@ -113,6 +115,7 @@ impl Place {
             clock: place.sources.first().map(|source| source.clock() as Arc<_>).ok_or(StartError::NoLane)?,
             sources: place.sources.iter().map(|source| Arc::clone(source) as Arc<dyn Source>).collect(),
             upstream,
+            observer: CountSettled::new(&place.queue, observer),
             keeper: Keeper::Redis(Box::new(place)),
         })
     }

@@ -57,8 +57,14 @@ pub(super) async fn readyz_for_operators(State(core): State<Arc<Core>>) -> Respo
 fn readiness(core: &Core, held: usize) -> Response {
     let phase = core.phase();
     let full = held >= core.admission.connections();
-    let status = if core.takes_logins() && !full { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let state = if full { "full" } else { phase.as_str() };
+    let well = core.redis_is_well().unwrap_or(true);
+    let ready = core.takes_logins() && !full && well;
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let state = match (full, well) {
+        (true, _) => "full",
+        (false, false) if core.takes_logins() => "redis_unavailable",
+        (false, _) => phase.as_str(),
+    };
     (status, Json(json!({ "status": state, "connections": held }))).into_response()
 }
 

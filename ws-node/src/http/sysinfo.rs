@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
-use gim_proxy_sdk::queue::{LaneStats, QueueError};
+use gim_proxy_sdk::queue::LaneStats;
 use serde_json::{Value, json};
 
 use crate::core::Core;
 use crate::host;
 
-/// Field names as GIM has them, and what it lacks: lanes, memory per connection, states of dependencies.
-pub(crate) async fn sysinfo(core: &Arc<Core>) -> Result<Value, QueueError> {
-    let lanes = core.queue.stats().await?;
+/// Field names as GIM has them, and what it lacks: lanes, memory per connection, states of dependencies. A queue that
+/// does not answer leaves the lanes out and says so there.
+pub(crate) async fn sysinfo(core: &Arc<Core>) -> Value {
+    let stats = core.queue.stats().await;
+    let queue = stats.as_ref().map_or("down", |_| "up");
+    let lanes = stats.unwrap_or_default();
     let mut node = of_node(core, &lanes);
     let mut top = node.clone();
     node["phase"] = core.phase().as_str().into();
@@ -18,8 +21,11 @@ pub(crate) async fn sysinfo(core: &Arc<Core>) -> Result<Value, QueueError> {
     top["nodeMap"] = json!([node]);
     top["nodes_unreachable"] = json!([]);
     top["lanes"] = json!(lanes);
-    top["dependencies"] = json!({ "directory": "in_process", "queue": "in_process" });
-    Ok(top)
+    top["dependencies"] = match core.redis_is_well() {
+        None => json!({ "directory": "in_process", "queue": "in_process" }),
+        Some(well) => json!({ "directory": if well { "up" } else { "down" }, "queue": queue }),
+    };
+    top
 }
 
 fn of_node(core: &Core, lanes: &[LaneStats]) -> Value {

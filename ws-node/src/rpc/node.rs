@@ -88,7 +88,7 @@ impl node_server::Node for NodeService {
     }
 
     async fn sysinfo(&self, _request: Request<rpc::SysinfoRequest>) -> Result<Response<rpc::SysinfoResponse>, Status> {
-        let sysinfo = crate::http::sysinfo(&self.core).await.map_err(|error| status::of_queue(&error))?;
+        let sysinfo = crate::http::sysinfo(&self.core).await;
         Ok(Response::new(rpc::SysinfoResponse { json: sysinfo.to_string() }))
     }
 

@@ -15,7 +15,7 @@ use crate::support::http::{self, get, post};
 use crate::support::node::{TestNode, unix_ms};
 use crate::support::raw::{Raw, upgrade_head};
 use crate::support::stalled::fill;
-use crate::support::{eventually, within};
+use crate::support::{eventually, mode, within};
 
 fn begin(node: &TestNode) -> JoinHandle<ShutdownReport> {
     let node = node.node.clone();
@@ -164,8 +164,11 @@ async fn what_is_scheduled_for_later_is_reported() {
     let node = TestNode::start().await;
     let later = |n: u64| json!({ "to_uid": "u", "deliver_at_ms": unix_ms() + 60_000, "data": { "n": n } });
     http::push(node.admin, &json!([later(1), later(2), later(3)])).await;
+    http::reached(node.admin, "later", 3).await;
     let report = report(begin(&node)).await;
-    assert_eq!((report.scheduled, report.unsettled), (3, 0));
+    // What Redis keeps is not left behind.
+    let lost = if mode::is_redis() { 0 } else { 3 };
+    assert_eq!((report.scheduled, report.unsettled), (lost, 0));
 }
 
 #[tokio::test]

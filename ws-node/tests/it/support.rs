@@ -4,6 +4,7 @@
 
 pub(crate) mod chromium;
 pub(crate) mod client;
+pub(crate) mod gim;
 pub(crate) mod http;
 pub(crate) mod mode;
 pub(crate) mod node;

@@ -3,6 +3,7 @@
 //! It never sends but what a client must (handshake, join, pong), and knows nothing of which server it talks to.
 
 mod connection;
+mod order;
 mod tally;
 
 use std::io::ErrorKind;
@@ -25,6 +26,8 @@ use crate::{Result, clock, events, process};
 const WINDOW: usize = 128;
 /// How long all logins together may take.
 const LOGIN_DEADLINE: Duration = Duration::from_secs(60);
+/// How long to wait for what it says then.
+pub(crate) const LOGIN: Duration = Duration::from_secs(70);
 /// What stands in for a connection in the event loop.
 const COMMANDS: u64 = u64::MAX;
 
@@ -34,6 +37,9 @@ struct Load {
     /// Last byte of the source address 127.0.0.x: the next one is taken when the ports of one run out.
     source: u8,
     connections: Vec<Connection>,
+    /// Those whose login is under way.
+    opening: usize,
+    /// Those that are in, and have not ended.
     ready: usize,
     /// The first thing that went wrong with a connection.
     trouble: Option<String>,
@@ -46,6 +52,15 @@ pub(crate) fn start(server: &str, hold: usize, join: Option<&str>, cores: Cores)
     let mut arguments = ["--server", server, "--hold", &hold.to_string()].map(str::to_owned).to_vec();
     arguments.extend(join.iter().flat_map(|group| ["--join".to_owned(), (*group).to_owned()]));
     Child::start("load", cores.client, &arguments)
+}
+
+/// Waits until a load client has logged in. Tells how many connections it holds, one at least.
+pub(crate) fn logged_in(load: &mut Child) -> Result<u64> {
+    let login = load.hear(LOGIN)?;
+    match login["connected"].as_u64().unwrap_or(0) {
+        0 => Err(format!("nobody could connect: {}", login["trouble"]).into()),
+        connected => Ok(connected),
+    }
 }
 
 /// The child's main.
@@ -65,6 +80,7 @@ impl Load {
             work: work.clone(),
             source: 1,
             connections: Vec::with_capacity(work.hold),
+            opening: 0,
             ready: 0,
             trouble: None,
             buffer: vec![0; 65_536],
@@ -78,12 +94,12 @@ impl Load {
         let deadline = clock::deadline(LOGIN_DEADLINE);
         let mut events = Vec::with_capacity(WINDOW);
         while clock::now() < deadline {
-            while self.trouble.is_none() && self.connections.len() < self.work.hold && self.on_their_way() < WINDOW {
+            while self.trouble.is_none() && self.connections.len() < self.work.hold && self.opening < WINDOW {
                 if let Err(error) = self.open() {
                     self.trouble = Some(error.to_string());
                 }
             }
-            if self.on_their_way() == 0 {
+            if self.opening == 0 {
                 break;
             }
             events::wait(&self.epoll, &mut events, Some(deadline))?;
@@ -94,17 +110,16 @@ impl Load {
         Ok(())
     }
 
-    const fn on_their_way(&self) -> usize {
-        self.connections.len().saturating_sub(self.ready + self.tally.lost)
-    }
-
     fn open(&mut self) -> Result<()> {
         let number = self.connections.len();
         let socket = self.connect()?;
         sockopt::set_tcp_nodelay(&socket, true)?;
         rustix::io::ioctl_fionbio(&socket, true)?;
         epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(number as u64), epoll::EventFlags::IN)?;
-        self.connections.push(Connection::start(socket, number, self.work.server, self.work.join.clone())?);
+        // `{}` in the name of a group stands for the number of the connection.
+        let join = self.work.join.as_ref().map(|group| group.replace("{}", &number.to_string()));
+        self.connections.push(Connection::start(socket, number, self.work.server, join)?);
+        self.opening += 1;
         Ok(())
     }
 
@@ -151,11 +166,18 @@ impl Load {
         };
         match connection.read(&mut self.buffer, &mut self.tally) {
             Ok(Progress::Waits) => {}
-            Ok(Progress::BecameReady) => self.ready += 1,
+            Ok(Progress::BecameReady) => {
+                self.opening -= 1;
+                self.ready += 1;
+            }
             Err(error) => {
                 // A socket with an error stays readable: without this it would be reported forever.
                 let _ = epoll::delete(&self.epoll, connection.socket());
-                self.tally.lost += 1;
+                match connection.is_ready() {
+                    true => self.ready -= 1,
+                    false => self.opening -= 1,
+                }
+                self.tally.ended += 1;
                 self.trouble.get_or_insert_with(|| error.to_string());
             }
         }

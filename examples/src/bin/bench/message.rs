@@ -1,37 +1,55 @@
-//! The message both servers send: a payload that says when it was due, in the envelope that clients of a node see.
+//! The message both servers send: a payload that says when it was due and which of its receiver's it is, in the
+//! envelope that clients of a node see.
 
-/// A payload is at least this long: the stamp and the JSON around it.
-pub(crate) const MIN_PAYLOAD: usize = PAYLOAD_HEAD.len() + STAMP_DIGITS + PAYLOAD_MIDDLE.len() + PAYLOAD_TAIL.len();
+/// A payload is at least this long: the stamp, the number and the JSON around them.
+pub(crate) const MIN_PAYLOAD: usize = PAYLOAD_HEAD.len()
+    + STAMP_DIGITS
+    + PAYLOAD_NUMBER.len()
+    + NUMBER_DIGITS
+    + PAYLOAD_PAD.len()
+    + PAYLOAD_TAIL.len();
 
 const PAYLOAD_HEAD: &str = r#"{"at":""#;
-const PAYLOAD_MIDDLE: &str = r#"","pad":""#;
+const PAYLOAD_NUMBER: &str = r#"","no":""#;
+const PAYLOAD_PAD: &str = r#"","pad":""#;
 const PAYLOAD_TAIL: &str = r#""}"#;
 /// Every stamp is written with all digits a `u64` can have, so that all frames have one length.
 const STAMP_DIGITS: usize = 20;
+const NUMBER_DIGITS: usize = 10;
+
+/// What a message tells the load client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    /// When it was due, in nanoseconds of the monotonic clock.
+    pub(crate) due: u64,
+    /// Which of its receiver's messages it is, counted from 1.
+    pub(crate) number: u64,
+}
 
 /// Writes a JSON object of exactly `bytes` bytes that carries the stamp.
-pub(crate) fn payload(stamp: u64, bytes: usize) -> String {
-    let pad = "x".repeat(bytes.saturating_sub(MIN_PAYLOAD));
-    format!("{PAYLOAD_HEAD}{stamp:020}{PAYLOAD_MIDDLE}{pad}{PAYLOAD_TAIL}")
+pub(crate) fn payload(due: u64, number: u64, bytes: usize) -> String {
+    let pad = bytes.saturating_sub(MIN_PAYLOAD);
+    format!("{PAYLOAD_HEAD}{due:020}{PAYLOAD_NUMBER}{number:010}{PAYLOAD_PAD}{:x<pad$}{PAYLOAD_TAIL}", "")
 }
 
 /// The message id. Given by the producer, because ids made by a queue differ in length.
-pub(crate) fn id(stamp: u64) -> String {
-    format!("bench-{stamp:020}")
+pub(crate) fn id(due: u64) -> String {
+    format!("bench-{due:020}")
 }
 
 /// What a member of a group gets to see, as a node on `/ws` writes it. The load client checks the length.
-pub(crate) fn envelope(stamp: u64, payload_bytes: usize) -> String {
-    let (id, payload) = (id(stamp), payload(stamp, payload_bytes));
+pub(crate) fn envelope(due: u64, number: u64, payload_bytes: usize) -> String {
+    let (id, payload) = (id(due), payload(due, number, payload_bytes));
     format!(r#"{{"seq":"","cmd":"","msgType":2,"id":"{id}","response":{{"s":1,"a":{payload}}}}}"#)
 }
 
 /// Finds the stamp in a frame, if it is one of these messages.
-pub(crate) fn stamp_in(frame: &[u8]) -> Option<u64> {
+pub(crate) fn stamp_in(frame: &[u8]) -> Option<Stamp> {
     let head = PAYLOAD_HEAD.as_bytes();
     let at = frame.windows(head.len()).position(|window| window == head)? + head.len();
-    let digits = std::str::from_utf8(frame.get(at..at + STAMP_DIGITS)?).ok()?;
-    digits.parse().ok()
+    let rest = frame.get(at + STAMP_DIGITS..)?.strip_prefix(PAYLOAD_NUMBER.as_bytes())?;
+    let number = |digits: &[u8]| std::str::from_utf8(digits).ok()?.parse().ok();
+    Some(Stamp { due: number(frame.get(at..at + STAMP_DIGITS)?)?, number: number(rest.get(..NUMBER_DIGITS)?)? })
 }
 
 #[cfg(test)]
@@ -40,19 +58,20 @@ mod tests {
 
     #[test]
     fn a_payload_has_exactly_the_length_asked_for() {
-        assert_eq!(payload(7, 128).len(), 128);
-        assert_eq!(payload(u64::MAX, MIN_PAYLOAD).len(), MIN_PAYLOAD);
+        assert_eq!(payload(7, 1, 128).len(), 128);
+        assert_eq!(payload(u64::MAX, 1, MIN_PAYLOAD).len(), MIN_PAYLOAD);
     }
 
     #[test]
     fn the_stamp_comes_back_out_of_the_envelope() {
-        assert_eq!(stamp_in(envelope(1_234_567, 128).as_bytes()), Some(1_234_567));
+        let stamp = Stamp { due: 1_234_567, number: 42 };
+        assert_eq!(stamp_in(envelope(1_234_567, 42, 128).as_bytes()), Some(stamp));
         assert_eq!(stamp_in(br#"{"seq":"1","cmd":"gim.join","msgType":1}"#), None);
     }
 
     #[test]
     fn the_envelope_is_a_json_frame_with_the_id() {
-        let frame: serde_json::Value = serde_json::from_str(&envelope(5, 64)).unwrap();
+        let frame: serde_json::Value = serde_json::from_str(&envelope(5, 1, 64)).unwrap();
         assert_eq!(frame["id"], "bench-00000000000000000005");
         assert_eq!(frame["response"]["a"]["at"], "00000000000000000005");
     }

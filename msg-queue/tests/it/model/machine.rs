@@ -163,8 +163,8 @@ impl State {
     }
 
     fn restart(&mut self) -> bool {
-        let may = self.workers[2].phase == Phase::Unborn
-            && self.workers.iter().any(|worker| worker.phase == Phase::Crashed);
+        let may =
+            self.workers[2].phase == Phase::Unborn && self.workers.iter().any(|worker| worker.phase == Phase::Crashed);
         if may {
             self.workers[2].phase = Phase::Idle;
         }

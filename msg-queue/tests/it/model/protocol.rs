@@ -32,6 +32,8 @@ pub(super) enum Rule {
     GroupFromStart,
     /// A new owner reads all that was put aside before it reads on, whatever its due time.
     RecallBeforeDrain,
+    /// It reads that in the order of the entries: of due times only those of one owner are in order.
+    RecallByEntry,
     /// A new owner reads what is pending before it reads on.
     DrainBeforeFresh,
     /// An owner that reads again what is pending passes over what it held when it asked.
@@ -40,8 +42,6 @@ pub(super) enum Rule {
     PassOverHeld,
     /// It is taken back once it is settled.
     TakeBack,
-    /// What is put aside together moves in one script.
-    MoveTogether,
     /// What waits behind a message put aside goes with it.
     TakeAlong,
     /// What is read later of its target follows.
@@ -53,9 +53,8 @@ pub(super) enum Rule {
 }
 
 /// A case small enough to go through all that can happen in it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Case {
-    pub(super) name: &'static str,
     /// The target of each entry.
     pub(super) targets: &'static [usize],
     /// How many of them are there at the start; the others are accepted at any time.
@@ -69,6 +68,8 @@ pub(super) struct Case {
     pub(super) faults: Faults,
     /// What has to be found at least. Fewer means that the model has lost a limb.
     pub(super) states: usize,
+    /// What has to happen in some of them.
+    pub(super) happens: &'static [&'static str],
 }
 
 #[derive(Clone, Copy, Debug)]

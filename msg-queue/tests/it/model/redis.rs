@@ -58,7 +58,10 @@ impl Redis {
 
     /// A connection that is not in use.
     pub(super) fn free_reader(&self) -> Option<u8> {
-        (0..).zip(self.readers).find(|(at, reader)| *reader == Reader::default() && self.lease.reader != Some(*at)).map(|(at, _)| at)
+        (0..)
+            .zip(self.readers)
+            .find(|(at, reader)| *reader == Reader::default() && self.lease.reader != Some(*at))
+            .map(|(at, _)| at)
     }
 
     /// Puts back what was handed out and is not held.
@@ -70,16 +73,21 @@ impl Redis {
         }
     }
 
-    /// Hands out what was put aside, in the order of due times.
-    pub(super) fn hand_out(&mut self, which: impl Fn(&Aside) -> bool) -> Vec<(u8, u8)> {
-        let mut out = Vec::new();
-        for (entry, aside) in (0..).zip(self.later.iter_mut().map(Option::as_mut)) {
-            if let Some(aside) = aside.filter(|aside| !aside.handed_out && which(aside)) {
-                aside.handed_out = true;
-                out.push((aside.due, entry, aside.attempts));
-            }
-        }
+    /// Makes all that was put aside due at once.
+    pub(super) fn recall(&mut self) {
+        self.later.iter_mut().flatten().for_each(|aside| aside.due = 0);
+    }
+
+    /// Hands out what was put aside, in the order of due times and entries. Entries and attempts.
+    pub(super) fn hand_out(&mut self, count: usize, which: impl Fn(&Aside) -> bool) -> Vec<(u8, u8)> {
+        let waiting = (0_u8..).zip(self.later).filter_map(|(entry, aside)| Some((entry, aside?)));
+        let waiting = waiting.filter(|(_, aside)| !aside.handed_out && which(aside));
+        let mut out: Vec<_> = waiting.map(|(entry, aside)| (aside.due, entry, aside.attempts)).collect();
         out.sort_unstable();
+        out.truncate(count);
+        for (_, entry, _) in &out {
+            self.later[usize::from(*entry)].iter_mut().for_each(|aside| aside.handed_out = true);
+        }
         out.into_iter().map(|(_, entry, attempts)| (entry, attempts)).collect()
     }
 

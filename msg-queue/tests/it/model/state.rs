@@ -145,6 +145,8 @@ pub(super) enum Phase {
     Register,
     /// Has to take back what was handed out from `later`.
     Recall,
+    /// Reads what was put aside before it took the lane.
+    Aside,
     /// Reads what is pending.
     Drain,
     /// Reads what is fresh or due.

@@ -118,8 +118,8 @@ impl State {
         true
     }
 
-    /// Takes back what was handed out to somebody who does not know of it any more; then a worker that remembers nothing
-    /// of the lane reads all that was put aside.
+    /// Takes back what was handed out to somebody who does not know of it any more. A worker that remembers nothing of
+    /// the lane then reads all that was put aside.
     pub(super) fn recall(&mut self, at: usize, protocol: &Protocol) -> bool {
         if self.workers[at].phase != Phase::Recall {
             return false;
@@ -129,32 +129,46 @@ impl State {
         }
         self.redis.create_group(protocol);
         self.redis.take_back(self.workers[at].held());
-        if std::mem::take(&mut self.workers[at].anew) && protocol.keeps(Rule::RecallBeforeDrain) {
-            let entries = self.redis.hand_out(|_| true);
-            self.admit_aside(at, &entries, protocol);
+        if !self.workers[at].anew || !protocol.keeps(Rule::RecallBeforeDrain) {
+            self.begin_to_drain(at, protocol);
+            return true;
         }
-        let ask = if protocol.keeps(Rule::DrainBeforeFresh) { Ask::Pending { from: 0 } } else { Ask::Fresh };
-        self.ask(at, ask);
+        if protocol.keeps(Rule::RecallByEntry) {
+            self.redis.recall();
+        }
+        self.workers[at].phase = Phase::Aside;
         true
     }
 
-    /// Reads what is due. The answer may be lost.
+    /// Reads what was put aside: all that was recalled, or what is due. The answer may be lost.
     pub(super) fn hand_out(&mut self, at: usize, lost: bool, protocol: &Protocol) -> bool {
-        let clock = self.redis.clock;
-        let is_due = |aside: &Aside| aside.due <= clock;
-        let any = self.redis.later.iter().flatten().any(|aside| !aside.handed_out && is_due(aside));
-        if self.workers[at].phase != Phase::Read || !any {
+        let to = match self.workers[at].phase {
+            Phase::Aside if protocol.keeps(Rule::RecallByEntry) => 0,
+            Phase::Aside => u8::MAX,
+            Phase::Read => self.redis.clock,
+            _ => return false,
+        };
+        let entries = self.redis.hand_out(protocol.case.page, |aside| aside.due <= to);
+        if entries.is_empty() && (lost || self.workers[at].phase == Phase::Read) {
             return false;
         }
-        if self.may_read(at, protocol) {
-            let entries = self.redis.hand_out(is_due);
-            if lost {
-                self.reconnect(at, protocol);
-            } else {
-                self.admit_aside(at, &entries, protocol);
-            }
+        if !self.redis.is_owner(self.workers[at].term) && protocol.keeps(Rule::ReadComparesTerm) {
+            return false;
+        }
+        if lost {
+            self.reconnect(at, protocol);
+        } else if entries.is_empty() {
+            self.begin_to_drain(at, protocol);
+        } else {
+            self.admit_aside(at, &entries, protocol);
         }
         true
+    }
+
+    fn begin_to_drain(&mut self, at: usize, protocol: &Protocol) {
+        self.workers[at].anew = false;
+        let drains = protocol.keeps(Rule::DrainBeforeFresh);
+        self.ask(at, if drains { Ask::Pending { from: 0 } } else { Ask::Fresh });
     }
 
     fn admit_aside(&mut self, at: usize, entries: &[(u8, u8)], protocol: &Protocol) {
@@ -271,7 +285,8 @@ impl State {
             if self.record.acked.has(entry) {
                 self.record.breaks(Broken::SettledIsNotDelivered);
             }
-            let done = self.record.settled().and(self.record.delivered).and(self.record.given_up).and(self.record.wiped);
+            let done =
+                self.record.settled().and(self.record.delivered).and(self.record.given_up).and(self.record.wiped);
             let passed = Set::below(entry).without(done);
             let is_first = !self.record.delivered.has(entry);
             if is_first && passed.iter().any(|earlier| protocol.target(earlier) == protocol.target(entry)) {
@@ -287,8 +302,8 @@ impl State {
         if lost && (!request.awaited || !self.redis.is_owner(request.term)) {
             return false;
         }
-        let how = request.how;
-        let now = if protocol.keeps(Rule::MoveTogether) { how } else { first_of(how) };
+        // Entry by entry: nothing depends on a batch being settled as a whole.
+        let now = first_of(request.how);
         let done = self.redis.settle(&Request { how: now, ..request }, &mut self.record, protocol);
         let worker = &mut self.workers[at];
         if lost {
@@ -299,12 +314,14 @@ impl State {
             worker.settling = Some(Request { term: worker.term, ..request });
             return true;
         }
-        let rest = Request { how: without(how, now), ..request };
+        let rest = Request { how: without(request.how, now), ..request };
         worker.settling = Some(rest).filter(|rest| done && !to_settle(&rest.how).is_empty());
         if request.awaited && !done {
             worker.leave(Phase::Idle);
         } else if request.awaited {
             self.settled(at, to_settle(&now), protocol);
+        } else if worker.owns() {
+            worker.send_settlement();
         }
         true
     }

@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ::fred::clients::Client;
-use ::fred::error::Error;
+use ::fred::error::{Error, ErrorKind};
 use ::fred::interfaces::ClientLike;
 use ::fred::types::config::Options;
 use ::fred::types::{ClusterHash, CustomCommand, FromValue, Value};
+use gim_proto::slot_of;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
@@ -22,10 +23,8 @@ use crate::store::{StoreError, StoreErrorKind};
 
 /// Calls that wait for an answer, at most; about 1 KiB each. One with many commands counts once.
 const WAITING: usize = 32_768;
-/// A script may be unknown to the server, and the time there other than thought.
-const TRIES: usize = 3;
-/// Where the first key stands among the arguments of `EVAL` and `EVALSHA`. It says which master is asked.
-const FIRST_KEY: ClusterHash = ClusterHash::Offset(2);
+/// A script may be unknown to the server, the slot at another one, and the time there other than thought.
+const TRIES: usize = 4;
 
 /// See the module.
 pub(super) struct Calls {
@@ -92,13 +91,15 @@ impl Calls {
         args: &[&str],
         give_up: Instant,
     ) -> Result<R, Error> {
+        // Said in numbers: of a command that fred does not know it hashes the first argument, which is no key here.
+        let slot = ClusterHash::Custom(slot_of(keys.first().copied().unwrap_or_default()));
         let mut known = true;
         let mut tries = TRIES;
         loop {
             let left = give_up.saturating_duration_since(Instant::now());
             let limit = self.clock.limit_us(left).to_string();
             let (command, text) = if known { ("EVALSHA", script.hash.as_str()) } else { ("EVAL", script.lua) };
-            let command = CustomCommand::new_static(command, FIRST_KEY, false);
+            let command = CustomCommand::new_static(command, slot.clone(), false);
             let count = keys.len().to_string();
             let words = [text, &count].into_iter().chain(keys.iter().copied()).chain([limit.as_str()]);
             let words: Vec<Value> = words.chain(args.iter().copied()).map(Value::from).collect();
@@ -106,6 +107,8 @@ impl Calls {
             tries -= 1;
             match answer {
                 Err(error) if tries > 0 && error.details().starts_with("NOSCRIPT") => known = false,
+                // The slot has moved. Nothing took effect, and fred has looked up where to.
+                Err(error) if tries > 0 && *error.kind() == ErrorKind::Routing => {}
                 Err(error) if tries > 0 => match redis_time(&error) {
                     Some(time) => self.clock.learn(time),
                     None => return Err(error),

@@ -24,6 +24,7 @@ impl RedisDirectory {
     }
 
     pub(super) async fn holders_of(&self, tgids: &[Tgid]) -> Result<Vec<NodeRef>, DirectoryError> {
+        let since = self.begin();
         let mut nodes: Vec<NodeRef> = Vec::new();
         for some in tgids.chunks(AT_ONCE) {
             let command = |tgid: &Tgid| Command::new("SMEMBERS", [self.keys.group(tgid)]);
@@ -42,6 +43,8 @@ impl RedisDirectory {
                 }
             }
         }
+        // Of several holders one may be missing: the answer never shows it.
+        self.confirm(since).await?;
         Ok(nodes)
     }
 }

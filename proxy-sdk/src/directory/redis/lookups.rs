@@ -41,6 +41,7 @@ impl RedisDirectory {
 
     /// One command per bucket, all in one go.
     async fn look_up(&self, uids: &[Uid]) -> Result<Vec<Option<Owner>>, DirectoryError> {
+        let since = self.begin();
         let view = self.view()?;
         self.misses.fetch_add(uids.len() as u64, Ordering::Relaxed);
         let mut order: Vec<(u16, usize)> = uids.iter().enumerate().map(|(at, uid)| (bucket_of(uid), at)).collect();
@@ -59,6 +60,9 @@ impl RedisDirectory {
                     *owner = read(uid, &value).and_then(|record| record.owner(&view));
                 }
             }
+        }
+        if owners.iter().any(Option::is_none) {
+            self.confirm(since).await?;
         }
         Ok(owners)
     }

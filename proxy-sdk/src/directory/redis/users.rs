@@ -47,6 +47,10 @@ impl RedisDirectory {
         for _ in 0..CLAIMS {
             // Before anything is claimed: without a view, a record that is in the way could not be judged.
             let view = self.view()?;
+            if request.on_duplicate != OnDuplicate::Replace && !self.is_asserted() {
+                // Whoever keeps the uid by this policy may not be on the records again yet.
+                return Err(DirectoryError::unavailable());
+            }
             match self.claim_once(request, &dead, give_up).await? {
                 Answer::Granted { fence, previous, groups } => {
                     let previous = previous.and_then(|record| {

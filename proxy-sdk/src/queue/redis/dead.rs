@@ -20,11 +20,7 @@ const TRIMMED: usize = 1_000;
 type Raw = (String, Vec<Vec<u8>>);
 
 impl Lane<'_> {
-    pub(super) async fn dead(
-        self,
-        mut after: Option<EntryId>,
-        limit: usize,
-    ) -> Result<Vec<DeadLetter>, StoreError> {
+    pub(super) async fn dead(self, mut after: Option<EntryId>, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
         let mut connection = self.connection().await?;
         let mut letters = Vec::new();
         let mut bytes = 0;

@@ -8,6 +8,7 @@ use gim_proxy_sdk::testing::RedisServer;
 use redis::cmd;
 use tokio::time::Instant;
 
+use super::contract::{self, Parties};
 use super::ways::{all_ways_work, comes_back, fails_as, fred, fred_set, set};
 
 async fn denied(options: RedisOptions) {
@@ -54,6 +55,12 @@ async fn a_pool_tells_why_at_once() {
     let error = pool.connection().await.map(drop).unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::Denied);
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn the_contract_holds_with_a_password() {
+    let server = RedisServer::start_with(&["--requirepass", "right"]).await;
+    contract::holds(&Parties::alike(&server.options().password("right"))).await;
 }
 
 #[tokio::test]

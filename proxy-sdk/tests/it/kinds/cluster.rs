@@ -7,12 +7,19 @@ use gim_proxy_sdk::store::{RedisOptions, Store, StoreErrorKind};
 use gim_proxy_sdk::testing::RedisCluster;
 use tokio::time::Instant;
 
+use super::contract::{self, Parties};
 use super::ways::{all_ways_work, fred, fred_set, get, heals, keys, set};
 
 #[tokio::test]
 async fn every_way_leads_to_the_master_of_the_key() {
     let cluster = RedisCluster::start().await;
     all_ways_work(cluster.options()).await;
+}
+
+#[tokio::test]
+async fn the_contract_holds_in_a_cluster() {
+    let cluster = RedisCluster::start().await;
+    contract::holds(&Parties::alike(&cluster.options())).await;
 }
 
 #[tokio::test]

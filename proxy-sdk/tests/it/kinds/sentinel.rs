@@ -6,6 +6,7 @@ use gim_proxy_sdk::store::{Store, StoreErrorKind};
 use gim_proxy_sdk::testing::SentinelSet;
 use redis::cmd;
 
+use super::contract::{self, Parties};
 use super::ways::{all_ways_work, fred, fred_set, get, heals, port_of, set};
 
 #[tokio::test]
@@ -14,6 +15,12 @@ async fn every_way_leads_to_the_master_that_sentinel_names() {
     all_ways_work(set.options()).await;
     let link = Store::new(set.options()).link("k");
     assert_eq!(port_of(&link).await, set.current_master().await);
+}
+
+#[tokio::test]
+async fn the_contract_holds_behind_sentinel() {
+    let servers = SentinelSet::start().await;
+    contract::holds(&Parties::alike(&servers.options())).await;
 }
 
 #[tokio::test]

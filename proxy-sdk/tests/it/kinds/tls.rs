@@ -4,6 +4,7 @@ use fred::interfaces::ClientLike;
 use gim_proxy_sdk::store::{RedisOptions, Store, StoreErrorKind, TlsFiles, fred_client};
 use gim_proxy_sdk::testing::{Certificates, ClientCertificate, TlsServer};
 
+use super::contract::{self, Parties};
 use super::ways::{all_ways_work, fred, fred_set, heals, set};
 
 async fn refused(options: RedisOptions) {
@@ -17,6 +18,12 @@ async fn refused(options: RedisOptions) {
 async fn a_server_of_a_known_authority_is_spoken_to() {
     let server = TlsServer::start(ClientCertificate::Unasked).await;
     all_ways_work(server.options().tls_files(server.certificates().of_stranger())).await;
+}
+
+#[tokio::test]
+async fn the_contract_holds_by_tls() {
+    let server = TlsServer::start(ClientCertificate::Required).await;
+    contract::holds(&Parties::alike(&server.options())).await;
 }
 
 #[tokio::test]

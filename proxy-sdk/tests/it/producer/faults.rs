@@ -72,3 +72,23 @@ async fn a_connection_that_is_cut_is_made_anew() {
     until_accepted(&producer, || under("x", "1")).await;
     assert_eq!(outside.length(&outside.keys.queue(0)).await, 2);
 }
+
+#[tokio::test]
+async fn a_changed_number_of_lanes_is_noticed_within_ten_seconds() {
+    let outside = Outside::shared().await;
+    agree_on_lanes(&outside.store, &outside.keys, lanes(1)).await.unwrap();
+    let options = ProducerOptions { lanes: None, ..options(&outside, 1) };
+    let producer = Producer::connect(outside.store.options().clone(), options).await.unwrap();
+    let uid = (0..).map(|n| n.to_string()).find(|uid| {
+        let target = Target::User(Uid::parse(uid).unwrap());
+        lane_of(&target, lanes(64)) == 63
+    });
+    let entry = to(&uid.unwrap());
+    producer.enqueue_one(entry.clone()).await.unwrap();
+    outside.send::<u64>(&["HSET", &outside.keys.meta(), "lanes", "64"]).await;
+    assert!(producer.enqueue_one(entry.clone()).await.unwrap().as_str().starts_with("0-"));
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(10)).await;
+    tokio::time::resume();
+    assert!(producer.enqueue_one(entry).await.unwrap().as_str().starts_with("63-"));
+}

@@ -12,6 +12,8 @@ async fn the_queue_tells_the_figures_of_every_lane() {
     http::push(node.admin, &json!(messages)).await;
     http::push(node.admin, &json!({ "to_uid": "u", "deliver_at_ms": unix_ms() + 60_000, "data": {} })).await;
     http::settled(node.admin).await;
+    // A worker beside its store counts once the store has confirmed.
+    http::reached(node.admin, "settled", 30).await;
     let (status, queue) = get(node.admin, "/api/v1/queue").await;
     assert_eq!(status, 200);
     let lanes = queue["lanes"].as_array().expect("lanes");

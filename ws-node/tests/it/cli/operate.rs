@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::{gim, gim_at};
 use crate::support::client::Client;
+use crate::support::http;
 use crate::support::node::{NAME, TestNode};
 
 #[tokio::test]
@@ -34,6 +35,8 @@ async fn nodes_are_shown_with_their_sessions_and_groups() {
 async fn lanes_are_shown_in_figures() {
     let node = TestNode::start_with(|config| config.queue.lanes = NonZeroU16::new(3).unwrap()).await;
     gim(&node, "push --all --in 1h --data {}").await.expect_done();
+    // On a stream an entry waits for its worker before it waits for its time.
+    http::reached(node.admin, "later", 1).await;
     let output = gim(&node, "queue").await;
     let rows = output.rows();
     assert_eq!(rows[0], ["LANE", "LAG", "PENDING", "LATER", "DEAD", "OLDEST", "PENDING", "SETTLED"]);

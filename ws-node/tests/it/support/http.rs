@@ -70,6 +70,20 @@ pub(crate) fn push(addr: SocketAddr, body: &Value) -> impl Future<Output = Vec<S
     }
 }
 
+/// The sum of a figure over all lanes.
+async fn figure(addr: SocketAddr, name: &str) -> u64 {
+    let (status, queue) = get(addr, "/api/v1/queue").await;
+    assert_eq!(status, 200, "{queue}");
+    let lanes = queue["lanes"].as_array().expect("lanes");
+    lanes.iter().map(|lane| lane[name].as_u64().expect("a figure")).sum()
+}
+
+/// Waits until a figure of the queue, summed over its lanes, is this. For what a worker does in its own time.
+pub(crate) async fn reached(addr: SocketAddr, name: &str, wanted: u64) {
+    let what = format!("the figure {name} to be {wanted}");
+    eventually(&what, || async { (figure(addr, name).await == wanted).then_some(()) }).await;
+}
+
 /// Waits until everything accepted and due has its outcome.
 pub(crate) async fn settled(addr: SocketAddr) {
     eventually("the queue to be settled", || async {

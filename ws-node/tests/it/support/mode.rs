@@ -1,7 +1,8 @@
 //! In which mode the suites run.
 //!
 //! The folder of the suites is built as two test programs, and the name of the program says the mode: `it` is mode
-//! `local`, `redis` is mode `redis` against a real redis-server. A suite that differs between them says so itself.
+//! `local`, `redis` is mode `redis` against a real redis-server. A suite that differs between them says so itself. What
+//! there is in mode `redis` alone, the streams that others write to and read, has a program of its own, `streams`.
 
 use gim_proxy_sdk::testing::{prefix, shared_redis};
 use gim_ws_node::config::{Config, Mode};
@@ -9,7 +10,7 @@ use gim_ws_node::config::{Config, Mode};
 /// The mode of this program.
 pub(crate) fn mode() -> Mode {
     match env!("CARGO_CRATE_NAME") {
-        "redis" => Mode::Redis,
+        "redis" | "streams" => Mode::Redis,
         _ => Mode::Local,
     }
 }

@@ -185,8 +185,11 @@ async fn a_full_queue_answers_429_and_takes_all_or_nothing() {
     let due = unix_ms() + 60_000;
     let later = |n: u64| json!({ "to_uid": "u", "deliver_at_ms": due, "data": { "n": n } });
     http::push(node.admin, &json!([later(0), later(1), later(2)])).await;
+    // On a stream an entry counts there until the worker has put it aside.
+    http::reached(node.admin, "later", 3).await;
     post(&node, json!([later(3), later(4), later(5)]).to_string().as_bytes()).await.expect_error(429);
     http::push(node.admin, &json!([later(3), later(4)])).await;
+    http::reached(node.admin, "later", 5).await;
     post(&node, later(5).to_string().as_bytes()).await.expect_error(429);
     http::push(node.admin, &json!({ "to_uid": "u", "data": { "now": true } })).await;
     client.expect_body(json!({ "now": true })).await;

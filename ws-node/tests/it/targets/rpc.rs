@@ -165,6 +165,7 @@ async fn sysinfo_is_that_of_http_and_the_queue_tells_its_figures() {
     assert_eq!(sysinfo["managerInfo"]["clientsLen"], 1, "{sysinfo}");
     http::push(node.admin, &json!([{ "to_uid": "a", "data": {} }, { "to_uid": "b", "data": {} }])).await;
     http::settled(node.admin).await;
+    http::reached(node.admin, "settled", 2).await;
     let mut queue = QueueClient::connect(format!("http://{}", node.rpc)).await.unwrap();
     let lanes = queue.stats(QueueStatsRequest {}).await.unwrap().into_inner().lanes;
     assert_eq!(lanes.len(), 1);

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
+use super::order::Order;
 use super::tally::Tally;
 use crate::{Result, clock, message, ws};
 
@@ -13,6 +14,7 @@ pub(super) struct Connection {
     socket: OwnedFd,
     phase: Phase,
     join: Option<String>,
+    order: Order,
     /// Bytes of a frame, or of the response head, whose end has not come yet. Empty nearly always.
     rest: Vec<u8>,
 }
@@ -37,13 +39,18 @@ impl Connection {
             super::target(number, server),
             ws::KEY
         );
-        let connection = Self { socket, phase: Phase::Handshake, join, rest: Vec::new() };
+        let connection = Self { socket, phase: Phase::Handshake, join, order: Order::default(), rest: Vec::new() };
         connection.send(request.as_bytes())?;
         Ok(connection)
     }
 
     pub(super) fn socket(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+
+    /// It is in, with its group if it has one.
+    pub(super) fn is_ready(&self) -> bool {
+        self.phase == Phase::Ready
     }
 
     /// Reads once. Further bytes make the event loop call again.
@@ -56,7 +63,7 @@ impl Connection {
         };
         tally.bytes += count as u64;
         let arrived = clock::now();
-        let was_ready = self.phase == Phase::Ready;
+        let was_ready = self.is_ready();
         if self.rest.is_empty() {
             let used = self.take(&buffer[..count], arrived, tally)?;
             self.rest.extend_from_slice(&buffer[used..count]);
@@ -66,8 +73,7 @@ impl Connection {
             let used = self.take(&all, arrived, tally)?;
             self.rest.extend_from_slice(&all[used..]);
         }
-        let is_ready = self.phase == Phase::Ready;
-        Ok(if is_ready && !was_ready { Progress::BecameReady } else { Progress::Waits })
+        Ok(if self.is_ready() && !was_ready { Progress::BecameReady } else { Progress::Waits })
     }
 
     /// Takes what is complete and returns how many bytes that was.
@@ -106,7 +112,8 @@ impl Connection {
             _ => {}
         }
         if let Some(stamp) = message::stamp_in(frame.payload) {
-            tally.delivered(stamp, arrived, frame.size);
+            tally.delivered(stamp.due, arrived, frame.size);
+            tally.place(self.order.take(stamp.number)?);
         } else if self.phase == Phase::Joining && frame.payload.starts_with(br#"{"seq":"join""#) {
             if !frame.payload.windows(6).any(|window| window == br#""s":1,"#) {
                 return Err(format!("the join was refused: {}", String::from_utf8_lossy(frame.payload)).into());

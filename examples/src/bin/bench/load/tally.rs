@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::order::Placed;
 use crate::{Result, clock};
 
 #[derive(Default)]
@@ -13,9 +14,11 @@ pub(super) struct Tally {
     /// Frames that are no message: welcome, notices.
     pub(super) other: u64,
     /// Connections that ended.
-    pub(super) lost: usize,
+    pub(super) ended: usize,
     /// Microseconds from when each message was due to when it was read, in the order of arrival.
     latencies: Vec<u32>,
+    repeated: usize,
+    out_of_order: usize,
     shortest: usize,
     longest: usize,
     expected: Option<Expected>,
@@ -24,7 +27,11 @@ pub(super) struct Tally {
 struct Expected {
     deliveries: usize,
     deadline: u64,
+    is_complete: bool,
 }
+
+/// What comes twice may come after everything came once.
+const LINGER: Duration = Duration::from_millis(200);
 
 impl Tally {
     /// `expect <deliveries> <milliseconds>`: starts a turn, which ends with that many or at that time.
@@ -34,7 +41,7 @@ impl Tally {
             return Err(format!("the load client does not know {line:?}").into());
         };
         let deadline = clock::deadline(Duration::from_millis(within.parse()?));
-        let expected = Expected { deliveries: deliveries.parse()?, deadline };
+        let expected = Expected { deliveries: deliveries.parse()?, deadline, is_complete: false };
         // The room is taken before the turn, so that the turn does not move megabytes about.
         let latencies = Vec::with_capacity(expected.deliveries);
         *self = Self { latencies, shortest: usize::MAX, expected: Some(expected), ..Self::default() };
@@ -52,17 +59,31 @@ impl Tally {
         self.longest = self.longest.max(size);
     }
 
+    /// Counts what came twice or late.
+    pub(super) fn place(&mut self, placed: Placed) {
+        match placed {
+            Placed::InOrder => {}
+            Placed::Late => self.out_of_order += 1,
+            Placed::Repeated => self.repeated += 1,
+        }
+    }
+
     /// The report of the turn, once, when it is over.
     pub(super) fn finished(&mut self) -> Option<Value> {
-        let complete =
-            |expected: &Expected| self.latencies.len() >= expected.deliveries || clock::now() >= expected.deadline;
-        if !self.expected.as_ref().is_some_and(complete) {
+        let arrived = self.latencies.len() - self.repeated;
+        let expected = self.expected.as_mut()?;
+        if !expected.is_complete && arrived >= expected.deliveries {
+            expected.is_complete = true;
+            expected.deadline = clock::deadline(LINGER);
+        }
+        if clock::now() < expected.deadline {
             return None;
         }
         self.expected = None;
         self.latencies.sort_unstable();
         Some(json!({
-            "deliveries": self.latencies.len(), "bytes": self.bytes, "other": self.other, "lost": self.lost,
+            "deliveries": self.latencies.len(), "bytes": self.bytes, "other": self.other, "ended": self.ended,
+            "repeated": self.repeated, "out_of_order": self.out_of_order,
             "shortest_frame": self.shortest.min(self.longest), "longest_frame": self.longest,
             "p50_us": self.quantile(50), "p99_us": self.quantile(99), "max_us": self.quantile(100),
         }))
@@ -87,7 +108,12 @@ mod tests {
             assert!(tally.finished().is_none());
             tally.delivered(0, number * 1_000_000, 230);
         }
-        let report = tally.finished().unwrap();
+        let report = loop {
+            match tally.finished() {
+                Some(report) => break report,
+                None => clock::sleep(Duration::from_millis(10)),
+            }
+        };
         assert_eq!(
             (&report["p50_us"], &report["p99_us"], &report["max_us"]),
             (&json!(50_000), &json!(99_000), &json!(100_000))

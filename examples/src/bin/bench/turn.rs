@@ -1,0 +1,177 @@
+//! One turn of one server: what was delivered, what it cost, and what else took CPU meanwhile.
+
+use serde_json::{Value, json};
+
+use crate::process::{self, Cpu};
+use crate::redis::Commands;
+use crate::{Result, clock};
+
+/// One turn of one server.
+pub(crate) struct Turn {
+    pub(crate) members: u64,
+    pub(crate) expected: u64,
+    /// All that arrived, whatever came twice included.
+    pub(crate) deliveries: u64,
+    pub(crate) outcome: Outcome,
+    pub(crate) spent: Spent,
+    pub(crate) p50_us: u64,
+    pub(crate) p99_us: u64,
+    pub(crate) max_us: u64,
+    pub(crate) bytes: u64,
+    pub(crate) frame: u64,
+    /// What Redis was asked, where there is one.
+    pub(crate) commands: Option<Commands>,
+}
+
+/// What became of the messages, by the numbers that each connection's messages carry.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Outcome {
+    pub(crate) lost: u64,
+    pub(crate) repeated: u64,
+    pub(crate) out_of_order: u64,
+}
+
+/// Whose CPU time is read.
+#[derive(Clone, Copy)]
+pub(crate) struct Pids {
+    pub(crate) server: u32,
+    pub(crate) load: Option<u32>,
+    pub(crate) redis: Option<u32>,
+}
+
+/// CPU time in seconds: since each process began, or of one turn.
+#[derive(Clone, Copy)]
+pub(crate) struct Spent {
+    pub(crate) server: Cpu,
+    pub(crate) redis: f64,
+    pub(crate) conductor: f64,
+    /// By everything on the machine but the bench.
+    pub(crate) others: f64,
+    /// Wall clock.
+    pub(crate) wall: f64,
+}
+
+pub(crate) struct Round {
+    pub(crate) floor: Turn,
+    pub(crate) node: Turn,
+}
+
+impl Spent {
+    pub(crate) fn until_now(pids: Pids) -> Result<Self> {
+        let of = |pid: Option<u32>| pid.map_or(Ok(0.0), |pid| process::cpu(pid).map(|cpu| cpu.total));
+        let server = process::cpu(pids.server)?;
+        let (redis, load, conductor) = (of(pids.redis)?, of(pids.load)?, of(Some(std::process::id()))?);
+        let others = process::machine_busy_seconds()? - server.total - redis - load - conductor;
+        Ok(Self { server, redis, conductor, others, wall: clock::now() as f64 / 1e9 })
+    }
+
+    /// What was spent since an earlier reading of the same processes.
+    pub(crate) fn since(self, before: Self) -> Self {
+        let server =
+            Cpu { user: self.server.user - before.server.user, total: self.server.total - before.server.total };
+        Self {
+            server,
+            redis: self.redis - before.redis,
+            conductor: self.conductor - before.conductor,
+            others: (self.others - before.others).max(0.0),
+            wall: self.wall - before.wall,
+        }
+    }
+}
+
+impl Turn {
+    /// Reads the load client's report of a turn in which `members` were to get `expected` messages together.
+    pub(crate) fn new(report: &Value, members: u64, expected: u64, spent: Spent) -> Result<Self> {
+        if report["shortest_frame"] != report["longest_frame"] {
+            return Err("frames of one server differ in length".into());
+        }
+        let number = |key: &str| report[key].as_u64().unwrap_or(0);
+        Ok(Self {
+            members,
+            expected,
+            deliveries: number("deliveries"),
+            outcome: Outcome::read(report, expected),
+            spent,
+            p50_us: number("p50_us"),
+            p99_us: number("p99_us"),
+            max_us: number("max_us"),
+            bytes: number("bytes"),
+            frame: number("longest_frame"),
+            commands: None,
+        })
+    }
+
+    /// Deliveries that arrived, by CPU time of the server.
+    pub(crate) fn per_cpu_second(&self) -> f64 {
+        (self.deliveries - self.outcome.repeated) as f64 / self.spent.server.total.max(f64::MIN_POSITIVE)
+    }
+
+    /// Share of what was expected that arrived.
+    pub(crate) fn ratio(&self) -> f64 {
+        (self.deliveries - self.outcome.repeated) as f64 / self.expected.max(1) as f64
+    }
+
+    fn to_json(&self) -> Value {
+        let Self { members, expected, deliveries, spent, p50_us, p99_us, max_us, bytes, frame, .. } = self;
+        json!({
+            "members": members, "expected": expected, "deliveries": deliveries, "delivery_ratio": self.ratio(),
+            "outcome": self.outcome.to_json(), "server_cpu_seconds": spent.server.total,
+            "server_user_seconds": spent.server.user, "redis_cpu_seconds": spent.redis,
+            "others_cpu_seconds": spent.others, "deliveries_per_cpu_second": self.per_cpu_second(),
+            "p50_us": p50_us, "p99_us": p99_us, "max_us": max_us, "bytes_received": bytes, "frame_bytes": frame,
+            "redis_commands": self.commands.as_ref().map(|commands| commands.to_json(*expected)),
+        })
+    }
+}
+
+impl Outcome {
+    pub(crate) fn read(report: &Value, expected: u64) -> Self {
+        let number = |key: &str| report[key].as_u64().unwrap_or(0);
+        let repeated = number("repeated");
+        let arrived = number("deliveries") - repeated;
+        Self { lost: expected.saturating_sub(arrived), repeated, out_of_order: number("out_of_order") }
+    }
+
+    /// Everything arrived once and in order.
+    pub(crate) const fn is_clean(self) -> bool {
+        self.lost == 0 && self.repeated == 0 && self.out_of_order == 0
+    }
+
+    pub(crate) fn to_json(self) -> Value {
+        json!({ "lost": self.lost, "repeated": self.repeated, "out_of_order": self.out_of_order })
+    }
+}
+
+impl Round {
+    /// Puts two turns together. Frames of both must have one length.
+    pub(crate) fn new(floor: Turn, node: Turn) -> Result<Self> {
+        match floor.frame == node.frame {
+            true => Ok(Self { floor, node }),
+            false => Err(format!("frames differ: floor {} bytes, node {}", floor.frame, node.frame).into()),
+        }
+    }
+
+    /// The node as a share of the floor of the same round.
+    pub(crate) fn ratio(&self) -> f64 {
+        self.node.per_cpu_second() / self.floor.per_cpu_second()
+    }
+
+    /// The node's p99 as a multiple of the floor's.
+    pub(crate) fn p99_ratio(&self) -> f64 {
+        self.node.p99_us as f64 / self.floor.p99_us.max(1) as f64
+    }
+
+    pub(crate) fn to_json(&self) -> Value {
+        json!({ "floor": self.floor.to_json(), "node": self.node.to_json(), "ratio": self.ratio() })
+    }
+}
+
+/// The median over all rounds of something of a round.
+pub(crate) fn median(rounds: &[Round], of: impl Fn(&Round) -> f64) -> f64 {
+    let mut values: Vec<f64> = rounds.iter().map(of).collect();
+    values.sort_unstable_by(f64::total_cmp);
+    match (values.get((values.len().max(1) - 1) / 2), values.get(values.len() / 2)) {
+        (Some(lower), Some(upper)) => f64::midpoint(*lower, *upper),
+        _ => f64::NAN,
+    }
+}

@@ -1,0 +1,126 @@
+//! The cases: few entries, few faults, everything that can happen with them. And what goes wrong in which of them when one
+//! rule is left out.
+
+//X
+use super::properties::{DIED, LATE_BATCH, LATE_READ, LATE_SETTLEMENT, PUT_ASIDE, TWO_OWNERS};
+use super::protocol::{Case, Rule};
+use super::state::Faults;
+
+const NO_FAULTS: Faults = Faults {
+    crashes: 0,
+    expiries: 0,
+    failures: 0,
+    lost_answers: 0,
+    lost_settles: 0,
+    lost_hand_outs: 0,
+    breaks: 0,
+    wipes: 0,
+};
+
+const PLAIN: Case = Case {
+    targets: &[0, 0],
+    preloaded: 1,
+    page: 1,
+    attempts: 2,
+    long_waits: false,
+    faults: NO_FAULTS,
+    states: 1,
+    happens: &[],
+};
+
+/// A frozen owner loses the lane; two targets.
+pub(super) const TAKEOVER: Case = Case {
+    targets: &[0, 1, 0],
+    page: 2,
+    faults: Faults { expiries: 1, ..NO_FAULTS },
+    states: 10_000,
+    happens: &[LATE_BATCH, LATE_SETTLEMENT, LATE_READ, TWO_OWNERS],
+    ..PLAIN
+};
+
+/// The lane moves twice, back to who had it first or on to a third.
+pub(super) const TWICE: Case = Case {
+    preloaded: 2,
+    page: 2,
+    faults: Faults { expiries: 2, ..NO_FAULTS },
+    happens: &[LATE_BATCH, LATE_SETTLEMENT, LATE_READ, TWO_OWNERS],
+    ..PLAIN
+};
+
+/// Workers crash at any step; one begins anew.
+pub(super) const RESTART: Case = Case {
+    faults: Faults { crashes: 2, ..NO_FAULTS },
+    states: 10_000,
+    happens: &[LATE_BATCH, LATE_SETTLEMENT, LATE_READ],
+    ..PLAIN
+};
+
+/// A target's messages are put aside, one comes after them, and the lane moves.
+pub(super) const ASIDE: Case = Case {
+    targets: &[0, 0, 0],
+    preloaded: 2,
+    page: 2,
+    long_waits: true,
+    faults: Faults { expiries: 1, failures: 1, ..NO_FAULTS },
+    happens: &[PUT_ASIDE, LATE_BATCH, LATE_SETTLEMENT, LATE_READ, TWO_OWNERS],
+    ..PLAIN
+};
+
+/// They are put aside a second time, and their owner crashes in the middle of it.
+pub(super) const ASIDE_AGAIN: Case = Case {
+    preloaded: 2,
+    attempts: 3,
+    long_waits: true,
+    faults: Faults { crashes: 1, failures: 2, ..NO_FAULTS },
+    happens: &[PUT_ASIDE, LATE_BATCH, LATE_SETTLEMENT, LATE_READ],
+    ..PLAIN
+};
+
+/// A message is tried for the last time.
+pub(super) const DEAD: Case = Case {
+    preloaded: 2,
+    page: 2,
+    long_waits: true,
+    faults: Faults { expiries: 1, failures: 2, ..NO_FAULTS },
+    happens: &[PUT_ASIDE, DIED, LATE_BATCH, LATE_SETTLEMENT, LATE_READ, TWO_OWNERS],
+    ..PLAIN
+};
+
+/// One owner, and every answer may be lost.
+pub(super) const LOST_ANSWERS: Case = Case {
+    preloaded: 2,
+    page: 2,
+    attempts: 3,
+    long_waits: true,
+    faults: Faults { failures: 1, lost_answers: 1, lost_settles: 1, lost_hand_outs: 1, breaks: 1, ..NO_FAULTS },
+    happens: &[PUT_ASIDE, LATE_READ],
+    ..PLAIN
+};
+
+/// The same across a takeover, without a message put aside.
+pub(super) const LOST_TWICE: Case = Case {
+    preloaded: 2,
+    page: 2,
+    faults: Faults { expiries: 1, lost_answers: 1, lost_settles: 1, breaks: 1, ..NO_FAULTS },
+    happens: &[LATE_BATCH, LATE_SETTLEMENT, LATE_READ, TWO_OWNERS],
+    ..PLAIN
+};
+
+/// Redis loses everything, also while a lane moves.
+pub(super) const WIPED: Case = Case {
+    page: 2,
+    faults: Faults { wipes: 1, expiries: 1, ..NO_FAULTS },
+    happens: &[LATE_BATCH, LATE_SETTLEMENT, TWO_OWNERS],
+    ..PLAIN
+};
+
+/// The same with messages put aside.
+pub(super) const WIPED_ASIDE: Case = Case {
+    long_waits: true,
+    faults: Faults { wipes: 1, failures: 1, ..NO_FAULTS },
+    happens: &[PUT_ASIDE],
+    ..PLAIN
+};
+
+pub(super) const ALL: [Case; 10] =
+    [TAKEOVER, TWICE, RESTART, ASIDE, ASIDE_AGAIN, DEAD, LOST_ANSWERS, LOST_TWICE, WIPED, WIPED_ASIDE];

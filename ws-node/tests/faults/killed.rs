@@ -1,0 +1,106 @@
+//! The node, with its worker, is killed and started again under its name while messages go on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use gim_proxy_sdk::testing::RedisServer;
+
+use crate::support::eventually;
+use crate::support::lanes::Lanes;
+use crate::support::node::Spec;
+use crate::support::oracle::judge;
+use crate::support::recorder::{Plan, Recorder};
+use crate::support::traffic::{People, Traffic};
+
+const ENTRIES: usize = 100_000;
+const PER_SECOND: usize = 3_000;
+const BATCH: usize = 100;
+const KILLS: usize = 10;
+const PEOPLE: People = People { users: 50, groups: 5 };
+/// Entries read and not settled, at most: the setting of the node.
+const WINDOW: usize = 20_000;
+
+async fn survive(lane_count: u16, entries: usize) {
+    let redis = RedisServer::start().await;
+    let spec = Spec::new(&redis).lanes(lane_count).set("worker.unsettled_messages", WINDOW);
+    let lanes = Lanes::new(&spec, &redis);
+    let run = Arc::new(AtomicUsize::new(0));
+    let mut node = spec.start().await;
+    let plan = Plan { people: PEOPLE, node: spec.public(), run: Arc::clone(&run), comes_back: true };
+    let recorders = plan.connect_all().await;
+
+    let mut traffic = Traffic::new(PEOPLE, &spec, &redis);
+    let producing = async {
+        traffic.produce(entries, BATCH, PER_SECOND).await;
+        &traffic
+    };
+    let mut deaths = Vec::new();
+    let mut slowest = Duration::ZERO;
+    let killing = async {
+        let span = Duration::from_secs_f64(entries as f64 / PER_SECOND as f64);
+        let mut pace = tokio::time::interval(span / u32::try_from(KILLS + 1).unwrap());
+        pace.tick().await;
+        for _ in 0..KILLS {
+            pace.tick().await;
+            node.kill();
+            deaths.push(lanes.progress().await);
+            run.fetch_add(1, Ordering::SeqCst);
+            let begun = tokio::time::Instant::now();
+            node = spec.start().await;
+            slowest = slowest.max(begun.elapsed());
+        }
+    };
+    tokio::join!(producing, killing);
+    all_are_back(&recorders, KILLS).await;
+    // Everybody is here: from now on nothing may be missed.
+    let marked = traffic.total();
+    traffic.produce(500, BATCH, PER_SECOND).await;
+    for recorder in &recorders {
+        for target in PEOPLE.targets(recorder.user) {
+            recorder.reaches(&target, traffic.accepted(&target)).await;
+        }
+    }
+    lanes.settle().await;
+    let counts = judge(&traffic, PEOPLE, &recorders, &deaths);
+    let unsettled: Vec<usize> =
+        deaths.iter().map(|lanes| lanes.iter().map(|lane| lane.pending.len()).sum::<usize>()).collect();
+    let unrestored: usize = recorders.iter().map(|recorder| lost_groups(recorder)).sum();
+    eprintln!(
+        "killed {KILLS} times, {lane_count} lane(s), {marked} entries: {counts}; unsettled at each death {unsettled:?}; \
+         groups not restored {unrestored}; slowest start {slowest:?}"
+    );
+    assert_eq!(node.metric("gim_slow_dropped_total", "").await, 0);
+    assert_eq!(counts.due, counts.seen + counts.away + counts.in_outbox);
+    assert_eq!(unrestored, 0, "a client that came back with its session has to find its group");
+    let redelivered: usize = unsettled.iter().sum::<usize>() * (PEOPLE.users / PEOPLE.groups);
+    assert!(counts.again <= redelivered, "{} seen again, {redelivered} could be", counts.again);
+    assert!(counts.late <= redelivered, "{} late, {redelivered} could be", counts.late);
+    assert!(slowest < Duration::from_secs(2), "a restart took {slowest:?}");
+}
+
+async fn all_are_back(recorders: &[Recorder], run: usize) {
+    for recorder in recorders {
+        eventually("everybody to be back", || async {
+            let log = recorder.log();
+            let last = log.last()?;
+            (last.run == run && last.joined && last.end.is_none()).then_some(())
+        })
+        .await;
+    }
+}
+
+fn lost_groups(recorder: &Recorder) -> usize {
+    let log = recorder.log();
+    log.iter().skip(1).filter(|connection| !connection.session.is_empty() && !connection.restored).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_deaths_of_the_node_lose_nothing_but_what_live_may_lose() {
+    survive(1, ENTRIES).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_deaths_lose_nothing_more_with_four_lanes() {
+    survive(4, ENTRIES / 2).await;
+}

@@ -1,0 +1,21 @@
+//! What mode `redis` promises while processes die, stand still and come back: the real program against a real
+//! redis-server of its own for each test.
+//!
+//! The oracle stands outside of both: what `XADD` accepted, numbered per target, against what each client saw.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that meets the unexpected fails loudly, and the oracle tells its counts"
+)]
+
+mod support;
+
+mod claims;
+mod emptied;
+mod frozen;
+mod killed;
+mod memory;
+mod places;
+mod restarted;
