@@ -9,13 +9,17 @@ run:
 test: needs
 	cargo test --workspace --locked
 
-# The page is tested in a real browser.
+# The page is tested in a real browser, mode `redis` against real servers that the tests start themselves.
 needs:
-	@command -v chromium >/dev/null || { \
-	  echo "installing chromium for the browser tests"; \
-	  if [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -y -q --no-install-recommends chromium; \
-	  elif command -v sudo >/dev/null; then sudo apt-get update -q && sudo apt-get install -y -q --no-install-recommends chromium; \
-	  else echo "chromium is missing; as root: apt-get install -y chromium" >&2; exit 1; fi; }
+	@missing=""; \
+	command -v chromium >/dev/null || missing="$$missing chromium"; \
+	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
+	[ -z "$$missing" ] && exit 0; \
+	echo "installing for the tests:$$missing"; \
+	export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1; \
+	if [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -y -q --no-install-recommends $$missing; \
+	elif command -v sudo >/dev/null; then sudo apt-get update -q && sudo apt-get install -y -q --no-install-recommends $$missing; \
+	else echo "missing; as root: apt-get install -y$$missing" >&2; exit 1; fi
 
 lint: fmt clippy doc
 

@@ -23,8 +23,8 @@ fn scratch() {
         let t = std::time::Instant::now();
         let checker = Protocol { case, without: None }.checker().threads(2).spawn_bfs().join();
         println!(
-            "## {} {:?} unique {} of {} depth {} {:?}",
-            case.name,
+            "## {i} {:?} {:?} unique {} of {} depth {} {:?}",
+            case.faults,
             checker.is_done(),
             checker.unique_state_count(),
             checker.state_count(),

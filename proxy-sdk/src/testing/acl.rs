@@ -33,6 +33,13 @@ pub fn denials(log: &str) -> Vec<Denial> {
         .collect()
 }
 
+/// Finds the users in a text: lines that begin with `ACL SETUSER`. Gives what follows, with the password `secret`.
+#[must_use]
+pub fn users_of(text: &str) -> Vec<String> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix("ACL SETUSER "));
+    lines.map(|rules| rules.replace(">CHANGE-ME", ">secret")).collect()
+}
+
 impl RedisServer {
     /// Runs a command as a user who may do everything, and returns what redis-cli prints.
     pub async fn tell(&self, command: &[&str]) -> String {

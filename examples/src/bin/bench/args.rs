@@ -22,10 +22,14 @@ pub(crate) struct Args {
 #[derive(Subcommand)]
 pub(crate) enum What {
     /// Memory per idle connection and CPU per login
-    Idle,
+    Idle(Idle),
     /// Deliveries per second of server CPU, beside the floor
     Fanout,
-    /// Both (the default)
+    /// Mode redis: from a stream entry to the socket of one user, beside a floor
+    Unicast,
+    /// Mode redis: entries enqueued and settled per second
+    Stream,
+    /// All of these (the default), idle in both modes
     All,
     /// A child: the node
     #[command(hide = true)]
@@ -33,9 +37,26 @@ pub(crate) enum What {
     /// A child: the floor
     #[command(hide = true)]
     ServeFloor(Place),
+    /// A child: the floor of unicast
+    #[command(hide = true)]
+    ServeRelay(Place),
     /// A child: the load client
     #[command(hide = true)]
     Load(Work),
+}
+
+/// On what the node of `idle` stands.
+#[derive(Clone, Copy, clap::Args)]
+pub(crate) struct Idle {
+    /// `local`: a node of this same binary. `redis`: the program ws-node, beside a Redis of the bench's own
+    #[arg(long, value_enum, default_value_t = Mode::Local)]
+    pub(crate) mode: Mode,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Mode {
+    Local,
+    Redis,
 }
 
 /// Numbers that a reader of the table may want to change.
@@ -44,7 +65,10 @@ pub(crate) struct Settings {
     /// Idle connections, each with a uid claimed and in one group
     #[arg(long, global = true, default_value_t = 10_000)]
     pub(crate) connections: usize,
-    /// Members of the group that is sent to
+    /// Each connection joins a group of its own, not one and the same
+    #[arg(long, global = true)]
+    pub(crate) own_groups: bool,
+    /// Members of the group that is sent to; users of unicast
     #[arg(long, global = true, default_value_t = 5_000)]
     pub(crate) members: usize,
     /// Turns of floor and node
@@ -56,6 +80,15 @@ pub(crate) struct Settings {
     /// Messages per second to the group
     #[arg(long, global = true, default_value_t = 10)]
     pub(crate) rate: u64,
+    /// Messages per second to single users, in steps of 1000
+    #[arg(long, global = true, default_value_t = 20_000)]
+    pub(crate) unicast_rate: u64,
+    /// Entries of each turn of stream
+    #[arg(long, global = true, default_value_t = 300_000)]
+    pub(crate) entries: u64,
+    /// The bench's Redis writes an append-only file, fsynced every second
+    #[arg(long, global = true)]
+    pub(crate) appendonly: bool,
     /// Bytes of payload in each message; the frame around it is the node's
     #[arg(long, global = true, default_value_t = 128)]
     pub(crate) payload: usize,
@@ -69,6 +102,10 @@ impl Settings {
         let counts = [self.connections, self.members, self.rounds];
         if counts.contains(&0) || !(1..=3_600).contains(&self.seconds) || !(1..=1_000).contains(&self.rate) {
             return Err("connections, members and rounds start at 1, seconds at most 3600, rate at most 1000".into());
+        }
+        let unicast = (1_000..=1_000_000).contains(&self.unicast_rate) && self.unicast_rate % 1_000 == 0;
+        if !unicast || !(1..=4_000_000).contains(&self.entries) {
+            return Err("the unicast rate is a multiple of 1000 up to 1000000, entries are 1 to 4000000".into());
         }
         if !(MIN_PAYLOAD..=16_384).contains(&self.payload) {
             return Err(format!("a payload has {MIN_PAYLOAD} to 16384 bytes").into());
@@ -84,7 +121,8 @@ impl Settings {
         json!({
             "connections": self.connections, "members": self.members, "rounds": self.rounds,
             "seconds": self.seconds, "messages_per_second": self.rate, "payload_bytes": self.payload,
-            "open_files": open_files,
+            "own_groups": self.own_groups, "unicast_per_second": self.unicast_rate, "entries": self.entries,
+            "appendonly": self.appendonly, "open_files": open_files,
         })
     }
 }

@@ -40,7 +40,12 @@ impl Child {
     }
 
     pub(crate) fn tell(&mut self, line: &str) -> Result<()> {
-        self.stdin.write_all(format!("{line}\n").as_bytes())?;
+        self.write(format!("{line}\n").as_bytes())
+    }
+
+    /// Hands it whole lines at once.
+    pub(crate) fn write(&mut self, lines: &[u8]) -> Result<()> {
+        self.stdin.write_all(lines)?;
         Ok(self.stdin.flush()?)
     }
 

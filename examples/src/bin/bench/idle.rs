@@ -1,15 +1,19 @@
 //! What an idle connection costs: memory while it waits, CPU time to log in. Its uid is claimed, one group joined.
+//!
+//! In mode `redis` the claim and the group are there, and it is asked how many claims it has.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::args::Settings;
+use crate::args::{Mode, Settings};
 use crate::fanout::GROUP;
 use crate::machine::Cores;
-use crate::node::NodeChild;
+use crate::node::Node;
 use crate::post::Poster;
-use crate::process::{Memory, cpu, memory};
+use crate::process::{Memory, memory};
+use crate::redis::Redis;
+use crate::turn::{Pids, Spent};
 use crate::{Result, clock, load};
 
 /// Bytes of RSS that one idle connection may cost.
@@ -17,11 +21,11 @@ pub(crate) const TARGET_BYTES: f64 = 2_048.0;
 /// Microseconds of server CPU that one login may cost.
 pub(crate) const TARGET_LOGIN: f64 = 40.0;
 
-const LOGIN: Duration = Duration::from_secs(70);
 /// Before memory is read: what starts late has started, what is given back has been given back.
 const SETTLE: Duration = Duration::from_secs(2);
 
 pub(crate) struct Idle {
+    pub(crate) mode: Mode,
     pub(crate) wanted: usize,
     pub(crate) connected: u64,
     /// Why there are fewer than wanted.
@@ -31,29 +35,54 @@ pub(crate) struct Idle {
     before: Memory,
     after: Memory,
     login_seconds: f64,
+    pub(crate) others_seconds: f64,
+    pub(crate) redis: Option<InRedis>,
 }
 
-pub(crate) fn measure(settings: &Settings, cores: Cores) -> Result<Idle> {
-    let node = NodeChild::start(cores)?;
+/// What the logins left in Redis.
+pub(crate) struct InRedis {
+    pub(crate) claimed: u64,
+    /// CPU seconds, then bytes.
+    spent: f64,
+    grown: u64,
+}
+
+pub(crate) fn measure(mode: Mode, settings: &Settings, cores: Cores) -> Result<Idle> {
+    let mut redis = (mode == Mode::Redis).then(|| Redis::start(settings)).transpose()?;
+    let node = redis.as_ref().map_or_else(|| Node::embedded(cores), |redis| Node::on(redis, cores))?;
     clock::sleep(SETTLE);
     let before = memory(node.pid())?;
-    let cpu_before = cpu(node.pid())?.total;
-    let mut load = load::start(&node.public, settings.connections, Some(GROUP), cores)?;
-    let login = load.hear(LOGIN)?;
-    let login_seconds = cpu(node.pid())?.total - cpu_before;
+    let held_before = redis.as_mut().map(Redis::memory).transpose()?;
+    let group = if settings.own_groups { "bench-{}" } else { GROUP };
+    let pids = |load| Pids { server: node.pid(), load, redis: redis.as_ref().map(Redis::pid) };
+    let spent_before = Spent::until_now(pids(None))?;
+    let mut load = load::start(&node.public, settings.connections, Some(group), cores)?;
+    let login = load.hear(load::LOGIN)?;
+    let spent = Spent::until_now(pids(Some(load.pid())))?.since(spent_before);
     clock::sleep(SETTLE);
     let after = memory(node.pid())?;
     // Asked only now, because answering takes memory too.
     let counted = Poster::connect(node.admin)?.sysinfo()?["managerInfo"].take();
+    let of_redis = |redis: &mut Redis| InRedis::read(redis, spent.redis, held_before.unwrap_or(0));
     Ok(Idle {
+        mode,
         wanted: settings.connections,
         connected: login["connected"].as_u64().unwrap_or(0),
         trouble: login["trouble"].as_str().map(str::to_owned),
         counted,
         before,
         after,
-        login_seconds,
+        login_seconds: spent.server.total,
+        others_seconds: spent.others,
+        redis: redis.as_mut().map(of_redis).transpose()?,
     })
+}
+
+impl InRedis {
+    fn read(redis: &mut Redis, spent: f64, held_before: u64) -> Result<Self> {
+        let grown = redis.memory()?.saturating_sub(held_before);
+        Ok(Self { claimed: redis.claimed()?, spent, grown })
+    }
 }
 
 impl Idle {
@@ -75,19 +104,35 @@ impl Idle {
         self.login_seconds * 1e6 / self.connected.max(1) as f64
     }
 
+    /// CPU time of Redis per login.
+    pub(crate) fn redis_micros(&self, redis: &InRedis) -> f64 {
+        redis.spent * 1e6 / self.connected.max(1) as f64
+    }
+
+    /// Growth of Redis' memory per connection.
+    pub(crate) fn redis_bytes(&self, redis: &InRedis) -> f64 {
+        redis.grown as f64 / self.connected.max(1) as f64
+    }
+
     fn per_connection(&self, before: u64, after: u64) -> f64 {
         (after as f64 - before as f64) / self.connected.max(1) as f64
     }
 
     pub(crate) fn to_json(&self) -> Value {
+        let redis = |redis: &InRedis| {
+            let (bytes, micros) = (self.redis_bytes(redis), self.redis_micros(redis));
+            json!({ "claimed": redis.claimed, "bytes_per_connection": bytes, "login_cpu_us": micros })
+        };
         let memory = |memory: Memory| json!({ "rss_bytes": memory.rss, "anonymous_bytes": memory.anonymous });
         json!({
-            "wanted": self.wanted, "connected": self.connected, "trouble": self.trouble, "counted": self.counted,
+            "mode": format!("{:?}", self.mode).to_lowercase(), "wanted": self.wanted, "connected": self.connected, "trouble": self.trouble, "counted": self.counted,
             "before": memory(self.before), "after": memory(self.after),
             "rss_per_connection": self.rss_per_connection(),
             "anonymous_per_connection": self.anonymous_per_connection(), "target_bytes": TARGET_BYTES,
             "met": self.rss_per_connection() <= TARGET_BYTES,
             "login_cpu_seconds": self.login_seconds, "login_cpu_us": self.login_micros(),
+            "login_met": self.login_micros() <= TARGET_LOGIN, "others_cpu_seconds": self.others_seconds,
+            "redis": self.redis.as_ref().map(redis),
         })
     }
 }

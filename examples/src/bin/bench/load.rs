@@ -184,7 +184,12 @@ impl Load {
     }
 }
 
+/// The uid of connection `number`.
+pub(crate) fn uid(number: usize) -> String {
+    format!("bench-{number:06}")
+}
+
 /// The path and query of connection `number`: its own uid, text frames.
 fn target(number: usize, server: SocketAddr) -> String {
-    format!("GET /ws?uid=bench-{number:06}&msg_code=1 HTTP/1.1\r\nHost: {server}\r\n")
+    format!("GET /ws?uid={}&msg_code=1 HTTP/1.1\r\nHost: {server}\r\n", uid(number))
 }

@@ -40,6 +40,11 @@ impl Poster {
         Ok(serde_json::from_str(&body)?)
     }
 
+    /// `GET /readyz`
+    pub(crate) fn is_ready(&mut self) -> Result<bool> {
+        Ok(self.exchange("GET", "/readyz", "")?.0 == 200)
+    }
+
     fn exchange(&mut self, method: &str, path: &str, body: &str) -> Result<(u16, String)> {
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",

@@ -70,10 +70,10 @@ async fn a_living_owner_is_waited_for_until_its_lease_is_over() {
     let first = rig.source_with(LaneOptions { lease, ..rig.options() });
     rig.fill(0..3).await;
     take(&first, 3).await;
-    let second = rig.source();
+    let second = rig.source_with(LaneOptions { block: Duration::from_millis(50), ..rig.options() });
     let begun = Instant::now();
     assert!(second.fetch(ROOM).await.unwrap().is_empty());
-    assert!(begun.elapsed() < Duration::from_millis(1_400), "bounded by BLOCK");
+    assert!(begun.elapsed() < Duration::from_millis(900), "bounded by BLOCK");
     assert_eq!(second.term(), 0);
     // Renewed all the time.
     tokio::time::sleep(lease).await;

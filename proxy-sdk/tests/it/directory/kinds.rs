@@ -84,17 +84,6 @@ async fn a_master_that_dies_is_followed_by_its_replica() {
 }
 
 #[tokio::test]
-async fn behind_sentinel_a_master_that_dies_is_followed_by_its_replica() {
-    let mut sentinel = SentinelSet::start().await;
-    let world = RedisWorld::with(Store::new(sentinel.options()), sentinel.options()).await;
-    serves(&world).await;
-    let dead = sentinel.stop_master().await;
-    sentinel.failed_over(dead).await;
-    claims_at_last(&world, "u1").await;
-    serves(&world).await;
-}
-
-#[tokio::test]
 async fn behind_sentinel_a_master_that_becomes_a_replica_is_left() {
     let sentinel = SentinelSet::start().await;
     let world = RedisWorld::with(Store::new(sentinel.options()), sentinel.options()).await;

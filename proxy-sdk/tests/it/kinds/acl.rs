@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use fred::interfaces::ClientLike;
 use gim_proxy_sdk::store::{RedisOptions, Store, StoreError, StoreErrorKind, fred_client};
-use gim_proxy_sdk::testing::RedisServer;
+use gim_proxy_sdk::testing::{RedisCluster, RedisServer, SentinelSet, users_of};
 use redis::cmd;
 use tokio::time::Instant;
 
 use super::contract::{self, Parties};
 use super::ways::{all_ways_work, comes_back, fails_as, fred, fred_set, set};
+
+const DOCS: &str = include_str!("../../../../docs/redis.md");
 
 async fn denied(options: RedisOptions) {
     let store = Store::new(options);
@@ -61,6 +63,45 @@ async fn a_pool_tells_why_at_once() {
 async fn the_contract_holds_with_a_password() {
     let server = RedisServer::start_with(&["--requirepass", "right"]).await;
     contract::holds(&Parties::alike(&server.options().password("right"))).await;
+}
+
+#[tokio::test]
+async fn the_users_of_the_documentation_may_do_what_they_have_to_and_no_more() {
+    let server = RedisServer::start().await;
+    for rules in users_of(DOCS) {
+        server.set_user(&rules).await;
+    }
+    contract::holds(&Parties::documented(&server.options())).await;
+    assert_eq!(server.denials().await, []);
+    let others = "other:queue:0";
+    for user in ["gim-node", "gim-worker", "gim-producer", "gim-xadd", "gim-subscriber", "gim-operator"] {
+        let store = Store::new(server.options().username(user).password("secret"));
+        for command in [cmd("FLUSHALL"), cmd("KEYS").arg("*").clone(), cmd("XLEN").arg(others).clone(), set("gim", "1")]
+        {
+            let error = store.link("k").query::<()>(&command).await.unwrap_err();
+            assert_eq!(error.kind, StoreErrorKind::Denied, "{user}: {:?}", command.args_iter().collect::<Vec<_>>());
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_users_of_the_documentation_are_enough_behind_sentinel() {
+    let servers = SentinelSet::start().await;
+    for rules in users_of(DOCS) {
+        let words: Vec<&str> = rules.split(' ').collect();
+        servers.tell_servers(&[&["ACL", "SETUSER"], &words[..]].concat()).await;
+    }
+    contract::holds(&Parties::documented(&servers.options())).await;
+}
+
+#[tokio::test]
+async fn the_users_of_the_documentation_are_enough_in_a_cluster() {
+    let cluster = RedisCluster::start().await;
+    for rules in users_of(DOCS) {
+        let words: Vec<&str> = rules.split(' ').collect();
+        cluster.tell_all(&[&["ACL", "SETUSER"], &words[..]].concat()).await;
+    }
+    contract::holds(&Parties::documented(&cluster.options())).await;
 }
 
 #[tokio::test]

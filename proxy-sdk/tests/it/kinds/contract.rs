@@ -51,6 +51,21 @@ impl Parties {
         }
     }
 
+    /// Each as a user of the documentation, under the prefix that it is about.
+    pub(crate) fn documented(options: &RedisOptions) -> Self {
+        let party = |user: &str| options.clone().username(user).password("secret");
+        Self {
+            keys: Keys::new("gim").unwrap(),
+            node: party("gim-node"),
+            worker: party("gim-worker"),
+            producer: party("gim-producer"),
+            adder: party("gim-xadd"),
+            subscriber: party("gim-subscriber"),
+            operator: party("gim-operator"),
+            raw: Store::new(options.clone()),
+        }
+    }
+
     async fn ask<T: FromRedisValue>(&self, key: &str, command: &Cmd) -> T {
         self.raw.link(key).query(command).await.unwrap()
     }

@@ -1,0 +1,105 @@
+//! When each message is sent and to whom: so many every millisecond, to users drawn at random, the same in every turn.
+
+use std::io::Write;
+use std::time::Duration;
+
+use redis::{Value, pipe};
+
+use crate::args::Settings;
+use crate::child::Child;
+use crate::redis::Redis;
+use crate::{Result, clock, load, message};
+
+const MILLISECOND: u64 = 1_000_000;
+
+pub(super) struct Pace {
+    /// Number of the last message to each user.
+    sent: Vec<u64>,
+    payload: usize,
+    per_second: u64,
+    random: u64,
+}
+
+/// Where messages go.
+pub(super) enum Sink<'a> {
+    /// Lines for the floor.
+    Lines(&'a mut Child),
+    /// Entries on the queue.
+    Stream(&'a mut Redis),
+}
+
+struct Message {
+    user: usize,
+    number: u64,
+    due: u64,
+}
+
+impl Pace {
+    pub(super) fn new(users: u64, settings: &Settings) -> Self {
+        let users = usize::try_from(users).unwrap_or(usize::MAX);
+        let Settings { payload, unicast_rate: per_second, .. } = *settings;
+        Self { sent: vec![0; users], payload, per_second, random: 0x9E37_79B9_7F4A_7C15 }
+    }
+
+    pub(super) fn time_for(&self, messages: u64) -> Duration {
+        Duration::from_millis(messages.div_ceil(self.per_tick()))
+    }
+
+    /// Sends, as many every millisecond as the rate asks for, in one write.
+    pub(super) fn send(&mut self, messages: u64, mut sink: Sink<'_>) -> Result<()> {
+        let mut left = messages;
+        let mut tick = clock::now();
+        while left > 0 {
+            tick += MILLISECOND;
+            clock::sleep_until(tick);
+            let now = left.min(self.per_tick());
+            // Stamped with when they were due, each with a time of its own for its id.
+            let batch: Vec<Message> = (0..now).map(|nth| self.draw(tick + nth)).collect();
+            sink.put(&batch, self.payload)?;
+            left -= now;
+        }
+        Ok(())
+    }
+
+    fn per_tick(&self) -> u64 {
+        self.per_second.div_ceil(1_000).max(1)
+    }
+
+    fn draw(&mut self, due: u64) -> Message {
+        // Marsaglia's xorshift: the quality does not matter, the same sequence in every turn does.
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        let user = usize::try_from(self.random % self.sent.len() as u64).unwrap_or(0);
+        self.sent[user] += 1;
+        Message { user, number: self.sent[user], due }
+    }
+}
+
+impl Sink<'_> {
+    fn put(&mut self, batch: &[Message], payload: usize) -> Result<()> {
+        match self {
+            Self::Lines(child) => put_lines(child, batch, payload),
+            Self::Stream(redis) => put_entries(redis, batch, payload),
+        }
+    }
+}
+
+fn put_lines(child: &mut Child, batch: &[Message], payload: usize) -> Result<()> {
+    let mut lines = Vec::new();
+    for Message { user, number, due } in batch {
+        writeln!(lines, "{user} {}", message::envelope(*due, *number, payload))?;
+    }
+    child.write(&lines)
+}
+
+fn put_entries(redis: &mut Redis, batch: &[Message], payload: usize) -> Result<()> {
+    let stream = redis.stream();
+    let mut entries = pipe();
+    for Message { user, number, due } in batch {
+        let add = entries.cmd("XADD").arg(&stream).arg("*").arg("to_uid").arg(load::uid(*user));
+        add.arg("id").arg(message::id(*due)).arg("data").arg(message::payload(*due, *number, payload));
+    }
+    redis.pipe::<Vec<Value>>(&entries)?;
+    Ok(())
+}
