@@ -1,6 +1,6 @@
 # What people of this repository type. `make test` is the one that has to pass.
 
-.PHONY: run test needs lint fmt clippy doc bench fuzz
+.PHONY: run test needs lint fmt clippy doc bench fuzz producers
 
 run:
 	cargo run --release
@@ -35,6 +35,10 @@ doc:
 # Bytes per idle connection, and fan-out beside a plain epoll loop, in one run.
 bench:
 	cargo run --release --locked -p gim-examples --bin bench -- all
+
+# The producers of docs/producing.md, those whose language is at hand, with client libraries from their registries.
+producers:
+	sh examples/producers/check.sh
 
 # Half a minute per target; needs a nightly toolchain and cargo-fuzz.
 fuzz:

@@ -4,6 +4,7 @@
 mod bounds;
 mod delivery;
 mod faults;
+mod kinds;
 mod model;
 mod redis;
 mod shutdown;

@@ -6,7 +6,7 @@ mod faults;
 mod kinds;
 mod outage;
 mod reading;
-mod rig;
+pub(crate) mod rig;
 mod settling;
 mod takeover;
 mod waking;

@@ -15,6 +15,7 @@ mod kinds;
 mod lease;
 mod operate;
 mod producer;
+mod producers;
 mod queue;
 mod store;
 mod upstream;

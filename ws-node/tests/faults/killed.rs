@@ -15,8 +15,11 @@ use crate::support::traffic::{People, Traffic};
 
 const ENTRIES: usize = 100_000;
 const PER_SECOND: usize = 3_000;
-const BATCH: usize = 100;
+/// Large enough that the lane is at work when the node dies.
+const BATCH: usize = 1_000;
 const KILLS: usize = 10;
+/// The last fifth of the users comes back after four times this.
+const BACK: Duration = Duration::from_millis(100);
 const PEOPLE: People = People { users: 50, groups: 5 };
 /// Entries read and not settled, at most: the setting of the node.
 const WINDOW: usize = 20_000;
@@ -27,7 +30,7 @@ async fn survive(lane_count: u16, entries: usize) {
     let lanes = Lanes::new(&spec, &redis);
     let run = Arc::new(AtomicUsize::new(0));
     let mut node = spec.start().await;
-    let plan = Plan { people: PEOPLE, node: spec.public(), run: Arc::clone(&run), comes_back: true };
+    let plan = Plan { people: PEOPLE, node: spec.public(), run: Arc::clone(&run), back: Some(BACK) };
     let recorders = plan.connect_all().await;
 
     let mut traffic = Traffic::new(PEOPLE, &spec, &redis);
@@ -39,10 +42,12 @@ async fn survive(lane_count: u16, entries: usize) {
     let mut slowest = Duration::ZERO;
     let killing = async {
         let span = Duration::from_secs_f64(entries as f64 / PER_SECOND as f64);
-        let mut pace = tokio::time::interval(span / u32::try_from(KILLS + 1).unwrap());
-        pace.tick().await;
-        for _ in 0..KILLS {
-            pace.tick().await;
+        let begin = tokio::time::Instant::now();
+        for kill in 1..=KILLS {
+            // At another moment of a batch's way each time.
+            let moment = span.mul_f64(kill as f64 / (KILLS + 1) as f64) + Duration::from_millis(37) * kill as u32;
+            tokio::time::sleep_until(begin + moment).await;
+            eprintln!("DBG {lane_count} {kill} {:?} settled {} taken {}", begin.elapsed(), node.metric("gim_worker_settled_total", "").await, node.metric("gim_worker_taken_total", "").await);
             node.kill();
             deaths.push(lanes.progress().await);
             run.fetch_add(1, Ordering::SeqCst);

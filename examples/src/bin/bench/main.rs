@@ -1,10 +1,10 @@
-//! The first bench: what an idle connection costs a node, and how far a paced fan-out is from the floor.
+//! The bench: what an idle connection costs a node, how far fan-out and unicast are from a floor, how fast the queue is.
 //!
-//! `cargo run --release -p gim-examples --bin bench -- [idle|fanout|all] [--json FILE]`
+//! `make bench`, or `bench [idle|fanout|unicast|stream|all] [--json FILE]` with the program `ws-node` built beside it.
 //!
-//! The program that you start only conducts. Server and load client are child processes of the same binary, so
-//! that memory and CPU time of the server are its own, and each is pinned to a core of its own. Every child ends
-//! with its parent, every wait has a deadline.
+//! The program that you start only conducts. Server and load client are child processes, so that memory and CPU
+//! time of the server are its own, and each is pinned to a core of its own. A Redis is on the load client's. Every
+//! child ends with its parent, every wait has a deadline.
 //!
 //! The floor is what the machine can do at all: one thread, epoll, one `send()` of ready bytes per socket, no
 //! runtime, no routing, no queue. Both servers send the same frame to the same load client in the same run, turn
@@ -24,12 +24,19 @@ mod message;
 mod node;
 mod post;
 mod process;
+mod redis;
+mod relay;
 mod report;
+mod sockets;
+mod stream;
+mod turn;
+mod unicast;
 mod ws;
 
-use args::{Args, What};
+use args::{Args, Mode, Settings, What};
 use clap::Parser;
-use serde_json::json;
+use machine::Cores;
+use serde_json::{Value, json};
 
 /// Everything that goes wrong here ends the program with its text, so one boxed type does for all of it.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -39,42 +46,72 @@ fn main() -> Result<()> {
     match args.what.unwrap_or(What::All) {
         What::ServeNode(place) => node::serve(&place),
         What::ServeFloor(place) => floor::serve(&place),
+        What::ServeRelay(place) => relay::serve(&place),
         What::Load(work) => load::run(&work),
-        what => conduct(what, &args.settings),
+        what => conduct(&what, &args.settings),
     }
 }
 
-fn conduct(what: What, settings: &args::Settings) -> Result<()> {
+fn conduct(what: &What, settings: &Settings) -> Result<()> {
     settings.check()?;
     let open_files = process::raise_open_files()?;
     let machine = machine::Machine::read();
     let cores = machine.pinning();
-    // The conductor writes one message per tick and otherwise sleeps: it may share the client's core.
+    // The conductor sends a little per tick and otherwise sleeps: it may share the client's core.
     process::pin(cores.client)?;
     report::heading(&machine, settings, open_files);
-
-    let idle = match what {
-        What::Fanout => None,
-        _ => Some(idle::measure(settings, cores)?),
-    };
-    if let Some(idle) = &idle {
-        report::idle(idle);
-    }
-    let fanout = match what {
-        What::Idle => None,
-        _ => Some(fanout::measure(settings, cores, report::round)?),
-    };
-    if let Some(fanout) = &fanout {
-        report::fanout(fanout);
+    let mut found = json!({ "machine": machine.to_json(), "settings": settings.to_json(open_files) });
+    for (name, measure) in parts(what) {
+        found[name] = measure(settings, cores)?;
     }
     if let Some(path) = &settings.json {
-        let all = json!({
-            "machine": machine.to_json(),
-            "settings": settings.to_json(open_files),
-            "idle": idle.map(|found| found.to_json()),
-            "fanout": fanout.map(|found| found.to_json()),
-        });
-        std::fs::write(path, format!("{all:#}\n"))?;
+        std::fs::write(path, format!("{found:#}\n"))?;
     }
     Ok(())
+}
+
+/// Measures something, tells it, and returns all there is to it.
+type Measure = fn(&Settings, Cores) -> Result<Value>;
+
+fn parts(what: &What) -> Vec<(&'static str, Measure)> {
+    let all: [(&str, Measure); 5] = [
+        ("idle", |settings, cores| idle(Mode::Local, settings, cores)),
+        ("idle_redis", |settings, cores| idle(Mode::Redis, settings, cores)),
+        ("fanout", fanout),
+        ("unicast", unicast),
+        ("stream", stream),
+    ];
+    let [local, redis, fanout, unicast, stream] = all;
+    match what {
+        What::Idle(args::Idle { mode: Mode::Local }) => vec![local],
+        What::Idle(args::Idle { mode: Mode::Redis }) => vec![redis],
+        What::Fanout => vec![fanout],
+        What::Unicast => vec![unicast],
+        What::Stream => vec![stream],
+        _ => all.to_vec(),
+    }
+}
+
+fn idle(mode: Mode, settings: &Settings, cores: Cores) -> Result<Value> {
+    let found = idle::measure(mode, settings, cores)?;
+    report::idle(&found);
+    Ok(found.to_json())
+}
+
+fn fanout(settings: &Settings, cores: Cores) -> Result<Value> {
+    let found = fanout::measure(settings, cores, report::fanout_round)?;
+    report::fanout(&found);
+    Ok(found.to_json())
+}
+
+fn unicast(settings: &Settings, cores: Cores) -> Result<Value> {
+    let found = unicast::measure(settings, cores, report::unicast_round)?;
+    report::unicast(&found);
+    Ok(found.to_json())
+}
+
+fn stream(settings: &Settings, cores: Cores) -> Result<Value> {
+    let found = stream::measure(settings, cores, report::stream_turn)?;
+    report::stream(&found);
+    Ok(found.to_json())
 }

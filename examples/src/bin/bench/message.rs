@@ -2,12 +2,8 @@
 //! envelope that clients of a node see.
 
 /// A payload is at least this long: the stamp, the number and the JSON around them.
-pub(crate) const MIN_PAYLOAD: usize = PAYLOAD_HEAD.len()
-    + STAMP_DIGITS
-    + PAYLOAD_NUMBER.len()
-    + NUMBER_DIGITS
-    + PAYLOAD_PAD.len()
-    + PAYLOAD_TAIL.len();
+pub(crate) const MIN_PAYLOAD: usize =
+    PAYLOAD_HEAD.len() + STAMP_DIGITS + PAYLOAD_NUMBER.len() + NUMBER_DIGITS + PAYLOAD_PAD.len() + PAYLOAD_TAIL.len();
 
 const PAYLOAD_HEAD: &str = r#"{"at":""#;
 const PAYLOAD_NUMBER: &str = r#"","no":""#;

@@ -50,7 +50,7 @@ impl Node {
         let arguments = arguments(redis);
         // A child inherits the core of whoever starts it.
         process::pin(cores.server)?;
-        let mut process = Process::start(program, &arguments, &folder, "ws-node");
+        let mut process = Process::start(&program, &arguments, &folder, "ws-node");
         process::pin(cores.client)?;
         let (public, admin) = addresses(&mut process, &folder.join("log"))?;
         ready(admin)?;

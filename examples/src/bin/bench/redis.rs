@@ -5,16 +5,17 @@ mod commands;
 use std::path::Path;
 use std::time::Duration;
 
-use gim_proto::{BUCKETS, Keys};
+use ::redis::{Connection, FromRedisValue, Pipeline, Value, cmd, pipe};
+use gim_proto::Keys;
+use gim_proto::keys::BUCKETS;
 use gim_proxy_sdk::store::RedisOptions;
 use gim_proxy_sdk::testing::RedisServer;
-use redis::{Connection, FromRedisValue, Pipeline, Value, cmd, pipe};
 use tokio::runtime::{self, Runtime};
 
 use crate::args::Settings;
 use crate::{Result, clock};
 
-pub(crate) use self::commands::Commands;
+pub(crate) use self::commands::{Calls, Commands};
 
 /// The lane that everything is on: the node has one.
 const LANE: u16 = 0;
@@ -43,7 +44,7 @@ impl Redis {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let persistence: &[&str] = if settings.appendonly { &["--appendonly", "yes"] } else { &[] };
         let server = runtime.block_on(RedisServer::start_with(persistence));
-        let connection = redis::Client::open(server.url())?.get_connection()?;
+        let connection = ::redis::Client::open(server.url())?.get_connection()?;
         connection.set_read_timeout(Some(DEADLINE))?;
         connection.set_write_timeout(Some(DEADLINE))?;
         Ok(Self { server, connection, runtime, keys: Keys::new("gim")? })

@@ -1,9 +1,15 @@
 //! The table. Says what was measured on what, and beside each figure whether its target was met.
 
-use crate::args::Settings;
-use crate::fanout::{Fanout, Round, TARGET, TARGET_P99, Turn};
+mod rounds;
+mod stream;
+
+use crate::args::{Mode, Settings};
 use crate::idle::{Idle, TARGET_BYTES, TARGET_LOGIN};
 use crate::machine::{Machine, build};
+use crate::redis::{Calls, Commands};
+
+pub(crate) use self::rounds::{fanout, fanout_round, unicast, unicast_round};
+pub(crate) use self::stream::{stream, turn as stream_turn};
 
 pub(crate) fn heading(machine: &Machine, settings: &Settings, open_files: u64) {
     println!("machine    {} cores, {}, Linux {}", machine.cores, machine.model, machine.kernel);
@@ -20,11 +26,21 @@ pub(crate) fn heading(machine: &Machine, settings: &Settings, open_files: u64) {
         "settings   {} idle connections; fan-out to {} members, {} messages/s for {} s, {} rounds",
         settings.connections, settings.members, settings.rate, settings.seconds, settings.rounds
     );
+    println!(
+        "           unicast to {} users, {} messages/s for {} s; stream of {} entries; append-only file: {}",
+        settings.members, settings.unicast_rate, settings.seconds, settings.entries, settings.appendonly
+    );
     println!("           {} bytes of payload, open-file limit {open_files}", settings.payload);
 }
 
 pub(crate) fn idle(found: &Idle) {
-    println!("\nidle       RSS from /proc/<pid>/smaps_rollup of the server, growth since before the first connection");
+    let node = match found.mode {
+        Mode::Local => "mode local",
+        Mode::Redis => "mode redis",
+    };
+    println!(
+        "\nidle       {node}; RSS from /proc/<pid>/smaps_rollup of the server, growth since before the first connection"
+    );
     println!(
         "           {} of {} connections, uid claimed, one group joined; the node counts {}",
         found.connected, found.wanted, found.counted
@@ -44,81 +60,27 @@ pub(crate) fn idle(found: &Idle) {
         found.login_micros(),
         verdict(found.login_micros() <= TARGET_LOGIN)
     );
-}
-
-/// One line per round, as it comes. The heading stands above the first.
-pub(crate) fn round(number: usize, round: &Round) {
-    if number == 1 {
+    println!("             meanwhile others took            {:>9.2} s", found.others_seconds);
+    if let Some(redis) = &found.redis {
+        println!("           redis CPU per login, with join     {:>9.1} us", found.redis_micros(redis));
         println!(
-            "\nfan-out    deliveries per second of server CPU; latency over all deliveries, from when a message was due"
-        );
-        println!("           node: POST /api/v1/messages, queue, worker, hub, socket; floor: epoll and send()");
-        println!(
-            "           frame of both: {} bytes with header; members: floor {}, node {}",
-            round.node.frame, round.floor.members, round.node.members
-        );
-        println!(
-            "\n  {:>5} {:>6} {:>9} {:>9} {:>10} {:>7} {:>7} {:>7} {:>6} {:>6} {:>7}",
-            "round",
-            "server",
-            "per CPU-s",
-            "of floor",
-            "arrived",
-            "p50 ms",
-            "p99 ms",
-            "max ms",
-            "CPU s",
-            "user s",
-            "others"
+            "           redis memory per connection        {:>9.0} bytes, {} users claimed there",
+            found.redis_bytes(redis),
+            redis.claimed
         );
     }
-    line(&number.to_string(), "floor", &round.floor, None);
-    line("", "node", &round.node, Some(round.ratio()));
 }
 
-fn line(number: &str, server: &str, turn: &Turn, of_floor: Option<f64>) {
-    let of_floor = of_floor.map_or_else(String::new, |ratio| format!("{ratio:.3}"));
-    let ms = |micros: u64| micros as f64 / 1_000.0;
-    println!(
-        "  {number:>5} {server:>6} {:>9.0} {of_floor:>9} {:>8.2} % {:>7.1} {:>7.1} {:>7.1} {:>6.2} {:>6.2} {:>7.2}",
-        turn.per_cpu_second(),
-        turn.ratio() * 100.0,
-        ms(turn.p50_us),
-        ms(turn.p99_us),
-        ms(turn.max_us),
-        turn.cpu_seconds,
-        turn.user_seconds,
-        turn.others_seconds
-    );
-}
-
-pub(crate) fn fanout(found: &Fanout) {
-    let ratio = found.median(Round::ratio);
-    let latency = found.median(Round::p99_ratio);
-    println!(
-        "\n           median of the ratios               {ratio:>9.3}         target >= {TARGET:.2}  {}",
-        verdict(ratio >= TARGET)
-    );
-    println!(
-        "           median per CPU-s: floor {:.0}, node {:.0}",
-        found.median(|round| round.floor.per_cpu_second()),
-        found.median(|round| round.node.per_cpu_second())
-    );
-    println!(
-        "           p99 as a multiple of the floor's   {latency:>9.2}         target <= {TARGET_P99:.2}  {}",
-        verdict(latency <= TARGET_P99)
-    );
-    let turns = || found.rounds.iter().flat_map(|round| [&round.floor, &round.node]);
-    match turns().filter(|turn| turn.ratio() < 1.0).count() {
-        0 => println!("           every message arrived at every member, in every round"),
-        short => println!("           in {short} turns not everything arrived: read those rates with care"),
-    }
-    // Beside one core's worth of sending, even a little from others moves caches and clocks.
-    match turns().filter(|turn| turn.others_seconds > 0.25 * turn.cpu_seconds).count() {
-        0 => {}
-        disturbed => {
-            println!("           in {disturbed} turns other programs took CPU (column others, seconds): noisy");
-        }
+/// What Redis was asked, by command.
+fn commands(asked: &Commands, messages: u64, each: &str) {
+    let per = |calls: u64| calls as f64 / messages.max(1) as f64;
+    println!("           redis commands per {each}: {:.3}, those called by scripts included", per(asked.total()));
+    for (name, Calls { calls, micros }) in asked.ranked() {
+        println!(
+            "             {name:<24} {calls:>9} {:>9.4} {:>9.1} us each",
+            per(calls),
+            micros as f64 / calls as f64
+        );
     }
 }
 

@@ -56,25 +56,19 @@ pub(crate) struct Stream {
     pub(crate) turns: Vec<Turn>,
 }
 
-pub(crate) fn measure(settings: &Settings, cores: Cores, seen: impl Fn(&Turn)) -> Result<Stream> {
+pub(crate) fn measure(settings: &Settings, cores: Cores, seen: impl Fn(bool, &Turn)) -> Result<Stream> {
     let mut found = Stream { redis_version: String::new(), turns: Vec::with_capacity(TURNS.len()) };
     for (producer, connected) in TURNS {
         let mut redis = Redis::start(settings)?;
         found.redis_version = redis.version()?;
         let turn = turn(&mut redis, producer, connected, settings, cores)?;
-        seen(&turn);
+        seen(found.turns.is_empty(), &turn);
         found.turns.push(turn);
     }
     Ok(found)
 }
 
-fn turn(
-    redis: &mut Redis,
-    producer: Producer,
-    connected: bool,
-    settings: &Settings,
-    cores: Cores,
-) -> Result<Turn> {
+fn turn(redis: &mut Redis, producer: Producer, connected: bool, settings: &Settings, cores: Cores) -> Result<Turn> {
     let node = Node::on(redis, cores)?;
     let mut load = connected.then(|| load::start(&node.public, CONNECTED, None, cores)).transpose()?;
     let users = load.as_mut().map(load::logged_in).transpose()?;

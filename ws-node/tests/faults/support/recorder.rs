@@ -45,7 +45,8 @@ pub(crate) struct Plan {
     pub(crate) node: SocketAddr,
     /// Counts the runs of the node.
     pub(crate) run: Arc<AtomicUsize>,
-    pub(crate) comes_back: bool,
+    /// They come back when their connection has ended, each fifth user so much later than the one before. None: nobody.
+    pub(crate) back: Option<Duration>,
 }
 
 impl Plan {
@@ -111,9 +112,8 @@ async fn run(plan: Plan, user: usize, log: Arc<Mutex<Vec<Connection>>>) {
                 session.clone_from(&last.session);
             }
         }
-        if !plan.comes_back {
-            return;
-        }
+        let Some(back) = plan.back else { return };
+        tokio::time::sleep(back * u32::try_from(user % 5).unwrap()).await;
     }
 }
 

@@ -65,7 +65,8 @@ impl Commands {
 
     /// `messages`: those that they were for.
     pub(crate) fn to_json(&self, messages: u64) -> Value {
-        let each = |(name, calls): (&str, Calls)| (name.to_owned(), json!({ "calls": calls.calls, "us": calls.micros }));
+        let each =
+            |(name, calls): (&str, Calls)| (name.to_owned(), json!({ "calls": calls.calls, "us": calls.micros }));
         let by_name: serde_json::Map<String, Value> = self.ranked().into_iter().map(each).collect();
         json!({ "per_message": self.total() as f64 / messages.max(1) as f64, "commands": by_name })
     }
@@ -82,7 +83,8 @@ mod tests {
     #[test]
     fn calls_are_those_between_two_readings_and_not_the_conductors() {
         let asked = Commands::parse(AFTER).since(&Commands::parse(BEFORE)).without("xinfo|groups", 7);
-        let ranked: Vec<_> = asked.ranked().into_iter().map(|(name, calls)| (name, calls.calls, calls.micros)).collect();
+        let ranked: Vec<_> =
+            asked.ranked().into_iter().map(|(name, calls)| (name, calls.calls, calls.micros)).collect();
         assert_eq!((asked.total(), ranked), (20, vec![("xadd", 20, 50)]));
     }
 }

@@ -1,8 +1,8 @@
 //! Who puts entries on the queue: the SDK's producer, or plain `XADD`, both a thousand at a time, one batch after the other.
 
+use ::redis::{Value, pipe};
 use gim_proxy_sdk::Fields;
 use gim_proxy_sdk::producer::{self, ProducerOptions};
-use redis::{Value, pipe};
 
 use crate::args::Settings;
 use crate::redis::Redis;

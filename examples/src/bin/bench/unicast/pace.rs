@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use redis::{Value, pipe};
+use ::redis::{Value, pipe};
 
 use crate::args::Settings;
 use crate::child::Child;
