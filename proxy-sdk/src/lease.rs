@@ -81,6 +81,9 @@ pub struct NodeRecord {
     pub version: String,
     /// When the process started, Unix milliseconds.
     pub started_ms: u64,
+    /// Dead runs whose place this one has, the last ones: it may not have taken all their lanes yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<Incarnation>,
 }
 
 /// Why a node cannot have its place.
@@ -151,8 +154,8 @@ impl NodeLease {
         let seat = Seat::new(store, keys, &options);
         let begun = BootClock::now_ms();
         let first = Incarnation::mint();
-        let record = seat.record(first, first);
-        let voided = seat.take(&record, probe).await?;
+        let record = seat.take(seat.record(first, first), probe).await?;
+        let voided = record.after.clone();
         let proof = Arc::new(Proof::new(store, keys));
         let runs = proof.read().await?;
         let node = Arc::new(NodeRef { id: options.id.clone(), incarnation: first });

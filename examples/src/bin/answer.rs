@@ -107,7 +107,11 @@ fn answer(command: &Command) -> Option<Fields> {
 
 /// What could not be acknowledged comes again, and is answered again under the same id.
 fn later(error: Error) -> Result<(), Error> {
-    if error.is_retryable() { Ok(println!("not acknowledged: {error}")) } else { Err(error) }
+    if !error.is_retryable() {
+        return Err(error);
+    }
+    println!("not acknowledged: {error}");
+    Ok(())
 }
 
 async fn pause(backoff: &mut Backoff, error: &Error) {

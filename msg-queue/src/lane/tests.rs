@@ -112,7 +112,7 @@ fn what_no_mode_does_is_dead_as_unsupported() {
         lane.admit(fetched(1, &[("to_uid", "7"), field]), START);
         let dead = dead(&mut lane);
         assert_eq!(dead.reason, DeadReason::Unsupported);
-        assert_eq!(*dead.failed_targets, ["7".into()]);
+        assert_eq!(*dead.failed_targets, [Box::from("7")]);
         assert!(!lane.has_ready(START));
     }
 }
@@ -279,7 +279,7 @@ fn after_the_last_attempt_only_the_targets_that_failed_are_dead() {
     }
     let dead = dead(&mut lane);
     assert_eq!((dead.reason, dead.attempts, &*dead.error), (DeadReason::Attempts, 3, "unreachable"));
-    assert_eq!(*dead.failed_targets, ["2".into()]);
+    assert_eq!(*dead.failed_targets, [Box::from("2")]);
     assert_eq!(dead.rest, Some(Rest::Users(vec![Uid::parse("2").unwrap()])));
     assert_eq!((lane.messages(), lane.bytes()), (0, 0));
 }

@@ -21,7 +21,7 @@ use crate::source::Room;
 /// What lies between two bands.
 const BAND_MS: i64 = 1_000_000_000_000_000;
 /// Below it is band T, between it and 0 band R.
-const BORDER: i64 = -BAND_MS - BAND_MS / 2;
+const BORDER: i64 = -BAND_MS;
 /// No due time is later. Still in its band.
 const LAST_MS: u64 = 900_000_000_000_000;
 /// Members dealt with at once.

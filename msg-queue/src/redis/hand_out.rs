@@ -1,6 +1,7 @@
 //! The last step of a read: message ids are noted, and the entries are outstanding from then on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::redis::Value;
 use gim_proto::EntryId;
@@ -41,11 +42,18 @@ async fn mark(shared: &Shared, read: &mut [Read]) -> Result<(), Trouble> {
     if answers.len() != unmarked.len() {
         return Err(Trouble::Odd("marks"));
     }
+    let window = shared.section.idempotency_window;
     for (read, other) in unmarked.iter_mut().zip(answers) {
         let other = EntryId::parse(&reply::text(other, "a mark")?).ok();
-        // Of two with one id the earlier is delivered, also when it is read again after the later one was noted.
-        read.fetched.duplicate = other.is_some_and(|other| other < read.fetched.entry_id);
+        read.fetched.duplicate = other.is_some_and(|other| repeats(read.fetched.entry_id, other, window));
         read.marked = true;
     }
     Ok(())
+}
+
+/// Whether an entry is a repeat of the one that its id is noted with. Of two within a window the noted one is delivered,
+/// also if it came later: a producer that notes and appends at once may be ahead of the reader. One that came after the
+/// window is a message of its own, and its mark says nothing about an earlier entry that is read again.
+fn repeats(entry_id: EntryId, noted: EntryId, window: Duration) -> bool {
+    noted < entry_id || u128::from(noted.ms.saturating_sub(entry_id.ms)) < window.as_millis()
 }

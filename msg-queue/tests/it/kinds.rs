@@ -171,7 +171,7 @@ async fn a_lane_whose_slot_moves_under_a_waiting_reader_goes_on() {
 #[tokio::test]
 async fn a_lane_goes_on_at_the_master_that_sentinel_makes() {
     let mut servers = SentinelSet::start().await;
-    let rig = Rig::over(Store::new(servers.options()));
+    let mut rig = Rig::over(Store::new(servers.options()));
     let source = rig.source();
     rig.fill(0..20).await;
     let taken = take(&source, 20).await;
@@ -182,6 +182,7 @@ async fn a_lane_goes_on_at_the_master_that_sentinel_makes() {
     assert_eq!(rig.ask::<u64>(&["WAIT", "1", "10000"]).await, 1);
     let old = servers.stop_master().await;
     servers.failed_over(old).await;
+    rig.reconnect();
     let back = take_in_the_end(&source, 1).await;
     assert_eq!(numbers(&back), [5]);
     rig.fill(20..30).await;

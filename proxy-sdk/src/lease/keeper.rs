@@ -115,7 +115,7 @@ impl NodeLease {
 
     async fn begin_anew(&self, keeper: &mut Keeper, runs: Runs) -> Result<(), StoreError> {
         let incarnation = Incarnation::mint();
-        let record = self.0.seat.record(incarnation, keeper.record.worker);
+        let record = NodeRecord { incarnation, ..keeper.record.clone() };
         self.0.proof.doubt();
         if !self.0.seat.follow(&keeper.record, &record).await? {
             self.lose();

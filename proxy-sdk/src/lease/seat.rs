@@ -13,6 +13,8 @@ use crate::store::{Link, Store, StoreError, StoreErrorKind};
 
 /// Times somebody else may come in between while the place is taken.
 const TRIES: usize = 5;
+/// Dead runs that a record names, at most. A lane's lease lasts no longer than a few starts take.
+const FOLLOWED: usize = 32;
 const UNREADABLE: StoreError = StoreError { kind: StoreErrorKind::Corrupt, code: None, source: None };
 
 pub(super) struct Seat {
@@ -52,28 +54,28 @@ impl Seat {
             public: self.options.public.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_ms: self.started_ms,
+            after: Vec::new(),
         }
     }
 
-    /// Takes the place, from nobody or from somebody who does not answer. Returns whose it was.
-    pub(super) async fn take(&self, record: &NodeRecord, probe: &dyn Probe) -> Result<Vec<Incarnation>, LeaseError> {
-        let mut voided = Vec::new();
+    /// Takes the place, from nobody or from somebody who does not answer. The record returned tells whose it was.
+    pub(super) async fn take(&self, mut record: NodeRecord, probe: &dyn Probe) -> Result<NodeRecord, LeaseError> {
         if self.options.alone {
-            voided.extend(self.be_alone(probe).await?);
+            self.be_alone(&mut record, probe).await?;
         }
-        self.register(record).await?;
+        self.register(&record).await?;
         for _ in 0..TRIES {
             let found = self.holder(&self.node, &self.options.id).await?;
             if let Some((_, holder)) = &found {
                 if probe.answers(holder, self.options.probe).await {
-                    self.unregister(record).await?;
+                    self.unregister(&record).await?;
                     return Err(LeaseError::Held { id: self.options.id.clone(), rpc: holder.rpc.clone() });
                 }
-                voided.extend([holder.incarnation, holder.worker]);
+                record.follow(holder);
             }
             let expected = found.as_ref().map_or("", |(text, _)| text);
-            if self.swap(&self.node, &self.options.id, expected, Some(record)).await? {
-                return Ok(voided);
+            if self.swap(&self.node, &self.options.id, expected, Some(&record)).await? {
+                return Ok(record);
             }
         }
         Err(LeaseError::Held { id: self.options.id.clone(), rpc: "an address that keeps changing".to_owned() })
@@ -99,7 +101,11 @@ impl Seat {
         let call = call.arg(text_of(record)?).arg(self.ttl_ms());
         let word: String = self.node.script(call).await?;
         match word.as_str() {
-            "held" => Ok(Renewed::Held),
+            "held" => {
+                // A sweep that looked while this run was starting, or a Redis that lost it, may have taken it off the list.
+                self.register(record).await?;
+                Ok(Renewed::Held)
+            }
             "gone" => Ok(Renewed::Gone),
             _ => Ok(Renewed::Taken),
         }
@@ -111,13 +117,12 @@ impl Seat {
     }
 
     // The one node there may be is named in the meta hash; whoever is named there and silent loses its key first.
-    async fn be_alone(&self, probe: &dyn Probe) -> Result<Vec<Incarnation>, LeaseError> {
+    async fn be_alone(&self, record: &mut NodeRecord, probe: &dyn Probe) -> Result<(), LeaseError> {
         let mut named = cmd("HGET");
         named.arg(self.keys.meta()).arg("node");
         let named: Option<String> = self.meta.query(&named).await?;
         let other = named.filter(|named| named != self.options.id.as_str());
         let other = other.map(|named| NodeId::parse(&named).map_err(|_| UNREADABLE)).transpose()?;
-        let mut voided = Vec::new();
         if let Some(other) = &other {
             let link = self.store.link(self.keys.node(other));
             if let Some((text, holder)) = self.holder(&link, other).await? {
@@ -125,12 +130,12 @@ impl Seat {
                 if probe.answers(&holder, self.options.probe).await || !self.swap(&link, other, &text, None).await? {
                     return Err(lives());
                 }
-                voided.extend([holder.incarnation, holder.worker]);
+                record.follow(&holder);
             }
         }
         let expected = other.as_ref().unwrap_or(&self.options.id);
         if self.claim_meta(expected.as_str()).await? {
-            return Ok(voided);
+            return Ok(());
         }
         Err(LeaseError::NotAlone { id: expected.clone(), rpc: "an address it has just taken".to_owned() })
     }
@@ -175,6 +180,18 @@ impl Seat {
 
     fn ttl_ms(&self) -> u64 {
         u64::try_from(self.options.ttl.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl NodeRecord {
+    /// Takes note of a dead run, and of those it followed: one that died at its start had not taken their lanes.
+    fn follow(&mut self, dead: &Self) {
+        for run in dead.after.iter().chain([&dead.worker, &dead.incarnation]) {
+            if !self.after.contains(run) {
+                self.after.push(*run);
+            }
+        }
+        self.after.drain(..self.after.len().saturating_sub(FOLLOWED));
     }
 }
 

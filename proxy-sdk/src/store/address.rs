@@ -41,8 +41,11 @@ pub enum Topology {
 const DEFAULT_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 
+/// A user's name and password.
+pub(super) type Credentials = (String, String);
+
 /// Takes a URL apart: the topology, whether by TLS, and user and password if it holds some.
-pub(super) fn read(url: &str) -> Result<(Topology, bool, Option<(String, String)>), OptionsError> {
+pub(super) fn read(url: &str) -> Result<(Topology, bool, Option<Credentials>), OptionsError> {
     let (scheme, rest) = url.split_once("://").ok_or(OptionsError::Scheme)?;
     let (credentials, rest) = match rest.rsplit_once('@') {
         Some((credentials, rest)) => (Some(credentials_of(credentials)?), rest),
@@ -99,7 +102,7 @@ fn address(text: &str, default_port: u16) -> Result<Address, OptionsError> {
     }
 }
 
-fn credentials_of(text: &str) -> Result<(String, String), OptionsError> {
+fn credentials_of(text: &str) -> Result<Credentials, OptionsError> {
     let (user, password) = text.split_once(':').ok_or(OptionsError::Credentials)?;
     Ok((decode(user)?, decode(password)?))
 }

@@ -15,6 +15,7 @@ use ::redis::{
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use gim_proto::slot_of;
+use rustls::crypto::CryptoProvider;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -204,7 +205,8 @@ fn client(options: &RedisOptions, server: &Address, database: u8) -> ::redis::Re
 }
 
 fn settings(login: &Login) -> RedisConnectionInfo {
-    let mut settings = RedisConnectionInfo::default();
+    // The library would name itself by a command that 7.0 does not know, and that later needs a privilege of its own.
+    let mut settings = RedisConnectionInfo::default().set_skip_set_lib_name();
     if let Some(username) = &login.username {
         settings = settings.set_username(username);
     }
@@ -222,7 +224,17 @@ fn address(options: &RedisOptions, server: &Address) -> ConnectionAddr {
     }
 }
 
+/// Settles on this library's cryptography where the program has not chosen one. With two in one program the TLS
+/// library would panic instead of choosing.
+pub(super) fn choose_cryptography() {
+    if CryptoProvider::get_default().is_none() {
+        // An error means that somebody else has chosen meanwhile.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+}
+
 fn certificates(options: &RedisOptions) -> TlsCertificates {
+    choose_cryptography();
     let files = &options.tls_files;
     let identity = files.identity.clone();
     TlsCertificates {

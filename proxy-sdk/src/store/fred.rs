@@ -16,6 +16,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
 use super::address::{Address, Topology};
+use super::connect::choose_cryptography;
 use super::options::TlsFiles;
 use super::{RedisOptions, StoreError, StoreErrorKind};
 
@@ -80,6 +81,7 @@ fn server(options: &RedisOptions) -> ServerConfig {
 }
 
 fn tls(files: &TlsFiles) -> Result<TlsConfig, StoreError> {
+    choose_cryptography();
     let Some(ca) = &files.ca else {
         return Ok(TlsConnector::default_rustls().map_err(wrong)?.into());
     };

@@ -16,7 +16,7 @@ pub(super) struct CountSettled {
 }
 
 impl CountSettled {
-    pub(super) fn new(queue: &RedisQueue, next: &Arc<dyn Observer>) -> Arc<dyn Observer> {
+    pub(super) fn new(queue: &RedisQueue, next: &Arc<dyn Observer>) -> Arc<Self> {
         let lanes = (0..).map_while(|lane| queue.settled(lane)).collect();
         Arc::new(Self { lanes, next: Arc::clone(next) })
     }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gim_proto::Tgid;
-use gim_proxy_sdk::directory::DirectoryError;
+use gim_proxy_sdk::directory::{DirectoryError, DirectoryErrorKind};
 use indexmap::IndexSet;
 
 use crate::core::Core;
@@ -122,8 +122,10 @@ impl Groups {
                 return Ok(());
             }
             if let Err(error) = core.directory.remove_holder(&group.tgid, &core.node()).await {
-                // Named too often does no harm; the next last leave tries again.
-                group.announced.store(true, Ordering::SeqCst);
+                // Named too often does no harm; the next last leave tries again. If the name may be gone all the same,
+                // whoever joins next announces it.
+                let may_be_gone = error.kind != DirectoryErrorKind::Unavailable;
+                group.announced.store(!may_be_gone, Ordering::SeqCst);
                 return Err(error);
             }
         }

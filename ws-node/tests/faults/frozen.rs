@@ -1,1 +1,91 @@
-//! Pending.
+//! A run of the node stands still, another one takes its place, and the first goes on as if nothing had happened.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use gim_proxy_sdk::testing::RedisServer;
+use tokio::time::Instant;
+
+use crate::support::lanes::Lanes;
+use crate::support::node::Spec;
+use crate::support::oracle::judge;
+use crate::support::recorder::{Plan, Recorder, all_reach_the_end};
+use crate::support::traffic::{People, Traffic};
+
+const ROUNDS: usize = 3;
+const BATCH: usize = 500;
+const PER_SECOND: usize = 5_000;
+const PEOPLE: People = People { users: 20, groups: 2 };
+const FENCED: u16 = 4003;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_run_is_replaced_at_once_and_can_do_nothing_when_it_is_thawed() {
+    let redis = RedisServer::start().await;
+    let mut spec = Spec::new(&redis);
+    let lanes = Lanes::new(&spec, &redis);
+    let mut traffic = Traffic::new(PEOPLE, &spec, &redis);
+    let mut node = spec.start().await;
+    let mut recorders = Plan::once(PEOPLE, node.public).connect_all().await;
+    for round in 0..ROUNDS {
+        // Something is on its way when it stops.
+        traffic.batch(BATCH).await;
+        node.freeze();
+        let at_freeze = traffic.counts();
+        let begun = Instant::now();
+        spec = spec.elsewhere();
+        let next = spec.start().await;
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(2), "the place was taken after {took:?}");
+
+        let newcomers = Plan::once(PEOPLE, next.public).connect_all().await;
+        let at_login = traffic.counts();
+        traffic.produce(BATCH, BATCH / 5, PER_SECOND).await;
+        all_reach_the_end(&newcomers, PEOPLE, &traffic).await;
+        let owner = lanes.owner(0).await;
+        let before_thaw = pushes(&recorders);
+        node.thaw();
+        traffic.produce(BATCH, BATCH / 5, PER_SECOND).await;
+        all_reach_the_end(&newcomers, PEOPLE, &traffic).await;
+        assert_eq!(node.ended().await, Some(1), "{}", node.log());
+        for recorder in &recorders {
+            let end = recorder.ended().await;
+            assert!(matches!(end, FENCED | 0), "a client of the thawed run was closed with {end}");
+        }
+        assert_eq!(lanes.owner(0).await, owner, "the lane changed hands");
+        nothing_is_seen_beyond(&recorders, &at_freeze);
+        begins_at_once(&newcomers, &at_login);
+        lanes.settle().await;
+        let counts = judge(&traffic, PEOPLE, &newcomers, &[]);
+        eprintln!(
+            "frozen, round {round}: another run took over in {took:?}; pushes by the thawed run {}; {counts}",
+            pushes(&recorders) - before_thaw
+        );
+        (node, recorders) = (next, newcomers);
+    }
+}
+
+/// How many messages they saw.
+fn pushes(recorders: &[Recorder]) -> usize {
+    let of = |recorder: &Recorder| recorder.log()[0].seen.values().map(Vec::len).sum::<usize>();
+    recorders.iter().map(of).sum()
+}
+
+/// What was accepted after a run stood still must not come from it.
+fn nothing_is_seen_beyond(recorders: &[Recorder], at_freeze: &HashMap<String, usize>) {
+    for recorder in recorders {
+        for (target, numbers) in &recorder.log()[0].seen {
+            let last = *numbers.last().unwrap() as usize;
+            assert!(last <= at_freeze[target], "u{} saw {last} of {target} from a frozen run", recorder.user);
+        }
+    }
+}
+
+/// What was accepted after a login arrives, all of it.
+fn begins_at_once(recorders: &[Recorder], at_login: &HashMap<String, usize>) {
+    for recorder in recorders {
+        for target in PEOPLE.targets(recorder.user) {
+            let first = recorder.log()[0].seen[&target][0] as usize;
+            assert!(first <= at_login[&target] + 1, "u{} missed {target} before {first}", recorder.user);
+        }
+    }
+}

@@ -10,7 +10,7 @@ use crate::support::eventually;
 use crate::support::lanes::Lanes;
 use crate::support::node::Spec;
 use crate::support::oracle::judge;
-use crate::support::recorder::{Plan, Recorder};
+use crate::support::recorder::{Plan, Recorder, all_reach_the_end};
 use crate::support::traffic::{People, Traffic};
 
 const ENTRIES: usize = 100_000;
@@ -47,7 +47,6 @@ async fn survive(lane_count: u16, entries: usize) {
             // At another moment of a batch's way each time.
             let moment = span.mul_f64(kill as f64 / (KILLS + 1) as f64) + Duration::from_millis(37) * kill as u32;
             tokio::time::sleep_until(begin + moment).await;
-            eprintln!("DBG {lane_count} {kill} {:?} settled {} taken {}", begin.elapsed(), node.metric("gim_worker_settled_total", "").await, node.metric("gim_worker_taken_total", "").await);
             node.kill();
             deaths.push(lanes.progress().await);
             run.fetch_add(1, Ordering::SeqCst);
@@ -61,11 +60,7 @@ async fn survive(lane_count: u16, entries: usize) {
     // Everybody is here: from now on nothing may be missed.
     let marked = traffic.total();
     traffic.produce(500, BATCH, PER_SECOND).await;
-    for recorder in &recorders {
-        for target in PEOPLE.targets(recorder.user) {
-            recorder.reaches(&target, traffic.accepted(&target)).await;
-        }
-    }
+    all_reach_the_end(&recorders, PEOPLE, &traffic).await;
     lanes.settle().await;
     let counts = judge(&traffic, PEOPLE, &recorders, &deaths);
     let unsettled: Vec<usize> =

@@ -16,4 +16,5 @@ mod frames;
 mod sessions;
 mod shutdown;
 mod targets;
+mod upstream;
 mod wire;

@@ -14,7 +14,7 @@ const ONE_ATTEMPT: fn(&mut Config) = |config| config.worker.attempts = 1;
 
 impl Stage {
     /// Has the directory name a session of this user that the node does not hold.
-    async fn haunt(&mut self, uid: &str) {
+    pub(crate) async fn haunt(&mut self, uid: &str) {
         let node = self.keys.node(&NAME.parse().unwrap());
         let node: Value = serde_json::from_str(&self.redis.call(&["GET", &node]).await.text()).unwrap();
         let incarnation = node["incarnation"].as_str().expect("who the node is");
@@ -119,7 +119,8 @@ async fn some_letters_are_put_back_or_deleted_by_their_ids() {
     let mut found = [ghost.expect_push().await.a, ghost.expect_push().await.a].map(|a| a["n"].as_u64());
     found.sort_unstable();
     assert_eq!(found, [Some(0), Some(2)]);
-    let (_, purged) = request("DELETE", stage.node.admin, "/api/v1/dead/0", Some(&json!({ "ids": [letters[1]] }))).await;
+    let (_, purged) =
+        request("DELETE", stage.node.admin, "/api/v1/dead/0", Some(&json!({ "ids": [letters[1]] }))).await;
     assert_eq!(purged["purged"], 1, "{purged}");
     let (_, dead) = get(stage.node.admin, "/api/v1/dead/0").await;
     let left: Vec<&Value> = dead["dead"].as_array().unwrap().iter().map(|letter| &letter["id"]).collect();

@@ -118,7 +118,7 @@ async fn after_its_window_an_id_is_new() {
 async fn a_repeat_of_a_schedule_is_a_duplicate_before_and_after_its_time() {
     let mut stage = Stage::start().await;
     let mut client = stage.user("u", &[]).await;
-    let due = (crate::support::node::unix_ms() + 700).to_string();
+    let due = (crate::support::node::unix_ms() + 1_500).to_string();
     let mut scheduled = entry("x", 1).to_vec();
     scheduled.push(("deliver_at_ms".to_owned(), due));
     stage.add(0, &scheduled).await;

@@ -243,7 +243,10 @@ async fn a_letter_names_the_targets_it_is_known_to_have() {
     for (n, (fields, targets)) in [
         (vec![("to_uid", "u"), ("data", "no")], json!([])),
         (vec![("to_uid", "a"), ("class", "durable"), ("data", "{}")], json!(["a"])),
-        (vec![("to_uids", r#"["a","b","c"]"#), ("except_uid", "b"), ("receipt", "1"), ("data", "{}")], json!(["a", "c"])),
+        (
+            vec![("to_uids", r#"["a","b","c"]"#), ("except_uid", "b"), ("receipt", "1"), ("data", "{}")],
+            json!(["a", "c"]),
+        ),
         (vec![("tgid", "g"), ("receipt", "1"), ("data", "{}")], json!(["g"])),
         (vec![("tgid_list", r#"["g","h"]"#), ("receipt", "1"), ("data", "{}")], json!(["g", "h"])),
         (vec![("all", "1"), ("receipt", "1"), ("data", "{}")], json!(["all"])),

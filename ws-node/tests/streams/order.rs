@@ -82,11 +82,8 @@ async fn many_producers_in_four_lanes_keep_the_order_of_each_target() {
         // Everybody is in one group.
         let (uid, tgid) = (format!("u{number}"), format!("g{}", number % GROUPS));
         let client = stage.user(&uid, &[&tgid]).await;
-        let mine: Vec<(u64, u64)> = entries
-            .iter()
-            .copied()
-            .filter(|(producer, n)| [&uid, &tgid].contains(&&target(n + producer).1))
-            .collect();
+        let mine: Vec<(u64, u64)> =
+            entries.iter().copied().filter(|(producer, n)| [&uid, &tgid].contains(&&target(n + producer).1)).collect();
         readers.spawn(async move { (read(client, mine.len()).await, mine) });
     }
     let mut producers = JoinSet::new();

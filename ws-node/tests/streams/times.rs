@@ -16,7 +16,8 @@ async fn ttl_counts_from_the_id_that_the_entry_has() {
     let mut wanted = Vec::new();
     for (n, (ttl, comes)) in [("1", false), ("59000", false), ("600000", true), ("1000", false)].into_iter().enumerate()
     {
-        for (m, target) in [("to_uid", "u"), ("to_uids", r#"["u"]"#), ("tgid", "g"), ("all", "1")].into_iter().enumerate()
+        for (m, target) in
+            [("to_uid", "u"), ("to_uids", r#"["u"]"#), ("tgid", "g"), ("all", "1")].into_iter().enumerate()
         {
             let body = json!({ "ttl": ttl, "target": target.0 });
             let id = format!("{}-{m}", old + n as u64);
@@ -55,7 +56,7 @@ async fn schedules_come_at_their_time_in_its_order_and_under_their_id() {
     let mut stage = Stage::start().await;
     let mut client = stage.user("u", &["g"]).await;
     let now = unix_ms();
-    let waits = [1_300, 900, 1_200, 1_000, 1_100, 900];
+    let waits = [2_300, 1_900, 2_200, 2_000, 2_100, 1_900];
     let mut ids = Vec::new();
     for (n, wait) in waits.into_iter().enumerate() {
         let target = if n % 2 == 0 { ("to_uid", "u") } else { ("tgid", "g") };

@@ -83,6 +83,9 @@ pub(crate) struct Settings {
     /// Messages per second to single users, in steps of 1000
     #[arg(long, global = true, default_value_t = 20_000)]
     pub(crate) unicast_rate: u64,
+    /// Messages to single users have ids of their own, so that a repeat has no effect
+    #[arg(long, global = true)]
+    pub(crate) unicast_ids: bool,
     /// Entries of each turn of stream
     #[arg(long, global = true, default_value_t = 300_000)]
     pub(crate) entries: u64,
@@ -121,7 +124,7 @@ impl Settings {
         json!({
             "connections": self.connections, "members": self.members, "rounds": self.rounds,
             "seconds": self.seconds, "messages_per_second": self.rate, "payload_bytes": self.payload,
-            "own_groups": self.own_groups, "unicast_per_second": self.unicast_rate, "entries": self.entries,
+            "own_groups": self.own_groups, "unicast_ids": self.unicast_ids, "unicast_per_second": self.unicast_rate, "entries": self.entries,
             "appendonly": self.appendonly, "open_files": open_files,
         })
     }

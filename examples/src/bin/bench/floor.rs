@@ -104,7 +104,7 @@ impl Floor {
         let plan = &mut self.plan;
         plan.number += 1;
         // Stamped with the time it was due, so that lateness of this loop counts as latency.
-        let message = message::envelope(plan.next, plan.number, plan.payload);
+        let message = message::envelope(&message::id(plan.next), plan.next, plan.number, plan.payload);
         plan.next += plan.interval;
         plan.left -= 1;
         self.sockets.send_to_all(&ws::server_frame(ws::TEXT, message.as_bytes()));

@@ -10,7 +10,7 @@ for from = 3, 2 + ids, 1000 do
   count = count + redis.call('XACK', KEYS[2], 'gim', unpack(ARGV, from, math.min(from + 999, 2 + ids)))
 end
 for i = 3 + ids, #ARGV do
-  if tonumber(redis.call('ZSCORE', KEYS[3], ARGV[i]) or '0') < -1.5e15 then
+  if tonumber(redis.call('ZSCORE', KEYS[3], ARGV[i]) or '0') < -1e15 then
     redis.call('ZREM', KEYS[3], ARGV[i])
     redis.call('HDEL', KEYS[4], ARGV[i])
     count = count + 1

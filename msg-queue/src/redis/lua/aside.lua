@@ -12,7 +12,7 @@ for i = 2, #ARGV, 5 do
   local head = struct.pack('>I4', tonumber(ARGV[i + 3])) .. text(ARGV[i + 4])
   local was = redis.call('ZSCORE', KEYS[3], member)
   if was then
-    local body = tonumber(was) < -1.5e15 and redis.call('HGET', KEYS[4], member)
+    local body = tonumber(was) < -1e15 and redis.call('HGET', KEYS[4], member)
     if body then
       redis.call('HSET', KEYS[4], member, head .. string.sub(body, 9 + struct.unpack('>I4', body, 5)))
       redis.call('ZADD', KEYS[3], score, member)

@@ -19,7 +19,7 @@ for i = 3, #ARGV, 7 do
   local was = redis.call('ZSCORE', KEYS[3], member)
   local fields
   if was then
-    local body = tonumber(was) < -1.5e15 and redis.call('HGET', KEYS[4], member)
+    local body = tonumber(was) < -1e15 and redis.call('HGET', KEYS[4], member)
     fields = body and unpacked(body)
   else
     local pending = redis.pcall('XPENDING', KEYS[2], 'gim', id, id, 1)

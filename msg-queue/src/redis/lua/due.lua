@@ -3,7 +3,7 @@
 -- ARGV[2] most entries   ARGV[3] most bytes   ARGV[4] the caller's clock, Unix milliseconds: nothing is due before it is
 -- ARGV[5] '' or the highest score of band R that is due whatever its time
 -- Answer: {next due time or '', entries that wait, members whose body was gone, {member, body, ...}}
--- Bands of the score: T below -1.5e15, R below 0, S from 0 on.
+-- Bands of the score: T below -1e15, R below 0, S from 0 on.
 -- Keeps: schedules and long retries come back under their origin id (semantics 5).
 local R, T = 1e15, 2e15
 local most, most_bytes = tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -14,10 +14,10 @@ local aside, planned
 if ARGV[5] == '' then
   local time = redis.call('TIME')
   local now = math.min(time[1] * 1000 + math.floor(time[2] / 1000), tonumber(ARGV[4]))
-  aside = page(string.format('%.0f', -1.5 * R), string.format('%.0f', now - R))
+  aside = page(string.format('%.0f', -R), string.format('%.0f', now - R))
   planned = page('0', string.format('%.0f', now))
 else
-  aside = page(string.format('%.0f', -1.5 * R), ARGV[5])
+  aside = page(string.format('%.0f', -R), ARGV[5])
   planned = {}
 end
 local a, p, bytes = 1, 1, 0
@@ -45,11 +45,11 @@ while #out < 2 * most and (aside[a] or planned[p]) do
     out[#out + 1] = body
   end
 end
-local first_a = redis.call('ZRANGEBYSCORE', KEYS[3], string.format('%.0f', -1.5 * R), '(0', 'WITHSCORES', 'LIMIT', 0, 1)
+local first_a = redis.call('ZRANGEBYSCORE', KEYS[3], string.format('%.0f', -R), '(0', 'WITHSCORES', 'LIMIT', 0, 1)
 local first_p = redis.call('ZRANGEBYSCORE', KEYS[3], '0', '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
 local next_due = first_a[2] and tonumber(first_a[2]) + R
 if first_p[2] then
   next_due = math.min(next_due or math.huge, tonumber(first_p[2]))
 end
-local waiting = redis.call('ZCOUNT', KEYS[3], string.format('%.0f', -1.5 * R), '+inf')
+local waiting = redis.call('ZCOUNT', KEYS[3], string.format('%.0f', -R), '+inf')
 return {next_due and string.format('%.0f', next_due) or '', waiting, gone, out}

@@ -7,7 +7,7 @@ local R, T = 1e15, 2e15
 local count = 0
 for i = 2, #ARGV do
   local score = tonumber(redis.call('ZSCORE', KEYS[3], ARGV[i]) or '0')
-  if score < -1.5 * R then
+  if score < -R then
     local body = redis.call('HGET', KEYS[4], ARGV[i])
     if body and #body >= 8 then
       local attempts = struct.unpack('>I4', body) + 1

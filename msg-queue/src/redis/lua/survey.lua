@@ -59,5 +59,5 @@ local trimmed = 0
 if ARGV[2] ~= '0' then
   trimmed = redis.call('XTRIM', KEYS[2], 'MINID', '~', keep_from, 'LIMIT', ARGV[2])
 end
-local scheduled = redis.call('ZCOUNT', KEYS[3], '-1500000000000000', '+inf')
+local scheduled = redis.call('ZCOUNT', KEYS[3], '-1000000000000000', '+inf')
 return {unread, scheduled, own.pending, lowest_pending, vanished, trimmed}

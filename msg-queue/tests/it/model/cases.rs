@@ -1,7 +1,7 @@
 //! The cases: few entries, few faults, everything that can happen with them. And what goes wrong in which of them when one
 //! rule is left out.
 
-//X
+use super::properties::{AGAIN, EFFECT, ENDS, LOST, OLD_DELIVERS, OLD_SETTLES, ORDER, OUTCOME, TERMS, TRIMMED};
 use super::properties::{DIED, LATE_BATCH, LATE_READ, LATE_SETTLEMENT, PUT_ASIDE, TWO_OWNERS};
 use super::protocol::{Case, Rule};
 use super::state::Faults;
@@ -55,14 +55,22 @@ pub(super) const RESTART: Case = Case {
     ..PLAIN
 };
 
-/// A target's messages are put aside, one comes after them, and the lane moves.
+/// A message is put aside, one comes behind it or after it, and the lane moves.
 pub(super) const ASIDE: Case = Case {
-    targets: &[0, 0, 0],
-    preloaded: 2,
-    page: 2,
     long_waits: true,
     faults: Faults { expiries: 1, failures: 1, ..NO_FAULTS },
     happens: &[PUT_ASIDE, LATE_BATCH, LATE_SETTLEMENT, LATE_READ, TWO_OWNERS],
+    ..PLAIN
+};
+
+/// Two are put aside together, a third of another target is not; then one comes after them.
+pub(super) const ASIDE_OF_TWO: Case = Case {
+    targets: &[0, 1, 0],
+    preloaded: 2,
+    page: 2,
+    long_waits: true,
+    faults: Faults { crashes: 1, failures: 1, ..NO_FAULTS },
+    happens: &[PUT_ASIDE, LATE_BATCH, LATE_SETTLEMENT, LATE_READ],
     ..PLAIN
 };
 
@@ -109,7 +117,7 @@ pub(super) const LOST_TWICE: Case = Case {
 /// Redis loses everything, also while a lane moves.
 pub(super) const WIPED: Case = Case {
     page: 2,
-    faults: Faults { wipes: 1, expiries: 1, ..NO_FAULTS },
+    faults: Faults { wipes: 1, crashes: 1, ..NO_FAULTS },
     happens: &[LATE_BATCH, LATE_SETTLEMENT, TWO_OWNERS],
     ..PLAIN
 };
@@ -122,5 +130,33 @@ pub(super) const WIPED_ASIDE: Case = Case {
     ..PLAIN
 };
 
-pub(super) const ALL: [Case; 10] =
-    [TAKEOVER, TWICE, RESTART, ASIDE, ASIDE_AGAIN, DEAD, LOST_ANSWERS, LOST_TWICE, WIPED, WIPED_ASIDE];
+/// What breaks where without a rule.
+pub(super) const BREAKS: [(Rule, Case, &str); 27] = [
+    (Rule::TermOutlivesLease, TAKEOVER, TERMS),
+    (Rule::TermOutlivesLease, TAKEOVER, ORDER),
+    (Rule::SettleComparesTerm, TAKEOVER, OLD_SETTLES),
+    (Rule::SettleComparesTerm, TAKEOVER, AGAIN),
+    (Rule::ReadComparesTerm, TAKEOVER, ORDER),
+    (Rule::NodeComparesTerm, TAKEOVER, OLD_DELIVERS),
+    (Rule::NodeComparesTerm, TAKEOVER, AGAIN),
+    (Rule::KillPrevious, TAKEOVER, ORDER),
+    (Rule::KillPrevious, TAKEOVER, ENDS),
+    (Rule::ReaderOutlivesLease, TAKEOVER, ORDER),
+    (Rule::Register, TAKEOVER, ORDER),
+    (Rule::KillBeforeRegister, RESTART, ORDER),
+    (Rule::KillOnReconnect, LOST_ANSWERS, ENDS),
+    (Rule::GroupFromStart, WIPED, LOST),
+    (Rule::RecallBeforeDrain, ASIDE, ORDER),
+    (Rule::RecallByEntry, ASIDE_AGAIN, ORDER),
+    (Rule::DrainBeforeFresh, TAKEOVER, ORDER),
+    (Rule::SkipHeld, LOST_ANSWERS, AGAIN),
+    (Rule::SkipHeld, LOST_ANSWERS, ORDER),
+    (Rule::PassOverHeld, LOST_ANSWERS, EFFECT),
+    (Rule::TakeBack, LOST_ANSWERS, ENDS),
+    (Rule::NotePassedOver, LOST_ANSWERS, ENDS),
+    (Rule::TakeAlong, ASIDE, ORDER),
+    (Rule::Follow, ASIDE, ORDER),
+    (Rule::DeliverBeforeSettle, TAKEOVER, OUTCOME),
+    (Rule::TrimKeepsPending, TAKEOVER, TRIMMED),
+    (Rule::TrimKeepsPending, TAKEOVER, LOST),
+];

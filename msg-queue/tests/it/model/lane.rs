@@ -48,8 +48,7 @@ struct Parked {
 
 impl Lane {
     fn those(&self, leg: Leg) -> Set {
-        let entries = (0..ENTRIES as u8).filter(|entry| self.legs[usize::from(*entry)] == leg);
-        entries.fold(Set::EMPTY, |set, entry| Set(set.0 | 1 << entry))
+        (0..ENTRIES as u8).filter(|entry| self.legs[usize::from(*entry)] == leg).collect()
     }
 
     /// What was read and is not known to be settled.
@@ -100,10 +99,9 @@ impl Lane {
         }
         for target in 0..TARGETS {
             let failed = failed.iter().filter(|entry| protocol.target(*entry) == target);
-            self.put_aside(target, failed.fold(Set::EMPTY, |set, entry| Set(set.0 | 1 << entry)), clock, protocol);
+            self.put_aside(target, failed.collect(), clock, protocol);
         }
-        let given_up = batch.iter().filter(|entry| self.closing[usize::from(*entry)] == Some(How::Dead));
-        given_up.fold(Set::EMPTY, |set, entry| Set(set.0 | 1 << entry))
+        batch.iter().filter(|entry| self.closing[usize::from(*entry)] == Some(How::Dead)).collect()
     }
 
     /// Tells whether the entry is done with.
@@ -132,8 +130,7 @@ impl Lane {
         if failed.is_empty() || waits_here {
             return;
         }
-        let all = self.waiting().iter().filter(|entry| protocol.target(*entry) == target);
-        let all = all.fold(Set::EMPTY, |set, entry| Set(set.0 | 1 << entry));
+        let all: Set = self.waiting().iter().filter(|entry| protocol.target(*entry) == target).collect();
         let leaving = if protocol.keeps(Rule::TakeAlong) { all } else { failed };
         let due = clock + 1;
         self.parked[target] = leaving.last().map(|last| Parked { due, last });
@@ -148,6 +145,5 @@ impl Lane {
 
 /// The entries of a settlement.
 pub(super) fn to_settle(how: &[Option<How>; ENTRIES]) -> Set {
-    let entries = (0..ENTRIES as u8).filter(|entry| how[usize::from(*entry)].is_some());
-    entries.fold(Set::EMPTY, |set, entry| Set(set.0 | 1 << entry))
+    (0..ENTRIES as u8).filter(|entry| how[usize::from(*entry)].is_some()).collect()
 }

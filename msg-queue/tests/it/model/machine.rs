@@ -28,6 +28,7 @@ pub(super) enum Action {
     Deliver(usize),
     NodeTakes { worker: usize, except: Option<usize>, answer_lost: bool },
     Settle { worker: usize, answer_lost: bool },
+    SettleArrives(usize),
 }
 
 impl Model for Protocol {
@@ -53,7 +54,7 @@ impl Model for Protocol {
         actions.extend((0..READERS).map(Serve));
         for worker in (0..WORKERS).filter(|at| state.workers[*at].phase != Phase::Unborn) {
             actions.extend([Acquire, AcquireAgain, Notice, Kill, Register, Recall].map(|step| step(worker)));
-            actions.extend([Crash, ReaderBreaks, ReadArrives, Deliver].map(|step| step(worker)));
+            actions.extend([Crash, ReaderBreaks, ReadArrives, Deliver, SettleArrives].map(|step| step(worker)));
             for answer_lost in [false, true] {
                 actions.push(HandOut { worker, answer_lost });
                 actions.push(Settle { worker, answer_lost });
@@ -104,6 +105,7 @@ impl State {
                 Some(server_knows) => self.allow(!server_knows, |faults| &mut faults.breaks),
                 None => false,
             },
+            Action::SettleArrives(at) => self.settle_arrives(at, protocol),
             Action::ReadArrives(at) => self.arrive(at, protocol),
             Action::Deliver(at) => self.deliver(at),
             Action::NodeTakes { worker, except, answer_lost } => {

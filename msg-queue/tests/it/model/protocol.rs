@@ -1,4 +1,4 @@
-//! What is checked: a small case and the rules of the protocol, each of which can be left out.
+//! What is checked: a small case, and the rules of the protocol, each of which can be left out.
 
 use std::time::Duration;
 
@@ -42,6 +42,8 @@ pub(super) enum Rule {
     PassOverHeld,
     /// It is taken back once it is settled.
     TakeBack,
+    /// So is what a recall passes over, because it is held.
+    NotePassedOver,
     /// What waits behind a message put aside goes with it.
     TakeAlong,
     /// What is read later of its target follows.
@@ -50,6 +52,32 @@ pub(super) enum Rule {
     DeliverBeforeSettle,
     /// Trimming ends at the lowest pending entry.
     TrimKeepsPending,
+}
+
+impl Rule {
+    pub(super) const ALL: [Self; 21] = [
+        Self::TermOutlivesLease,
+        Self::SettleComparesTerm,
+        Self::ReadComparesTerm,
+        Self::NodeComparesTerm,
+        Self::KillPrevious,
+        Self::ReaderOutlivesLease,
+        Self::Register,
+        Self::KillBeforeRegister,
+        Self::KillOnReconnect,
+        Self::GroupFromStart,
+        Self::RecallBeforeDrain,
+        Self::RecallByEntry,
+        Self::DrainBeforeFresh,
+        Self::SkipHeld,
+        Self::PassOverHeld,
+        Self::TakeBack,
+        Self::NotePassedOver,
+        Self::TakeAlong,
+        Self::Follow,
+        Self::DeliverBeforeSettle,
+        Self::TrimKeepsPending,
+    ];
 }
 
 /// A case small enough to go through all that can happen in it.

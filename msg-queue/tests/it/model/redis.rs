@@ -64,13 +64,17 @@ impl Redis {
             .map(|(at, _)| at)
     }
 
-    /// Puts back what was handed out and is not held.
-    pub(super) fn take_back(&mut self, held: Set) {
+    /// Puts back what was handed out and is not held. Returns what it passed over.
+    pub(super) fn take_back(&mut self, held: Set) -> Set {
+        let mut passed_over = Set::EMPTY;
         for (entry, aside) in (0..).zip(&mut self.later) {
-            if let Some(aside) = aside.as_mut().filter(|_| !held.has(entry)) {
-                aside.handed_out = false;
+            match aside.as_mut().filter(|aside| aside.handed_out) {
+                Some(_) if held.has(entry) => passed_over.add(entry),
+                Some(aside) => aside.handed_out = false,
+                None => {}
             }
         }
+        passed_over
     }
 
     /// Makes all that was put aside due at once.

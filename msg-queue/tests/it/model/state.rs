@@ -55,12 +55,17 @@ impl Set {
 
     /// The first of those from an entry on.
     pub(super) fn page(self, from: u8, count: usize) -> Self {
-        let page = self.iter().filter(|entry| *entry >= from).take(count);
-        page.fold(Self::EMPTY, |set, entry| Self(set.0 | 1 << entry))
+        self.iter().filter(|entry| *entry >= from).take(count).collect()
     }
 
     pub(super) fn last(self) -> Option<u8> {
         self.iter().last()
+    }
+}
+
+impl FromIterator<u8> for Set {
+    fn from_iter<T: IntoIterator<Item = u8>>(entries: T) -> Self {
+        entries.into_iter().fold(Self::EMPTY, |set, entry| Self(set.0 | 1 << entry))
     }
 }
 
@@ -176,8 +181,16 @@ pub(super) struct Worker {
 pub(super) struct Request {
     pub(super) term: u8,
     pub(super) how: [Option<How>; ENTRIES],
+    /// The script has run, and whether it was refused.
+    pub(super) answer: Option<Answer>,
     /// Whoever sent it still waits for the answer.
     pub(super) awaited: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Answer {
+    Done,
+    Refused,
 }
 
 /// A batch on its way to the node.

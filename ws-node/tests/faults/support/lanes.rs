@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use gim_proto::{EntryId, Keys};
 use gim_proxy_sdk::store::Link;
 use gim_proxy_sdk::testing::RedisServer;
-use redis::{Value, cmd};
+use redis::{Cmd, Value, cmd};
 
 use super::eventually;
 use super::node::Spec;
@@ -60,12 +60,17 @@ impl Lanes {
         }
     }
 
+    /// Asks until Redis answers: it may have been away, and the link learns of that by asking.
+    async fn ask<T: redis::FromRedisValue>(&self, command: &Cmd) -> T {
+        eventually("redis to answer", || async { self.link.query(command).await.ok() }).await
+    }
+
     /// Waits until everything accepted was handed out and settled; nothing may have died or wait beside the stream.
     pub(crate) async fn settle(&self) {
         for lane in 0..self.count {
             eventually("the lane to be settled", || async { self.is_settled(lane).await.then_some(()) }).await;
-            let dead: u64 = self.link.query(cmd("XLEN").arg(self.keys.dead(lane))).await.unwrap();
-            let later: u64 = self.link.query(cmd("ZCARD").arg(self.keys.later(lane))).await.unwrap();
+            let dead: u64 = self.ask(cmd("XLEN").arg(self.keys.dead(lane))).await;
+            let later: u64 = self.ask(cmd("ZCARD").arg(self.keys.later(lane))).await;
             assert_eq!((dead, later), (0, 0), "dead letters, or entries beside the stream of lane {lane}");
         }
     }
@@ -73,7 +78,7 @@ impl Lanes {
     async fn is_settled(&self, lane: u16) -> bool {
         let stream = self.keys.queue(lane);
         let newest: Vec<(String, Vec<String>)> =
-            self.link.query(cmd("XREVRANGE").arg(&stream).arg("+").arg("-").arg("COUNT").arg(1)).await.unwrap();
+            self.ask(cmd("XREVRANGE").arg(&stream).arg("+").arg("-").arg("COUNT").arg(1)).await;
         let newest = newest.first().map(|(id, _)| EntryId::parse(id).expect("an entry id"));
         let progress = self.of_lane(lane).await;
         progress.pending.is_empty() && newest <= progress.handed_out
@@ -81,6 +86,6 @@ impl Lanes {
 
     /// Owner and term of a lane.
     pub(crate) async fn owner(&self, lane: u16) -> (String, String) {
-        self.link.query(cmd("HMGET").arg(self.keys.lease(lane)).arg("owner").arg("term")).await.unwrap()
+        self.ask(cmd("HMGET").arg(self.keys.lease(lane)).arg("owner").arg("term")).await
     }
 }

@@ -107,7 +107,8 @@ impl Spec {
         (code, node.log())
     }
 
-    fn launch(&self) -> NodeProcess {
+    /// Starts it and waits for nothing.
+    pub(crate) fn launch(&self) -> NodeProcess {
         let folder = std::env::temp_dir().join(format!("gim-node-{}", prefix()));
         std::fs::create_dir_all(&folder).expect("a folder");
         let process = Process::start(PROGRAM, self.arguments(), &folder, "this crate");

@@ -14,7 +14,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::eventually;
-use super::traffic::People;
+use super::traffic::{People, Traffic};
 
 /// What one connection saw.
 #[derive(Default)]
@@ -50,6 +50,11 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Everybody connects once.
+    pub(crate) fn once(people: People, node: SocketAddr) -> Self {
+        Self { people, node, run: Arc::default(), back: None }
+    }
+
     /// Connects all of them.
     pub(crate) async fn connect_all(&self) -> Vec<Recorder> {
         let all: Vec<Recorder> = (0..self.people.users).map(|user| Recorder::start(self.clone(), user)).collect();
@@ -86,9 +91,24 @@ impl Recorder {
         .await;
     }
 
+    /// How often it connected, and whether it is connected.
+    pub(crate) fn is_on_its_first_connection(&self) -> bool {
+        let log = self.log();
+        log.len() == 1 && log[0].end.is_none()
+    }
+
     /// Waits until its connection has ended and returns how.
     pub(crate) async fn ended(&self) -> u16 {
         eventually("a connection to end", || async { self.log().last()?.end }).await
+    }
+}
+
+/// Waits until every client has seen everything of its targets that was accepted.
+pub(crate) async fn all_reach_the_end(recorders: &[Recorder], people: People, traffic: &Traffic) {
+    for recorder in recorders {
+        for target in people.targets(recorder.user) {
+            recorder.reaches(&target, traffic.accepted(&target)).await;
+        }
     }
 }
 

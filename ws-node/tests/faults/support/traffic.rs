@@ -1,5 +1,6 @@
 //! Numbered messages: each target has its own count, and `XADD` says what was accepted.
 
+use std::collections::HashMap;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,17 +112,20 @@ impl Traffic {
         self.note(&planned, &ids);
     }
 
-    /// Puts so many on the queue. False: Redis did not say that it accepted them.
-    pub(crate) async fn try_batch(&mut self, count: usize) -> bool {
+    /// Puts so many on the queue and gives Redis another command before anybody can read them.
+    pub(crate) async fn batch_then(&mut self, count: usize, last: &redis::Cmd) {
         let planned = self.plan(count);
-        let pipe = self.pipe(&planned);
-        match self.link.pipe::<Vec<String>>(&pipe).await {
-            Ok(ids) => {
-                self.note(&planned, &ids);
-                true
-            }
-            Err(_) => false,
-        }
+        let mut pipe = self.pipe(&planned);
+        pipe.add_command(last.clone());
+        let ids: Vec<String> = self.link.pipe(pipe.atomic()).await.expect("redis accepts");
+        self.note(&planned, &ids);
+    }
+
+    /// How many of each target were accepted so far.
+    pub(crate) fn counts(&self) -> HashMap<String, usize> {
+        let People { users, groups } = self.people;
+        let targets = (0..users).map(People::uid).chain((0..groups).map(People::tgid));
+        targets.map(|target| (target.clone(), self.accepted(&target))).collect()
     }
 
     fn plan(&mut self, count: usize) -> Vec<Planned> {

@@ -15,9 +15,16 @@ const MILLISECOND: u64 = 1_000_000;
 pub(super) struct Pace {
     /// Number of the last message to each user.
     sent: Vec<u64>,
-    payload: usize,
+    form: Form,
     per_second: u64,
     random: u64,
+}
+
+/// What messages look like.
+#[derive(Clone, Copy)]
+struct Form {
+    payload: usize,
+    ids: bool,
 }
 
 /// Where messages go.
@@ -32,13 +39,15 @@ struct Message {
     user: usize,
     number: u64,
     due: u64,
+    /// Its place among those of its millisecond.
+    nth: u64,
 }
 
 impl Pace {
     pub(super) fn new(users: u64, settings: &Settings) -> Self {
         let users = usize::try_from(users).unwrap_or(usize::MAX);
-        let Settings { payload, unicast_rate: per_second, .. } = *settings;
-        Self { sent: vec![0; users], payload, per_second, random: 0x9E37_79B9_7F4A_7C15 }
+        let Settings { payload, unicast_ids: ids, unicast_rate: per_second, .. } = *settings;
+        Self { sent: vec![0; users], form: Form { payload, ids }, per_second, random: 0x9E37_79B9_7F4A_7C15 }
     }
 
     pub(super) fn time_for(&self, messages: u64) -> Duration {
@@ -54,8 +63,8 @@ impl Pace {
             clock::sleep_until(tick);
             let now = left.min(self.per_tick());
             // Stamped with when they were due, each with a time of its own for its id.
-            let batch: Vec<Message> = (0..now).map(|nth| self.draw(tick + nth)).collect();
-            sink.put(&batch, self.payload)?;
+            let batch: Vec<Message> = (0..now).map(|nth| self.draw(tick, nth)).collect();
+            sink.put(&batch, self.form)?;
             left -= now;
         }
         Ok(())
@@ -65,40 +74,44 @@ impl Pace {
         self.per_second.div_ceil(1_000).max(1)
     }
 
-    fn draw(&mut self, due: u64) -> Message {
+    fn draw(&mut self, tick: u64, nth: u64) -> Message {
         // Marsaglia's xorshift: the quality does not matter, the same sequence in every turn does.
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
         let user = usize::try_from(self.random % self.sent.len() as u64).unwrap_or(0);
         self.sent[user] += 1;
-        Message { user, number: self.sent[user], due }
+        Message { user, number: self.sent[user], due: tick + nth, nth }
     }
 }
 
 impl Sink<'_> {
-    fn put(&mut self, batch: &[Message], payload: usize) -> Result<()> {
+    fn put(&mut self, batch: &[Message], form: Form) -> Result<()> {
         match self {
-            Self::Lines(child) => put_lines(child, batch, payload),
-            Self::Stream(redis) => put_entries(redis, batch, payload),
+            Self::Lines(child) => put_lines(child, batch, form),
+            Self::Stream(redis) => put_entries(redis, batch, form),
         }
     }
 }
 
-fn put_lines(child: &mut Child, batch: &[Message], payload: usize) -> Result<()> {
+fn put_lines(child: &mut Child, batch: &[Message], form: Form) -> Result<()> {
     let mut lines = Vec::new();
-    for Message { user, number, due } in batch {
-        writeln!(lines, "{user} {}", message::envelope(*due, *number, payload))?;
+    for Message { user, number, due, nth } in batch {
+        let id = if form.ids { message::id(*due) } else { message::id_of_place(*due, *nth) };
+        writeln!(lines, "{user} {}", message::envelope(&id, *due, *number, form.payload))?;
     }
     child.write(&lines)
 }
 
-fn put_entries(redis: &mut Redis, batch: &[Message], payload: usize) -> Result<()> {
+fn put_entries(redis: &mut Redis, batch: &[Message], form: Form) -> Result<()> {
     let stream = redis.stream();
     let mut entries = pipe();
-    for Message { user, number, due } in batch {
+    for Message { user, number, due, .. } in batch {
         let add = entries.cmd("XADD").arg(&stream).arg("*").arg("to_uid").arg(load::uid(*user));
-        add.arg("id").arg(message::id(*due)).arg("data").arg(message::payload(*due, *number, payload));
+        add.arg("data").arg(message::payload(*due, *number, form.payload));
+        if form.ids {
+            add.arg("id").arg(message::id(*due));
+        }
     }
     redis.pipe::<Vec<Value>>(&entries)?;
     Ok(())
