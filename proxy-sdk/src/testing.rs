@@ -15,7 +15,7 @@ mod tls;
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
-pub use self::acl::{Denial, denials, users_of};
+pub use self::acl::{Denial, denials, sentinel_users_of, users_of};
 pub use self::cluster::RedisCluster;
 pub use self::process::Process;
 pub use self::redis::{RedisServer, shared_redis};

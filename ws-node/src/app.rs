@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::backend::{Backend, Candidate, Keeper};
+use self::place::Followed;
 use self::worker::EmbeddedWorker;
 use crate::config::Config;
 use crate::core::{Core, Parts, Settings};
@@ -82,8 +83,7 @@ pub(crate) async fn start(
         guard: guard.clone(),
         log,
     });
-    let worker =
-        EmbeddedWorker::start(&core, backend.sources, backend.clock, guard, backend.observer, &config.worker);
+    let worker = EmbeddedWorker::start(&core, backend.sources, backend.clock, guard, backend.observer, &config.worker);
     let running = Arc::new(Running {
         core,
         public,
@@ -157,8 +157,7 @@ impl Running {
 
     async fn follow_place(&self, stop: CancellationToken) {
         let Some(place) = self.keeper.place() else { return };
-        place.follow(Arc::clone(&self.core), stop).await;
-        if place.is_lost() {
+        if place.follow(Arc::clone(&self.core), stop).await == Followed::Lost {
             // Nobody comes here any more, and whoever is here reconnects to who has the place.
             self.core.enter(Phase::NotReady);
             self.stop_public.cancel();
@@ -167,6 +166,8 @@ impl Running {
                     session.close(CloseCode::Fenced, "another run of the node has its place");
                 }
             }
+            // Only now: whoever hears it begins to stop, which closes sessions with another code.
+            place.tell_lost();
         }
     }
 

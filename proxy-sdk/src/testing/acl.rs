@@ -36,8 +36,22 @@ pub fn denials(log: &str) -> Vec<Denial> {
 /// Finds the users in a text: lines that begin with `ACL SETUSER`. Gives what follows, with the password `secret`.
 #[must_use]
 pub fn users_of(text: &str) -> Vec<String> {
+    rules_of(text).filter(|rules| !is_for_sentinels(rules)).collect()
+}
+
+/// The same for those of the sentinels.
+#[must_use]
+pub fn sentinel_users_of(text: &str) -> Vec<String> {
+    rules_of(text).filter(|rules| is_for_sentinels(rules)).collect()
+}
+
+fn rules_of(text: &str) -> impl Iterator<Item = String> {
     let lines = text.lines().filter_map(|line| line.strip_prefix("ACL SETUSER "));
-    lines.map(|rules| rules.replace(">CHANGE-ME", ">secret")).collect()
+    lines.map(|rules| rules.replace(">CHANGE-ME", ">secret"))
+}
+
+fn is_for_sentinels(rules: &str) -> bool {
+    rules.contains("+sentinel|")
 }
 
 impl RedisServer {

@@ -52,6 +52,15 @@ pub(super) struct Place {
     ring: Notify,
 }
 
+/// Why a lease is followed no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Followed {
+    /// The node stops.
+    ToTheEnd,
+    /// Somebody else has its place.
+    Lost,
+}
+
 impl Place {
     /// Takes the node's place and opens what it has there.
     pub(super) async fn take(
@@ -155,13 +164,19 @@ impl Place {
         self.directory.close().await;
     }
 
-    /// Follows the lease until the node stops.
-    pub(super) async fn follow(&self, core: Arc<Core>, stop: CancellationToken) {
+    /// Has everybody who waits for it know that somebody else has the node's place.
+    pub(super) fn tell_lost(&self) {
+        self.lost.store(true, Ordering::Release);
+        self.ring.notify_waiters();
+    }
+
+    /// Follows the lease until the node stops or has lost its place.
+    pub(super) async fn follow(&self, core: Arc<Core>, stop: CancellationToken) -> Followed {
         let mut state = self.lease.state();
         loop {
             tokio::select! {
-                () = stop.cancelled() => return,
-                changed = state.changed() => if changed.is_err() { return },
+                () = stop.cancelled() => return Followed::ToTheEnd,
+                changed = state.changed() => if changed.is_err() { return Followed::ToTheEnd },
             }
             let now = state.borrow_and_update().clone();
             match now {
@@ -170,17 +185,13 @@ impl Place {
                     core.metrics.incarnated();
                     self.live.set(vec![NodeRef::clone(&node)]);
                     tokio::select! {
-                        () = stop.cancelled() => return,
+                        () = stop.cancelled() => return Followed::ToTheEnd,
                         // A further incarnation begins again with all of it.
                         _ = state.changed() => state.mark_changed(),
                         () = self.assert_everything(&core) => self.lease.proof().assert(runs),
                     }
                 }
-                LeaseState::Lost => {
-                    self.lost.store(true, Ordering::Release);
-                    self.ring.notify_waiters();
-                    return;
-                }
+                LeaseState::Lost => return Followed::Lost,
             }
         }
     }

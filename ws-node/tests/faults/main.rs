@@ -12,6 +12,7 @@
 
 mod support;
 
+mod churn;
 mod claims;
 mod emptied;
 mod frozen;
@@ -19,3 +20,4 @@ mod killed;
 mod memory;
 mod places;
 mod restarted;
+mod stalled;

@@ -21,7 +21,11 @@ const GROUPS: u64 = 5;
 /// Who the n-th entry goes to: a user or a group, in an irregular pattern.
 fn target(n: u64) -> (&'static str, String) {
     let pick = n * 7 + n / 3;
-    if pick % 3 == 0 { ("tgid", format!("g{}", pick % GROUPS)) } else { ("to_uid", format!("u{}", pick % USERS)) }
+    if pick.is_multiple_of(3) {
+        ("tgid", format!("g{}", pick % GROUPS))
+    } else {
+        ("to_uid", format!("u{}", pick % USERS))
+    }
 }
 
 fn lane((kind, name): &(&str, String)) -> u16 {

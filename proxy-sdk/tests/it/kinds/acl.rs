@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use fred::interfaces::ClientLike;
+use gim_proto::{Keys, NodeId};
+use gim_proxy_sdk::lease::{LeaseError, LeaseOptions, NodeLease, RpcProbe};
 use gim_proxy_sdk::store::{RedisOptions, Store, StoreError, StoreErrorKind, fred_client};
-use gim_proxy_sdk::testing::{RedisCluster, RedisServer, SentinelSet, users_of};
+use gim_proxy_sdk::testing::{RedisCluster, RedisServer, SentinelSet, sentinel_users_of, users_of};
 use redis::cmd;
 use tokio::time::Instant;
 
@@ -91,7 +93,27 @@ async fn the_users_of_the_documentation_are_enough_behind_sentinel() {
         let words: Vec<&str> = rules.split(' ').collect();
         servers.tell_servers(&[&["ACL", "SETUSER"], &words[..]].concat()).await;
     }
-    contract::holds(&Parties::documented(&servers.options())).await;
+    for rules in sentinel_users_of(DOCS) {
+        let words: Vec<&str> = rules.split(' ').collect();
+        servers.tell_sentinels(&[&["ACL", "SETUSER"], &words[..]].concat()).await;
+    }
+    servers.tell_sentinels(&["ACL", "LOG", "RESET"]).await;
+    let (user, password) = ("gim-finder".to_owned(), "secret".to_owned());
+    let options = servers.options().sentinel_login(Some(user), Some(password));
+    contract::holds(&Parties::documented(&options)).await;
+}
+
+#[tokio::test]
+async fn a_node_that_may_not_tell_one_run_from_another_does_not_start() {
+    let server = RedisServer::start().await;
+    for rules in users_of(DOCS) {
+        server.set_user(&rules).await;
+    }
+    server.set_user("gim-node -info").await;
+    let store = Store::new(server.options().username("gim-node").password("secret"));
+    let options = LeaseOptions::alone(NodeId::parse("n1").unwrap(), "127.0.0.1:1", "127.0.0.1:2");
+    let taken = NodeLease::acquire(&store, &Keys::new("gim").unwrap(), options, &RpcProbe::default()).await;
+    assert!(matches!(taken.err(), Some(LeaseError::Store(error)) if error.kind == StoreErrorKind::Denied));
 }
 
 #[tokio::test]
