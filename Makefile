@@ -32,13 +32,10 @@ clippy:
 doc:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
-# Bytes per idle connection, and fan-out beside a plain epoll loop, in one run.
+# Idle connections, fan-out, and mode redis: unicast and the queue; each beside a floor where there is one, in one run.
 bench:
+	cargo build --release --locked -p gim-examples --bin bench -p gim-ws-node --bin ws-node
 	cargo run --release --locked -p gim-examples --bin bench -- all
-
-# The producers of docs/producing.md, those whose language is at hand, with client libraries from their registries.
-producers:
-	sh examples/producers/check.sh
 
 # Half a minute per target; needs a nightly toolchain and cargo-fuzz.
 fuzz:

@@ -32,7 +32,8 @@ mod worker;
 use stateright::{Checker, Expectation, HasDiscoveries, Model};
 
 use self::cases::{
-    ASIDE, ASIDE_AGAIN, ASIDE_OF_TWO, BREAKS, DEAD, LOST_ANSWERS, LOST_TWICE, RESTART, TAKEOVER, TWICE, WIPED, WIPED_ASIDE,
+    ASIDE, ASIDE_AGAIN, ASIDE_OF_TWO, BREAKS, DEAD, LOST_ANSWERS, LOST_TWICE, RESTART, TAKEOVER, TWICE, WIPED,
+    WIPED_ASIDE,
 };
 use self::protocol::{Case, Protocol, Rule};
 
@@ -50,7 +51,6 @@ fn all_is_kept(case: Case) {
     }
     assert!(checker.is_done());
     let states = checker.unique_state_count();
-    println!("STATES {states} {:?} {:?}", case.targets, case.faults);
     assert!(states >= case.states, "only {states} states");
 }
 

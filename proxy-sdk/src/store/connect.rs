@@ -205,8 +205,9 @@ fn client(options: &RedisOptions, server: &Address, database: u8) -> ::redis::Re
 }
 
 fn settings(login: &Login) -> RedisConnectionInfo {
-    // The library would name itself by a command that 7.0 does not know, and that later needs a privilege of its own.
-    let mut settings = RedisConnectionInfo::default().set_skip_set_lib_name();
+    // The library names itself by `CLIENT SETINFO`. Not that it matters, nor whether it is known and allowed: but the
+    // answer proves the connection, so that one which a server refuses late (TLS 1.3) is not taken for made.
+    let mut settings = RedisConnectionInfo::default();
     if let Some(username) = &login.username {
         settings = settings.set_username(username);
     }

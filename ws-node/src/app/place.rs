@@ -11,8 +11,8 @@ use gim_msg_queue::observe::Observer;
 use gim_msg_queue::redis::{LaneOptions, RedisSource};
 use gim_msg_queue::source::Source;
 use gim_proto::{Incarnation, Keys};
-use gim_proxy_sdk::directory::redis::{LiveNodes, RedisDirectory, RedisDirectoryOptions};
 use gim_proxy_sdk::directory::NodeRef;
+use gim_proxy_sdk::directory::redis::{LiveNodes, RedisDirectory, RedisDirectoryOptions};
 use gim_proxy_sdk::lease::{Guard, LeaseError, LeaseOptions, LeaseState, NodeLease, RpcProbe};
 use gim_proxy_sdk::producer::Bounds;
 use gim_proxy_sdk::queue::{LanesError, RedisQueue, agree_on_lanes};
@@ -102,9 +102,10 @@ impl Place {
         assert_nothing(&lease);
         let queue = RedisQueue::new(&store, keys.clone(), config.queue.lanes, bounds(config));
         let sources = sources(&store, &keys, config, &lease, voided, observer);
-        let upstream = config.upstream.enabled.then(|| {
-            Arc::new(RedisUpstream::new(&store, &keys, config.upstream.entries)) as Arc<dyn Upstream>
-        });
+        let upstream = config
+            .upstream
+            .enabled
+            .then(|| Arc::new(RedisUpstream::new(&store, &keys, config.upstream.entries)) as Arc<dyn Upstream>);
         let place = Self {
             lease,
             live,

@@ -50,7 +50,10 @@ async fn a_redis_that_comes_back_empty_costs_what_was_in_it_and_nothing_after() 
     assert!(recorders.iter().all(|recorder| recorder.is_on_its_first_connection()), "a client was closed");
     let gone = gone(&traffic, &recorders, &losses);
     let offline = node.metric("gim_worker_outcomes_total", "offline").await;
-    eprintln!("redis emptied {ROUNDS} times: {} entries accepted, {gone} gone with it, {offline} offline", traffic.total());
+    eprintln!(
+        "redis emptied {ROUNDS} times: {} entries accepted, {gone} gone with it, {offline} offline",
+        traffic.total()
+    );
     assert_eq!(offline, 0, "everybody was connected all the time");
     // Who comes now is served, and finds everybody on record.
     let mut late = Client::user(node.public, "late").await;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use gim_proxy_sdk::testing::RedisServer;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::support::lanes::Lanes;
 use crate::support::node::Spec;
@@ -12,7 +12,7 @@ use crate::support::oracle::judge;
 use crate::support::recorder::{Plan, Recorder, all_reach_the_end};
 use crate::support::traffic::{People, Traffic};
 
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 4;
 const BATCH: usize = 500;
 const PER_SECOND: usize = 5_000;
 const PEOPLE: People = People { users: 20, groups: 2 };
@@ -27,9 +27,14 @@ async fn a_frozen_run_is_replaced_at_once_and_can_do_nothing_when_it_is_thawed()
     let mut node = spec.start().await;
     let mut recorders = Plan::once(PEOPLE, node.public).connect_all().await;
     for round in 0..ROUNDS {
-        // Something is on its way when it stops.
-        traffic.batch(BATCH).await;
-        node.freeze();
+        // Something is on its way when it stops, each time at another point.
+        let moment = Duration::from_millis(7 + 13 * round as u64);
+        let freezing = async {
+            sleep(moment).await;
+            node.freeze();
+        };
+        tokio::join!(traffic.produce(BATCH, BATCH / 10, PER_SECOND), freezing);
+        let unsettled = lanes.progress().await[0].pending.len();
         let at_freeze = traffic.counts();
         let begun = Instant::now();
         spec = spec.elsewhere();
@@ -55,13 +60,47 @@ async fn a_frozen_run_is_replaced_at_once_and_can_do_nothing_when_it_is_thawed()
         nothing_is_seen_beyond(&recorders, &at_freeze);
         begins_at_once(&newcomers, &at_login);
         lanes.settle().await;
-        let counts = judge(&traffic, PEOPLE, &newcomers, &[]);
+        judge(&traffic, PEOPLE, &newcomers, &[]);
+        let pushed = pushes(&recorders) - before_thaw;
         eprintln!(
-            "frozen, round {round}: another run took over in {took:?}; pushes by the thawed run {}; {counts}",
-            pushes(&recorders) - before_thaw
+            "frozen, round {round}: another run took over in {took:?}; unsettled then {unsettled}; pushes by the thawed \
+             run {pushed}; pushes by the other {}",
+            pushes(&newcomers)
         );
+        // What its outboxes had taken before it stood still, at most.
+        assert!(pushed <= unsettled * PEOPLE.users / PEOPLE.groups, "{pushed} pushes by a run without its place");
         (node, recorders) = (next, newcomers);
     }
+}
+
+/// Beyond the leases of node and lanes.
+const LONG: Duration = Duration::from_secs(11);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_nobody_replaced_goes_on_when_it_is_thawed_and_loses_nothing() {
+    let redis = RedisServer::start().await;
+    let spec = Spec::new(&redis).lanes(2);
+    let lanes = Lanes::new(&spec, &redis);
+    let node = spec.start().await;
+    let recorders = Plan::once(PEOPLE, node.public).connect_all().await;
+    let mut traffic = Traffic::new(PEOPLE, &spec, &redis);
+    for span in [Duration::from_millis(700), LONG] {
+        let freezing = async {
+            sleep(Duration::from_millis(50)).await;
+            node.freeze();
+            sleep(span).await;
+            node.thaw();
+        };
+        tokio::join!(traffic.produce(2 * BATCH, BATCH / 10, PER_SECOND), freezing);
+        all_reach_the_end(&recorders, PEOPLE, &traffic).await;
+    }
+    lanes.settle().await;
+    assert!(recorders.iter().all(Recorder::is_on_its_first_connection), "a client was closed");
+    let counts = judge(&traffic, PEOPLE, &recorders, &[]);
+    let incarnations = node.metric("gim_incarnations_total", "").await;
+    eprintln!("frozen beyond its leases and not replaced: {counts}; incarnations {incarnations}");
+    assert_eq!((counts.seen, counts.again, counts.late), (counts.due, 0, 0));
+    assert_eq!(incarnations, 1);
 }
 
 /// How many messages they saw.

@@ -65,7 +65,7 @@ async fn survive(lane_count: u16, entries: usize) {
     let counts = judge(&traffic, PEOPLE, &recorders, &deaths);
     let unsettled: Vec<usize> =
         deaths.iter().map(|lanes| lanes.iter().map(|lane| lane.pending.len()).sum::<usize>()).collect();
-    let unrestored: usize = recorders.iter().map(|recorder| lost_groups(recorder)).sum();
+    let unrestored: usize = recorders.iter().map(lost_groups).sum();
     eprintln!(
         "killed {KILLS} times, {lane_count} lane(s), {marked} entries: {counts}; unsettled at each death {unsettled:?}; \
          groups not restored {unrestored}; slowest start {slowest:?}"
@@ -103,4 +103,46 @@ async fn ten_deaths_of_the_node_lose_nothing_but_what_live_may_lose() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_deaths_lose_nothing_more_with_four_lanes() {
     survive(4, ENTRIES / 2).await;
+}
+
+const TOGETHER: usize = 3;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node_and_redis_die_together_and_come_back_with_what_redis_kept() {
+    let mut redis = RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).await;
+    let spec = Spec::new(&redis).lanes(2);
+    let lanes = Lanes::new(&spec, &redis);
+    let run = Arc::new(AtomicUsize::new(0));
+    let mut node = spec.start().await;
+    let plan = Plan { people: PEOPLE, node: spec.public(), run: Arc::clone(&run), back: Some(Duration::ZERO) };
+    let recorders = plan.connect_all().await;
+    let mut traffic = Traffic::new(PEOPLE, &spec, &redis);
+    let mut deaths = Vec::new();
+    for death in 1..=TOGETHER {
+        let dying = async {
+            tokio::time::sleep(Duration::from_millis(413) * u32::try_from(death).unwrap()).await;
+            // One after the other, in either order.
+            if death % 2 == 0 {
+                redis.stop();
+                node.kill();
+            } else {
+                node.kill();
+                redis.stop();
+            }
+            redis.restart().await;
+            deaths.push(lanes.progress().await);
+            run.fetch_add(1, Ordering::SeqCst);
+            node = spec.start().await;
+        };
+        tokio::join!(traffic.produce(5_000, 500, PER_SECOND), dying);
+        all_are_back(&recorders, death).await;
+    }
+    traffic.produce(500, BATCH, PER_SECOND).await;
+    all_reach_the_end(&recorders, PEOPLE, &traffic).await;
+    lanes.settle().await;
+    let counts = judge(&traffic, PEOPLE, &recorders, &deaths);
+    let unsettled: usize = deaths.iter().flatten().map(|lane| lane.pending.len()).sum();
+    eprintln!("node and redis killed together {TOGETHER} times: {counts}; unsettled then {unsettled}");
+    assert!(counts.again + counts.late <= unsettled * (PEOPLE.users / PEOPLE.groups));
+    assert_eq!(recorders.iter().map(lost_groups).sum::<usize>(), 0);
 }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use gim_proxy_sdk::testing::{free_port, shared_redis};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::process::{Child, Command};
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::resp::{Reply, Resp};
 use crate::stage::Stage;
@@ -89,6 +90,41 @@ async fn what_was_read_is_delivered_and_what_was_not_stays_for_the_next_run() {
     client.expect_silence().await;
     // Whoever was haunted is offline now: the run that was named is over.
     assert_eq!(stage.outcomes("offline").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_in_the_middle_of_a_stream_loses_and_repeats_nothing() {
+    const MANY: u64 = 5_000;
+    let mut stage = Stage::start().await;
+    let mut client = stage.user("u", &[]).await;
+    stage.fill(0..MANY).await;
+    for n in 0..100 {
+        client.expect_body(json!({ "n": n })).await;
+    }
+    let node = stage.node.clone();
+    let stop = tokio::spawn(async move { node.node.shutdown().await });
+    let mut next = 100;
+    while let Some(Message::Text(text)) = client.next().await {
+        let frame: Value = serde_json::from_str(&text).unwrap();
+        if frame["msgType"] == 4 {
+            assert_eq!(frame["response"]["a"]["code"], 1012, "{frame}");
+            break;
+        }
+        assert_eq!(frame["response"]["a"], json!({ "n": next }));
+        next += 1;
+    }
+    client.expect_close_frame(1012).await;
+    let report = within("the stop", stop).await.unwrap();
+    assert_eq!((report.clean, report.unsettled), (1, 0));
+    stage.hold_lane().await;
+    let mut stage = stage.again().await;
+    let mut client = stage.user("u", &[]).await;
+    stage.free_lane().await;
+    for n in next..MANY {
+        client.expect_body(json!({ "n": n })).await;
+    }
+    stage.settled().await;
+    client.expect_silence().await;
 }
 
 /// The program `ws-node` over these keys, answering its probes.

@@ -35,7 +35,8 @@ impl Stage {
         Self::over(self.keys.prefix(), |_| {}, |builder| builder).await
     }
 
-    async fn fill(&mut self, range: std::ops::Range<u64>) {
+    /// Puts entries to the user `u` on lane 0, numbered.
+    pub(crate) async fn fill(&mut self, range: std::ops::Range<u64>) {
         let mut bytes = Vec::new();
         for n in range.clone() {
             let data = json!({ "n": n }).to_string();

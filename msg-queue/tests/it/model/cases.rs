@@ -33,7 +33,7 @@ pub(super) const TAKEOVER: Case = Case {
     targets: &[0, 1, 0],
     page: 2,
     faults: Faults { expiries: 1, ..NO_FAULTS },
-    states: 10_000,
+    states: 30_000,
     happens: &[LATE_BATCH, LATE_SETTLEMENT, LATE_READ, TWO_OWNERS],
     ..PLAIN
 };
@@ -43,6 +43,7 @@ pub(super) const TWICE: Case = Case {
     preloaded: 2,
     page: 2,
     faults: Faults { expiries: 2, ..NO_FAULTS },
+    states: 30_000,
     happens: &[LATE_BATCH, LATE_SETTLEMENT, LATE_READ, TWO_OWNERS],
     ..PLAIN
 };
@@ -50,7 +51,7 @@ pub(super) const TWICE: Case = Case {
 /// Workers crash at any step; one begins anew.
 pub(super) const RESTART: Case = Case {
     faults: Faults { crashes: 2, ..NO_FAULTS },
-    states: 10_000,
+    states: 20_000,
     happens: &[LATE_BATCH, LATE_SETTLEMENT, LATE_READ],
     ..PLAIN
 };
@@ -59,27 +60,30 @@ pub(super) const RESTART: Case = Case {
 pub(super) const ASIDE: Case = Case {
     long_waits: true,
     faults: Faults { expiries: 1, failures: 1, ..NO_FAULTS },
+    states: 50_000,
     happens: &[PUT_ASIDE, LATE_BATCH, LATE_SETTLEMENT, LATE_READ, TWO_OWNERS],
     ..PLAIN
 };
 
-/// Two are put aside together, a third of another target is not; then one comes after them.
+/// One target's message is put aside, the other's is not, and its owner crashes.
 pub(super) const ASIDE_OF_TWO: Case = Case {
     targets: &[0, 1, 0],
     preloaded: 2,
     page: 2,
     long_waits: true,
     faults: Faults { crashes: 1, failures: 1, ..NO_FAULTS },
+    states: 40_000,
     happens: &[PUT_ASIDE, LATE_BATCH, LATE_SETTLEMENT, LATE_READ],
     ..PLAIN
 };
 
-/// They are put aside a second time, and their owner crashes in the middle of it.
+/// Two messages are put aside a second time, and their owner crashes in the middle of it.
 pub(super) const ASIDE_AGAIN: Case = Case {
     preloaded: 2,
     attempts: 3,
     long_waits: true,
     faults: Faults { crashes: 1, failures: 2, ..NO_FAULTS },
+    states: 60_000,
     happens: &[PUT_ASIDE, LATE_BATCH, LATE_SETTLEMENT, LATE_READ],
     ..PLAIN
 };
@@ -90,6 +94,7 @@ pub(super) const DEAD: Case = Case {
     page: 2,
     long_waits: true,
     faults: Faults { expiries: 1, failures: 2, ..NO_FAULTS },
+    states: 25_000,
     happens: &[PUT_ASIDE, DIED, LATE_BATCH, LATE_SETTLEMENT, LATE_READ, TWO_OWNERS],
     ..PLAIN
 };
@@ -101,6 +106,7 @@ pub(super) const LOST_ANSWERS: Case = Case {
     attempts: 3,
     long_waits: true,
     faults: Faults { failures: 1, lost_answers: 1, lost_settles: 1, lost_hand_outs: 1, breaks: 1, ..NO_FAULTS },
+    states: 15_000,
     happens: &[PUT_ASIDE, LATE_READ],
     ..PLAIN
 };
@@ -110,6 +116,7 @@ pub(super) const LOST_TWICE: Case = Case {
     preloaded: 2,
     page: 2,
     faults: Faults { expiries: 1, lost_answers: 1, lost_settles: 1, breaks: 1, ..NO_FAULTS },
+    states: 35_000,
     happens: &[LATE_BATCH, LATE_SETTLEMENT, LATE_READ, TWO_OWNERS],
     ..PLAIN
 };
@@ -118,6 +125,7 @@ pub(super) const LOST_TWICE: Case = Case {
 pub(super) const WIPED: Case = Case {
     page: 2,
     faults: Faults { wipes: 1, crashes: 1, ..NO_FAULTS },
+    states: 60_000,
     happens: &[LATE_BATCH, LATE_SETTLEMENT, TWO_OWNERS],
     ..PLAIN
 };
@@ -126,6 +134,7 @@ pub(super) const WIPED: Case = Case {
 pub(super) const WIPED_ASIDE: Case = Case {
     long_waits: true,
     faults: Faults { wipes: 1, failures: 1, ..NO_FAULTS },
+    states: 10_000,
     happens: &[PUT_ASIDE],
     ..PLAIN
 };

@@ -4,7 +4,7 @@ use stateright::{Model, Property};
 
 use super::properties::{events, promises};
 use super::protocol::Protocol;
-use super::state::{Faults, Phase, READERS, Redis, Set, State, WORKERS, Worker};
+use super::state::{Faults, Phase, READERS, Redis, Set, State, Wire, Worker};
 
 /// A step. Numbers name workers, `Serve`'s a reading connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,16 +51,10 @@ impl Model for Protocol {
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
         use Action::*;
         actions.extend([Append, TimePasses, LeaseExpires, RedisLosesEverything, Restart]);
-        actions.extend((0..READERS).map(Serve));
-        for worker in (0..WORKERS).filter(|at| state.workers[*at].phase != Phase::Unborn) {
-            actions.extend([Acquire, AcquireAgain, Notice, Kill, Register, Recall].map(|step| step(worker)));
-            actions.extend([Crash, ReaderBreaks, ReadArrives, Deliver, SettleArrives].map(|step| step(worker)));
-            for answer_lost in [false, true] {
-                actions.push(HandOut { worker, answer_lost });
-                actions.push(Settle { worker, answer_lost });
-                actions.push(NodeTakes { worker, except: None, answer_lost });
-            }
-            actions.extend([0, 1].map(|target| NodeTakes { worker, except: Some(target), answer_lost: false }));
+        let asked = |reader: &usize| matches!(state.redis.readers[*reader].wire, Wire::Asked { .. });
+        actions.extend((0..READERS).filter(asked).map(Serve));
+        for (at, worker) in state.workers.iter().enumerate() {
+            self.worker_actions(at, worker, &state.faults, actions);
         }
     }
 
@@ -79,6 +73,35 @@ impl Model for Protocol {
     fn properties(&self) -> Vec<Property<Self>> {
         promises().into_iter().chain(events()).collect()
     }
+}
+
+impl Protocol {
+    /// Those a worker may be ready for: a step that is not possible costs time only.
+    fn worker_actions(&self, worker: usize, now: &Worker, faults: &Faults, actions: &mut Vec<Action>) {
+        use Action::*;
+        if now.phase == Phase::Idle {
+            actions.push(Acquire(worker));
+        }
+        if now.owns() {
+            actions.extend([AcquireAgain, Notice, Kill, Register, Recall, Crash, Deliver].map(|step| step(worker)));
+            actions.extend([ReaderBreaks(worker), ReadArrives(worker)]);
+            actions.extend(or_lost(faults.lost_hand_outs).map(|answer_lost| HandOut { worker, answer_lost }));
+        }
+        if now.settling.is_some() {
+            actions.push(SettleArrives(worker));
+            actions.extend(or_lost(faults.lost_settles).map(|answer_lost| Settle { worker, answer_lost }));
+        }
+        if now.batch.is_some() {
+            let takes = |answer_lost| NodeTakes { worker, except: None, answer_lost };
+            actions.extend(or_lost(faults.lost_answers).map(takes));
+            actions.extend([0, 1].map(|target| NodeTakes { worker, except: Some(target), answer_lost: false }));
+        }
+    }
+}
+
+/// With the answer, and without it if that may happen.
+fn or_lost(faults: u8) -> impl Iterator<Item = bool> {
+    [false, true].into_iter().take(1 + usize::from(faults > 0))
 }
 
 impl State {

@@ -2,7 +2,7 @@
 //! long as it likes, and is executed whether or not its sender still lives.
 
 use super::protocol::{Protocol, Rule};
-use super::state::{Ask, Phase, Set, State, Wire};
+use super::state::{Ask, Line, Phase, Set, State, Wire};
 
 impl State {
     /// Takes back what was handed out to somebody who does not know of it any more. A worker that remembers nothing of
@@ -86,7 +86,7 @@ impl State {
     /// Finds its reading connection broken. Returns whether it is, and whether the server knows.
     pub(super) fn break_reader(&mut self, at: usize, protocol: &Protocol) -> Option<bool> {
         let reader = self.workers[at].reader.filter(|_| self.workers[at].phase > Phase::Recall)?;
-        let server_knows = self.redis.readers[usize::from(reader)].closed;
+        let server_knows = self.redis.readers[usize::from(reader)].line == Line::Closed;
         self.reconnect(at, protocol);
         Some(server_knows)
     }
@@ -101,7 +101,7 @@ impl State {
         let Some(reader) = worker.reader else { return };
         let reader = &mut self.redis.readers[usize::from(reader)];
         // On a closed connection nothing arrives.
-        if !reader.closed {
+        if reader.line == Line::Open {
             reader.wire = Wire::Asked { what, known };
         }
     }

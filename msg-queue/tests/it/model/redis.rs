@@ -3,7 +3,7 @@
 use super::lane::How;
 use super::properties::Broken;
 use super::protocol::{Protocol, Rule};
-use super::state::{Aside, Ask, ENTRIES, Lease, Reader, Record, Redis, Request, Set, Wire};
+use super::state::{Aside, Ask, ENTRIES, Lease, Line, Reader, Record, Redis, Request, Set, Wire};
 
 impl Redis {
     /// The comparison before every script: the lease is there and of this term.
@@ -32,7 +32,7 @@ impl Redis {
     /// CLIENT KILL. What had not reached the server never will; an answer may still arrive.
     pub(super) fn kill(&mut self, reader: u8) {
         let reader = &mut self.readers[usize::from(reader)];
-        reader.closed = true;
+        reader.line = Line::Closed;
         if matches!(reader.wire, Wire::Asked { .. }) {
             reader.wire = Wire::Quiet;
         }
@@ -56,12 +56,11 @@ impl Redis {
         true
     }
 
-    /// A connection that is not in use.
-    pub(super) fn free_reader(&self) -> Option<u8> {
-        (0..)
-            .zip(self.readers)
-            .find(|(at, reader)| *reader == Reader::default() && self.lease.reader != Some(*at))
-            .map(|(at, _)| at)
+    /// Makes a connection to read on.
+    pub(super) fn connect(&mut self) -> Option<u8> {
+        let (at, reader) = (0..).zip(&mut self.readers).find(|(_, reader)| reader.line == Line::Free)?;
+        reader.line = Line::Open;
+        Some(at)
     }
 
     /// Puts back what was handed out and is not held. Returns what it passed over.

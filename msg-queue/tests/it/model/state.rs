@@ -10,7 +10,7 @@ pub(super) const ENTRIES: usize = 3;
 /// Incarnations. The third begins after one of the others has crashed.
 pub(super) const WORKERS: usize = 3;
 /// Reading connections at a time.
-pub(super) const READERS: usize = 4;
+pub(super) const READERS: usize = 5;
 
 /// A set of entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -113,8 +113,17 @@ pub(super) struct Lease {
 /// A connection that reads, as the server sees it, and the one request that is on its way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Reader {
-    pub(super) closed: bool,
+    pub(super) line: Line,
     pub(super) wire: Wire,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) enum Line {
+    /// The slot is in nobody's use.
+    #[default]
+    Free,
+    Open,
+    Closed,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -50,7 +50,7 @@ impl State {
         worker.previous = previous.or(own);
         worker.phase = Phase::Kill;
         if !protocol.keeps(Rule::KillBeforeRegister) {
-            worker.reader = self.redis.free_reader();
+            worker.reader = self.redis.connect();
             self.redis.lease.reader = worker.reader;
         }
     }
@@ -112,7 +112,7 @@ impl State {
         if self.workers[at].phase != Phase::Register {
             return false;
         }
-        let Some(reader) = self.redis.free_reader() else { return false };
+        let Some(reader) = self.redis.connect() else { return false };
         if self.may_read(at, protocol) {
             if protocol.keeps(Rule::Register) {
                 self.redis.lease.reader = Some(reader);

@@ -151,7 +151,7 @@ impl<'a> Place<'a> {
         assert!(self.directory.record_leave(uid, *session, *fence, &tgid()).await.unwrap());
         let grace = Duration::from_secs(1);
         assert!(self.directory.release(uid, *session, *fence, grace).await.unwrap());
-        assert_eq!(self.directory.lookup(&[uid.clone()], Freshness::Current).await.unwrap(), [None]);
+        assert_eq!(self.directory.lookup(std::slice::from_ref(uid), Freshness::Current).await.unwrap(), [None]);
         self.claim(uid, &self.here).await;
     }
 
