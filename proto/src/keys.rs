@@ -53,7 +53,7 @@ impl Keys {
         self.of_lane(lane, "lease")
     }
 
-    /// String: the last term of the lane and whose it was. Outlives the lease.
+    /// String: the last term of the lane, whose it was, and which connection read last. Outlives the lease.
     #[must_use]
     pub fn term(&self, lane: u16) -> String {
         self.of_lane(lane, "term")

@@ -10,9 +10,9 @@ mod limits;
 mod listen;
 mod session;
 mod shutdown;
-mod upstream;
 #[cfg(test)]
 mod tests;
+mod upstream;
 
 use gim_msg_queue::config as shared;
 use gim_proto::Keys;

@@ -3,8 +3,8 @@
 //! Owns no behaviour beyond the few steps in which hub and directory change together. There is one per node, never one
 //! per process: a process may run several nodes.
 
-use std::sync::{Arc, PoisonError, RwLock};
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use gim_msg_queue::logging::LogGuard;

@@ -189,7 +189,9 @@ impl Metrics {
         self.connections.set(as_f64(now.connections));
         self.groups.set(as_f64(now.groups));
         if let Some(well) = now.redis_is_well {
-            self.recorder.register_gauge(&Key::from_static_name("gim_redis_up"), &METADATA).set(f64::from(u8::from(well)));
+            self.recorder
+                .register_gauge(&Key::from_static_name("gim_redis_up"), &METADATA)
+                .set(f64::from(u8::from(well)));
         }
         self.dropped_log_lines.absolute(now.dropped_log_lines);
         self.resident.set(as_f64(now.resident_bytes));

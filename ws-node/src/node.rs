@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use self::builder::NodeBuilder;
+pub(crate) use self::builder::RESERVED;
 use crate::app::Running;
 use crate::config::Config;
 use crate::proxy::Proxy;

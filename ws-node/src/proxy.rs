@@ -58,7 +58,8 @@ impl Proxy {
         let core = self.core()?;
         check_size(&message.payload)?;
         let id = message.id.clone();
-        let reports = core.hub.deliver(&[Delivery { message: Arc::new(message), to }]).await;
+        // Direct sends go on while Redis is away: without a guard nothing holds them up.
+        let reports = core.hub.deliver(&[Delivery { message: Arc::new(message), to }], None).await.unwrap_or_default();
         let (outcome, sessions) = reports.first().map_or((Outcome::Offline, 0), summary);
         core.metrics.offered(sessions);
         tracing::debug!(message_id = %id, outcome = outcome.as_str(), sessions, "direct send");

@@ -32,9 +32,9 @@ pub(crate) async fn everything(core: &Core) -> Result<(), DirectoryError> {
     }
     let groups = core.hub.groups.all();
     let count = groups.len();
-    let announced = stream::iter(groups).map(Ok).try_for_each_concurrent(SIDE_BY_SIDE, |group| async move {
-        group.announce_again(core).await
-    });
+    let announced = stream::iter(groups)
+        .map(Ok)
+        .try_for_each_concurrent(SIDE_BY_SIDE, |group| async move { group.announce_again(core).await });
     announced.await?;
     tracing::info!(sessions, groups = count, "everything held is recorded under the new incarnation");
     Ok(())

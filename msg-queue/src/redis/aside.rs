@@ -3,7 +3,6 @@
 //! The score of each says its due time and its band: handed out (T), put aside by a worker (R), scheduled (S).
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use ::redis::Value;
 use gim_proto::EntryId;
@@ -12,7 +11,7 @@ use tokio::time::Instant;
 use super::decode::Read;
 use super::fetch::Reader;
 use super::reply;
-use super::scripts::{Args, DUE, RECALL};
+use super::scripts::{Args, DUE, GATHER, RECALL};
 use super::shared::Shared;
 use super::trouble::Trouble;
 use crate::clock::Clock;
@@ -57,21 +56,20 @@ impl Reader {
             self.looked = None;
         }
         if self.chores.all {
-            self.all_to = highest_aside(shared).await?;
-            shared.floor_ms.store(self.all_to.as_deref().map_or(0, floor_ms), Ordering::Relaxed);
+            gather(shared).await?;
             self.chores.all = false;
+            self.all = true;
         }
         Ok(())
     }
 
     /// Reads what was put aside before the lane was taken, whatever its time.
     pub(super) async fn all(&mut self, shared: &Arc<Shared>, room: Room) -> Result<Vec<Read>, Trouble> {
-        let Some(all_to) = self.all_to.clone() else { return Ok(Vec::new()) };
-        let read = self.take(shared, room, &all_to).await?;
-        if read.is_empty() {
-            self.all_to = None;
-            shared.floor_ms.store(0, Ordering::Relaxed);
+        if !self.all {
+            return Ok(Vec::new());
         }
+        let read = self.take(shared, room, &score_aside(0).to_string()).await?;
+        self.all = !read.is_empty();
         Ok(read)
     }
 
@@ -115,7 +113,7 @@ async fn recall(shared: &Shared) -> Result<(), Trouble> {
         let is_last = page.len() < PAGE;
         let mut args = Args::default();
         for member in page {
-            match entry_id_of(&member).is_some_and(|entry_id| shared.outstanding().contains(entry_id)) {
+            match entry_id_of(&member).is_some_and(|entry_id| shared.outstanding().pass_over(entry_id)) {
                 true => passed_over += 1,
                 false => args.push(member),
             }
@@ -135,17 +133,11 @@ async fn handed_out(shared: &Shared, from: usize) -> Result<Vec<String>, Trouble
     Ok(shared.link.query(&list).await?)
 }
 
-async fn highest_aside(shared: &Shared) -> Result<Option<String>, Trouble> {
-    let mut list = ::redis::cmd("ZREVRANGEBYSCORE");
-    list.arg(&shared.names.later).arg("(0").arg(BORDER).arg("WITHSCORES").arg("LIMIT").arg(0).arg(1);
-    let highest: Vec<String> = shared.link.query(&list).await?;
-    Ok(highest.into_iter().nth(1))
-}
-
-/// Just after the due time of a score of band R.
-fn floor_ms(score: &str) -> u64 {
-    let score: f64 = score.parse().unwrap_or(0.0);
-    (score as i64).saturating_add(BAND_MS + 1).try_into().unwrap_or(0)
+/// Makes all that was put aside due at once, in the order of its entries.
+async fn gather(shared: &Shared) -> Result<(), Trouble> {
+    let args = Args::default().with(PAGE);
+    while shared.fenced::<usize>(&GATHER, &args).await? == PAGE {}
+    Ok(())
 }
 
 #[cfg(test)]
@@ -168,6 +160,6 @@ mod tests {
             assert!((BORDER..0).contains(&score_aside(due_ms)));
             assert!(score_aside(due_ms) - BAND_MS < BORDER);
         }
-        assert_eq!(floor_ms(&score_aside(1_763_000_000_000).to_string()), 1_763_000_000_001);
+        assert_eq!(score_aside(0), BORDER, "as gather.lua has it");
     }
 }

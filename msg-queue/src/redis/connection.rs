@@ -1,13 +1,14 @@
 //! The connection that reads: one of its own, because a read that blocks holds up everything behind it.
 //!
-//! Before it reads, it is named in the lease, and every earlier reader of the lane is ended: what an earlier one is still
-//! handed out by Redis lands among the pending entries, where the drain that follows finds it.
+//! Before it reads, every earlier reader of the lane is ended, and then it is named as the one that reads: what an earlier
+//! one is still handed out by Redis lands among the pending entries, where the drain that follows finds it.
 
 use std::future::Future;
 use std::sync::Arc;
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{FromRedisValue, Value};
+use futures_util::FutureExt;
 use gim_proxy_sdk::store::{StoreError, StoreErrorKind};
 use tokio::time::{sleep, timeout};
 
@@ -29,8 +30,11 @@ impl Reader {
         if std::mem::take(&mut self.chores.reconnect) {
             self.disconnect();
         }
-        if self.connection.is_some() {
-            return Ok(());
+        if let Some(Connection { id, .. }) = &self.connection {
+            let own = id.clone();
+            // Named by the lease that its owner has just taken anew.
+            self.chores.former.retain(|former| *former != own);
+            return self.end_former(shared, &own.run).await;
         }
         if let Some(reader) = self.reader.take() {
             self.chores.end_reader(reader);
@@ -38,12 +42,14 @@ impl Reader {
         }
         let connection = Connection::open(shared).await?;
         shared.met_run(&connection.id.run);
-        let args = Args::default().with(connection.id.client).with(&connection.id.run);
-        shared.fenced::<Value>(&REGISTER, &args).await?;
         self.take_chores(shared);
         // Made just now: it is one to the run that answers.
         self.chores.reconnect = false;
         self.end_former(shared, &connection.id.run).await?;
+        // Only now: until they are ended, the former stay named for whoever has to do it next.
+        let args = Args::default().with(connection.id.client).with(&connection.id.run);
+        let keys = [shared.names.lease.as_str(), shared.names.term.as_str()];
+        shared.fenced_on::<Value>(&REGISTER, &keys, &args).await?;
         self.reader = Some(connection.id.clone());
         self.connection = Some(connection);
         Ok(())
@@ -58,7 +64,8 @@ impl Reader {
         while let Some(former) = self.chores.former.last() {
             // A client id of another run is somebody else's in this one.
             if *former.run == *run {
-                kill(shared, former).await?;
+                // Boxed: rare, and otherwise a part of the type of every read.
+                kill(shared, former).boxed().await?;
             }
             self.chores.former.pop();
         }

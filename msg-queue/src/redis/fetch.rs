@@ -32,8 +32,8 @@ pub(super) struct Reader {
     pub(super) reader: Option<ReaderId>,
     pub(super) chores: Chores,
     pub(super) drain: Option<Drain>,
-    /// Up to which score all that was put aside is read, whatever its time.
-    pub(super) all_to: Option<String>,
+    /// What was put aside for whoever had the lane before is not all read yet.
+    pub(super) all: bool,
     /// Read and not handed out yet.
     pub(super) read: Vec<Read>,
     /// Bytes of an entry, about.
@@ -52,7 +52,7 @@ impl Default for Reader {
             reader: None,
             chores: Chores::default(),
             drain: None,
-            all_to: None,
+            all: false,
             read: Vec::new(),
             average: FIRST_GUESS,
             idle: true,
@@ -83,7 +83,7 @@ impl Reader {
     pub(super) fn forget(&mut self) {
         self.read.clear();
         self.drain = None;
-        self.all_to = None;
+        self.all = false;
         self.looked = None;
     }
 

@@ -33,6 +33,18 @@ impl Outstanding {
         self.0.contains_key(&entry_id)
     }
 
+    /// Tells whether an entry that came up is outstanding. If so, it is looked for again once that is settled: an answer
+    /// that was lost may have handed it out to nobody meanwhile.
+    pub(super) fn pass_over(&mut self, entry_id: EntryId) -> bool {
+        match self.0.get_mut(&entry_id) {
+            Some(held) => {
+                held.again = true;
+                true
+            }
+            None => false,
+        }
+    }
+
     pub(super) fn find(&self, entry_id: EntryId) -> Option<Held> {
         self.0.get(&entry_id).copied()
     }

@@ -24,6 +24,7 @@ pub(super) static RENEW: LazyLock<Script> = plain!("lua/renew.lua");
 pub(super) static REGISTER: LazyLock<Script> = fenced!("lua/register.lua");
 pub(super) static RELEASE: LazyLock<Script> = fenced!("lua/release.lua");
 pub(super) static DUE: LazyLock<Script> = fenced!("lua/due.lua");
+pub(super) static GATHER: LazyLock<Script> = fenced!("lua/gather.lua");
 pub(super) static RECALL: LazyLock<Script> = fenced!("lua/recall.lua");
 pub(super) static CLAIM: LazyLock<Script> = fenced!("lua/claim.lua");
 pub(super) static MARK: LazyLock<Script> = fenced!("lua/mark.lua");

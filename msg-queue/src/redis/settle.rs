@@ -90,7 +90,6 @@ impl Shared {
         if planned_ms == Some(due_ms) && attempts == 0 && rest.is_none() {
             return (due_ms, score_planned(due_ms));
         }
-        let due_ms = due_ms.max(self.floor_ms.load(Ordering::Relaxed));
         (due_ms, score_aside(due_ms))
     }
 

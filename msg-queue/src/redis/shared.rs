@@ -44,8 +44,6 @@ pub(super) struct Shared {
     pub(super) wake: Wake,
     /// Entries settled since the stream was last trimmed.
     pub(super) settled: AtomicU64,
-    /// While all that was put aside is read, what is put aside now is not due before this time, Unix milliseconds.
-    pub(super) floor_ms: AtomicU64,
     unread: AtomicU64,
     scheduled: AtomicU64,
     outstanding: Mutex<Outstanding>,
@@ -71,7 +69,6 @@ impl Shared {
             lease: Lease::new(voided),
             wake: Wake::default(),
             settled: AtomicU64::new(0),
-            floor_ms: AtomicU64::new(0),
             unread: AtomicU64::new(0),
             scheduled: AtomicU64::new(0),
             outstanding: Mutex::default(),

@@ -94,17 +94,24 @@ impl Guard {
         !facts.is_lost() && facts.answering.load(Ordering::Acquire) && self.lease.0.proof.is_asserted()
     }
 
+    /// Tells whether the lease is proven right now. Asks nobody, and takes some ten nanoseconds: two looks at a clock.
+    #[must_use]
+    pub fn is_proven(&self) -> bool {
+        let facts = &self.lease.0.facts;
+        !facts.is_lost() && facts.is_proven()
+    }
+
     /// Lets the caller pass, or asks Redis first. Takes no time while all is well.
     ///
     /// # Errors
     /// The lease is lost, or nobody can tell.
     pub async fn pass(&self) -> Result<(), Unproven> {
         let facts: &Arc<Facts> = &self.lease.0.facts;
+        if self.is_proven() {
+            return Ok(());
+        }
         if facts.is_lost() {
             return Err(Unproven);
-        }
-        if facts.is_proven() {
-            return Ok(());
         }
         self.lease.renew().await.map_err(|_| Unproven)?;
         if facts.is_lost() { Err(Unproven) } else { Ok(()) }

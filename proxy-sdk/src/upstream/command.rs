@@ -20,7 +20,7 @@ pub struct Command {
     pub seq: String,
     /// What to do.
     pub cmd: String,
-    /// With what: the JSON object as the client sent it, or `null`.
+    /// With what: the JSON object that the client sent, its keys in alphabetical order, or `null`.
     pub data: Bytes,
     /// Which node took it.
     pub node: NodeId,

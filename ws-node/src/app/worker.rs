@@ -54,7 +54,7 @@ impl EmbeddedWorker {
 
 struct InProcess {
     core: Arc<Core>,
-    /// What has to be passed before each batch. None: nobody else could act in this node's place.
+    /// What has to be passed before each write. None: nobody else could act in this node's place.
     guard: Option<Guard>,
     /// The highest term seen of each lane.
     terms: Mutex<HashMap<u16, u64>>,
@@ -66,13 +66,12 @@ impl Deliver for InProcess {
         if !self.core.is_this(node) {
             return Err(DeliverErrorKind::Unreachable.into());
         }
-        if let Some(guard) = &self.guard {
-            guard.pass().await.map_err(|_| DeliverErrorKind::Suspended)?;
-        }
         if !self.is_of_the_owner(&batch) {
             return Err(DeliverErrorKind::Refused.into());
         }
-        let reports = self.core.hub.deliver(&batch.deliveries).await;
+        // Each write is behind the guard: a process may be frozen in the middle of a batch.
+        let reports = self.core.hub.deliver(&batch.deliveries, self.guard.as_ref()).await;
+        let reports = reports.map_err(|_| DeliverErrorKind::Suspended)?;
         self.core.metrics.offered(reports.iter().map(offered).sum());
         if tracing::enabled!(tracing::Level::DEBUG) {
             self.tell(&batch, &reports);

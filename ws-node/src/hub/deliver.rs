@@ -10,6 +10,7 @@ use gim_proto::frame::MsgType;
 use gim_proto::{Tgid, Uid};
 use gim_proxy_sdk::Outcome;
 use gim_proxy_sdk::delivery::{Addressed, Delivery, Message, Recipients, Report, TargetReport};
+use gim_proxy_sdk::lease::{Guard, Unproven};
 
 use super::plans::ChunkId;
 use super::{Gather, Hub};
@@ -29,8 +30,16 @@ enum Pending {
 }
 
 impl Hub {
-    /// Offers a batch, in order. Returns one report per delivery, in the same order.
-    pub(crate) async fn deliver(&self, deliveries: &[Delivery]) -> Vec<Report> {
+    /// Offers a batch, in order. Returns one report per delivery, in the same order. With a guard nothing is written that
+    /// it does not let pass: the process may have been frozen between two writes.
+    ///
+    /// # Errors
+    /// The guard let the rest of the batch not pass. Some of it may have been offered.
+    pub(crate) async fn deliver(
+        &self,
+        deliveries: &[Delivery],
+        guard: Option<&Guard>,
+    ) -> Result<Vec<Report>, Unproven> {
         let mut reports = Vec::with_capacity(deliveries.len());
         let mut gather = self.gathers.take();
         let mut refused = HashSet::new();
@@ -45,7 +54,7 @@ impl Hub {
                 rest = others;
             }
             if !gather.is_empty() {
-                gather.write().await;
+                gather.write(guard).await?;
             }
             let first = reports.len();
             reports.extend(pending.into_iter().map(|pending| report(pending, &gather)));
@@ -54,7 +63,7 @@ impl Hub {
             gather.clear();
         }
         self.gathers.give_back(gather);
-        reports
+        Ok(reports)
     }
 
     fn select(&self, delivery: &Delivery, gather: &mut Gather, refused: &mut HashSet<Uid>) -> Pending {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use gim_proto::frame::MsgType;
 use gim_proxy_sdk::delivery::Message;
+use gim_proxy_sdk::lease::{Guard, Unproven};
 
 use super::plans::{ChunkId, EMPTY, PlanId, Plans};
 use crate::session::Session;
@@ -78,10 +79,13 @@ impl Gather {
         row
     }
 
-    /// Offers every connection what was gathered for it, in one call each.
-    pub(super) async fn write(&mut self) {
+    /// Offers every connection what was gathered for it, in one call each, as long as the guard lets it.
+    pub(super) async fn write(&mut self, guard: Option<&Guard>) -> Result<(), Unproven> {
         let Self { plans, rows, .. } = self;
         for (number, row) in rows.iter_mut().enumerate() {
+            if let Some(guard) = guard.filter(|guard| !guard.is_proven()) {
+                guard.pass().await?;
+            }
             let ready = plans.ready(row.plan, row.session.0.encoding);
             plans.leave(row.plan);
             row.taken = match row.session.offer(&ready.joined, &ready.parts) {
@@ -96,6 +100,7 @@ impl Gather {
             }
         }
         self.count();
+        Ok(())
     }
 
     /// Whether the connection of a row took what was for it. `None`: it had ended.

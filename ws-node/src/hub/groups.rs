@@ -106,11 +106,7 @@ impl Groups {
     }
 
     /// Tells the directory when the last member is gone, and forgets the group.
-    pub(crate) async fn settle(
-        &self,
-        group: &Arc<Group>,
-        core: &Core,
-    ) -> Result<(), DirectoryError> {
+    pub(crate) async fn settle(&self, group: &Arc<Group>, core: &Core) -> Result<(), DirectoryError> {
         if !group.members().set.is_empty() {
             return Ok(());
         }

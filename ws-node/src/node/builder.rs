@@ -14,7 +14,7 @@ use crate::embed::{Context, Frame, Handled, HandlerError, Handlers, Identity, In
 use crate::session::{CloseReason, Session};
 
 /// Commands the node answers itself begin with this.
-const RESERVED: &str = "gim.";
+pub(crate) const RESERVED: &str = "gim.";
 
 /// Collects callbacks, then starts the node.
 ///

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::Session;
 use super::handle::JoinError;
 use crate::embed::{Context, Frame, HandlerError};
+use crate::node::RESERVED;
 
 /// How often a session did what it may do only so often.
 #[derive(Debug, Default)]
@@ -112,7 +113,8 @@ impl Session {
         data: Option<Map<String, Value>>,
     ) -> Result<Value, HandlerError> {
         let core = &self.0.core;
-        let Some(upstream) = &core.upstream else {
+        // Names that begin like the node's own are nobody else's.
+        let Some(upstream) = core.upstream.as_ref().filter(|_| !request.cmd.starts_with(RESERVED)) else {
             return Err(HandlerError::new(ErrorCode::NoHandleMsg, "no handler for this command"));
         };
         let command = Command {

@@ -97,8 +97,9 @@ async fn a_new_owner_reads_first_what_was_handed_out_then_what_was_put_aside_and
 
     let second = rig.source_with(LaneOptions { voided: vec![old], ..rig.options() });
     let again = take(&second, 7).await;
-    assert_eq!(numbers(&again), [1, 2, 4, 3, 0, 5, 7]);
-    assert_eq!(attempts(&again), [3, 3, 5, 4, 1, 1, 0]);
+    // By entry, not by time: nobody remembers who waited behind whom.
+    assert_eq!(numbers(&again), [1, 2, 3, 4, 0, 5, 7]);
+    assert_eq!(attempts(&again), [3, 3, 4, 5, 1, 1, 0]);
     nothing(&second).await;
     let aside = rig.aside().await;
     let waiting: Vec<_> = aside.iter().filter(|(_, score)| *score > 0.0).collect();

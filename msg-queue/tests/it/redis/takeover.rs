@@ -182,3 +182,58 @@ async fn entries_that_a_former_reader_still_took_come_again() {
     ack(&source, &rest).await;
     assert_eq!(rig.pending().await, 0);
 }
+
+/// Whether a client is still connected.
+async fn is_connected(rig: &Rig, client: &str) -> bool {
+    !rig.ask::<String>(&["CLIENT", "LIST", "ID", client]).await.is_empty()
+}
+
+#[tokio::test]
+async fn the_reader_of_a_lease_that_expired_long_ago_is_ended_before_anything_is_read() {
+    let rig = Rig::shared().await;
+    let (_, first) = owned(&rig);
+    rig.fill(0..1).await;
+    take(&first, 1).await;
+    let reader = rig.reader().await;
+    // As if its owner had been frozen for longer than its lease.
+    rig.ask::<u64>(&["DEL", &rig.keys.lease(LANE)]).await;
+    let second = rig.source();
+    assert_eq!(numbers(&take(&second, 1).await), [0]);
+    assert!(!is_connected(&rig, &reader).await);
+    assert_ne!(rig.reader().await, reader);
+}
+
+#[tokio::test]
+async fn a_reader_stays_named_until_the_next_one_has_ended_it() {
+    let rig = Rig::shared().await;
+    let (dead, first) = owned(&rig);
+    rig.fill(0..1).await;
+    take(&first, 1).await;
+    let reader = rig.reader().await;
+    // An owner that takes the lane and dies before it has connected.
+    let script = include_str!("../../../src/redis/lua/acquire.lua");
+    let next = Incarnation::mint().to_string();
+    let (lease, kept) = (rig.keys.lease(LANE), rig.keys.term(LANE));
+    let taken: Vec<String> =
+        rig.ask(&["EVAL", script, "2", &lease, &kept, &next, "6000", "0", &dead.to_string()]).await;
+    assert_eq!((taken[0].as_str(), &taken[2]), ("taken", &reader));
+    rig.ask::<u64>(&["DEL", &lease]).await;
+    let third = rig.source();
+    assert_eq!(numbers(&take(&third, 1).await), [0]);
+    assert!(!is_connected(&rig, &reader).await);
+}
+
+#[tokio::test]
+async fn an_owner_that_takes_its_expired_lease_anew_names_its_reader_and_keeps_it() {
+    let rig = Rig::shared().await;
+    let source = rig.source();
+    rig.fill(0..1).await;
+    let first = take(&source, 1).await;
+    let reader = rig.reader().await;
+    rig.ask::<u64>(&["DEL", &rig.keys.lease(LANE)]).await;
+    ack(&source, &first).await;
+    rig.fill(1..2).await;
+    assert_eq!(numbers(&take(&source, 1).await), [1]);
+    assert_eq!(rig.reader().await, reader);
+    assert!(is_connected(&rig, &reader).await);
+}
