@@ -16,7 +16,7 @@ use super::Lane as Context;
 use super::pause::Pause;
 use super::pipes::Pipes;
 use crate::backoff::Jitter;
-use crate::deliver::{DeliverError, Failure};
+use crate::deliver::{DeliverError, DeliverErrorKind, Failure};
 use crate::lane::{Aim, Answer, Job, Lane, LegId, Now, Verdict};
 use crate::observe::{Event, Step};
 use crate::route::{Parcel, Receipt, ReceiptLegs, Routed, route};
@@ -349,20 +349,33 @@ impl Driver {
                     again.extend(self.reported(&node, receipt, report, now));
                 }
             }
-            Ok(_) => receipts.iter().for_each(|receipt| self.failed(&node, receipt, Failure::Unknown, now)),
-            Err(error) => match error.kind.failure() {
-                Some(failure) => receipts.iter().for_each(|receipt| self.failed(&node, receipt, failure, now)),
-                None => {
-                    receipts.iter().for_each(|receipt| self.postponed(&node, receipt, now));
+            Ok(_) => self.not_delivered(&node, &receipts, Some(Failure::Unknown), now),
+            Err(error) => {
+                self.not_delivered(&node, &receipts, error.kind.failure(), now);
+                if error.kind == DeliverErrorKind::Suspended {
                     self.pause(Step::Deliver, describe(&error, error.source.as_deref()));
                 }
-            },
+            }
         }
         if !again.is_empty() {
             self.begin_to_route(again, true);
         }
         if let Some(parcels) = self.pipes.ended(&node) {
             self.begin_to_deliver(node, parcels);
+        }
+    }
+
+    /// Takes note that a batch did not get through. None: that counts as no attempt. What waits behind it is routed anew,
+    /// in its order.
+    fn not_delivered(&mut self, node: &NodeRef, receipts: &[Receipt], failure: Option<Failure>, now: Now) {
+        for receipt in receipts {
+            match failure {
+                Some(failure) => self.failed(node, receipt, failure, now),
+                None => self.postponed(node, receipt, now),
+            }
+        }
+        for parcel in self.pipes.take_waiting(node) {
+            self.postponed(node, &parcel.receipt, now);
         }
     }
 

@@ -65,6 +65,11 @@ impl Pipes {
         pipe.next()
     }
 
+    /// Takes out what waits to go to a node. After a batch that failed it must not go ahead of what was in that.
+    pub(super) fn take_waiting(&mut self, node: &NodeRef) -> Vec<Parcel> {
+        self.nodes.get_mut(node).map(|pipe| std::mem::take(&mut pipe.waiting)).unwrap_or_default()
+    }
+
     /// Takes note that a node's batch has ended. Returns the next one, if something waits.
     pub(super) fn ended(&mut self, node: &NodeRef) -> Option<Vec<Parcel>> {
         let pipe = self.nodes.get_mut(node)?;

@@ -51,6 +51,56 @@ async fn order_and_count_hold_while_nodes_fail() {
     }
 }
 
+/// Two users' messages wait for a busy node, more than go in one batch, and the first of those batches fails.
+async fn what_waits_behind_a_failed_batch(kind: DeliverErrorKind) {
+    let mut batches = 0;
+    let nodes = Nodes::scripted(move |_, batch| {
+        batches += 1;
+        if batches == 2 { Err(kind) } else { Ok(reports(batch)) }
+    });
+    let world = World::start(nodes.shut());
+    world.connect(&["x", "y", "z"]).await;
+    world.put(vec![to(0, "x")]).await;
+    for user in ["y", "z"] {
+        // Beyond the patience with a busy node, what is new is routed and waits for it.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        world.put((0..700).map(|number| to(number, user)).collect()).await;
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    world.nodes.open(100);
+    world.settled(1_401).await;
+    for user in ["y", "z"] {
+        assert_eq!(world.nodes.numbers(user), (0..700).collect::<Vec<_>>(), "{user}");
+    }
+    assert!(world.nodes.batches().iter().any(|(_, deliveries)| *deliveries == 1_000), "nothing was split");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_behind_a_batch_that_failed_does_not_go_ahead_of_it() {
+    what_waits_behind_a_failed_batch(DeliverErrorKind::Unknown).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_behind_a_batch_that_was_suspended_does_not_go_ahead_of_it() {
+    what_waits_behind_a_failed_batch(DeliverErrorKind::Suspended).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_may_not_act_pauses_the_lane_and_costs_no_attempt() {
+    let mut batches = 0;
+    let world = World::start(Nodes::scripted(move |_, batch| {
+        batches += 1;
+        if batches <= 50 { Err(DeliverErrorKind::Suspended) } else { Ok(reports(batch)) }
+    }));
+    world.connect(&["1"]).await;
+    world.holds("g", &world.home).await;
+    world.put(vec![to(0, "1"), entry(1, &[("tgid", "g")])]).await;
+    world.settled(2).await;
+    assert!(world.dead().await.is_empty());
+    assert_eq!(world.count(|event| matches!(event, Event::Retry { .. })), 0);
+    assert!(world.count(|event| matches!(event, Event::Paused { step: Step::Deliver, .. })) > 5);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_node_that_does_not_answer_holds_up_nobody_elses_users() {
     let silent = node("silent");

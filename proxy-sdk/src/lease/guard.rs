@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::time::sleep;
+
 use super::boot::BootClock;
 use super::{LeaseOptions, NodeLease};
 
@@ -82,6 +84,9 @@ impl Facts {
     }
 }
 
+/// Pause between two questions that Redis did not answer.
+const AGAIN: Duration = Duration::from_millis(200);
+
 impl Guard {
     pub(super) fn new(lease: NodeLease) -> Self {
         Self { lease }
@@ -115,5 +120,20 @@ impl Guard {
         }
         self.lease.renew().await.map_err(|_| Unproven)?;
         if facts.is_lost() { Err(Unproven) } else { Ok(()) }
+    }
+
+    /// Lets the caller pass as soon as the lease is proven, for whoever is in the middle of something that must not be
+    /// done twice. Waits as long as Redis is away.
+    ///
+    /// # Errors
+    /// The lease is lost, for good.
+    pub async fn wait(&self) -> Result<(), Unproven> {
+        while self.pass().await.is_err() {
+            if self.lease.0.facts.is_lost() {
+                return Err(Unproven);
+            }
+            sleep(AGAIN).await;
+        }
+        Ok(())
     }
 }

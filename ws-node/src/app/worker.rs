@@ -69,7 +69,10 @@ impl Deliver for InProcess {
         if !self.is_of_the_owner(&batch) {
             return Err(DeliverErrorKind::Refused.into());
         }
-        // Each write is behind the guard: a process may be frozen in the middle of a batch.
+        if let Some(guard) = &self.guard {
+            guard.pass().await.map_err(|_| DeliverErrorKind::Suspended)?;
+        }
+        // Each write is behind the guard too: a process may be frozen in the middle of a batch.
         let reports = self.core.hub.deliver(&batch.deliveries, self.guard.as_ref()).await;
         let reports = reports.map_err(|_| DeliverErrorKind::Suspended)?;
         self.core.metrics.offered(reports.iter().map(offered).sum());

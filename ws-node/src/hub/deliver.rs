@@ -31,10 +31,11 @@ enum Pending {
 
 impl Hub {
     /// Offers a batch, in order. Returns one report per delivery, in the same order. With a guard nothing is written that
-    /// it does not let pass: the process may have been frozen between two writes.
+    /// it does not let pass: the process may have been frozen between two writes. Begun, a batch waits until it may go on,
+    /// because done again it would come twice.
     ///
     /// # Errors
-    /// The guard let the rest of the batch not pass. Some of it may have been offered.
+    /// The node has lost its place for good. Some of the batch may have been offered.
     pub(crate) async fn deliver(
         &self,
         deliveries: &[Delivery],

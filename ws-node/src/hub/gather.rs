@@ -84,7 +84,7 @@ impl Gather {
         let Self { plans, rows, .. } = self;
         for (number, row) in rows.iter_mut().enumerate() {
             if let Some(guard) = guard.filter(|guard| !guard.is_proven()) {
-                guard.pass().await?;
+                guard.wait().await?;
             }
             let ready = plans.ready(row.plan, row.session.0.encoding);
             plans.leave(row.plan);

@@ -106,7 +106,7 @@ impl Settings {
         if counts.contains(&0) || !(1..=3_600).contains(&self.seconds) || !(1..=1_000).contains(&self.rate) {
             return Err("connections, members and rounds start at 1, seconds at most 3600, rate at most 1000".into());
         }
-        let unicast = (1_000..=1_000_000).contains(&self.unicast_rate) && self.unicast_rate % 1_000 == 0;
+        let unicast = (1_000..=1_000_000).contains(&self.unicast_rate) && self.unicast_rate.is_multiple_of(1_000);
         if !unicast || !(1..=4_000_000).contains(&self.entries) {
             return Err("the unicast rate is a multiple of 1000 up to 1000000, entries are 1 to 4000000".into());
         }

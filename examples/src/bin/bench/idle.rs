@@ -12,7 +12,7 @@ use crate::machine::Cores;
 use crate::node::Node;
 use crate::post::Poster;
 use crate::process::{Memory, memory};
-use crate::redis::Redis;
+use crate::redis::{Commands, Redis};
 use crate::turn::{Pids, Spent};
 use crate::{Result, clock, load};
 
@@ -42,9 +42,17 @@ pub(crate) struct Idle {
 /// What the logins left in Redis.
 pub(crate) struct InRedis {
     pub(crate) claimed: u64,
-    /// CPU seconds, then bytes.
+    /// CPU seconds.
     spent: f64,
+    /// Bytes.
     grown: u64,
+    pub(crate) commands: Commands,
+}
+
+/// Redis before the logins.
+struct Before {
+    memory: u64,
+    commands: Commands,
 }
 
 pub(crate) fn measure(mode: Mode, settings: &Settings, cores: Cores) -> Result<Idle> {
@@ -52,7 +60,7 @@ pub(crate) fn measure(mode: Mode, settings: &Settings, cores: Cores) -> Result<I
     let node = redis.as_ref().map_or_else(|| Node::embedded(cores), |redis| Node::on(redis, cores))?;
     clock::sleep(SETTLE);
     let before = memory(node.pid())?;
-    let held_before = redis.as_mut().map(Redis::memory).transpose()?;
+    let redis_before = redis.as_mut().map(Before::read).transpose()?;
     let group = if settings.own_groups { "bench-{}" } else { GROUP };
     let pids = |load| Pids { server: node.pid(), load, redis: redis.as_ref().map(Redis::pid) };
     let spent_before = Spent::until_now(pids(None))?;
@@ -63,7 +71,7 @@ pub(crate) fn measure(mode: Mode, settings: &Settings, cores: Cores) -> Result<I
     let after = memory(node.pid())?;
     // Asked only now, because answering takes memory too.
     let counted = Poster::connect(node.admin)?.sysinfo()?["managerInfo"].take();
-    let of_redis = |redis: &mut Redis| InRedis::read(redis, spent.redis, held_before.unwrap_or(0));
+    let of_redis = |(redis, before): (&mut Redis, &Before)| InRedis::read(redis, spent.redis, before);
     Ok(Idle {
         mode,
         wanted: settings.connections,
@@ -74,14 +82,21 @@ pub(crate) fn measure(mode: Mode, settings: &Settings, cores: Cores) -> Result<I
         after,
         login_seconds: spent.server.total,
         others_seconds: spent.others,
-        redis: redis.as_mut().map(of_redis).transpose()?,
+        redis: redis.as_mut().zip(redis_before.as_ref()).map(of_redis).transpose()?,
     })
 }
 
+impl Before {
+    fn read(redis: &mut Redis) -> Result<Self> {
+        Ok(Self { memory: redis.memory()?, commands: redis.commands()? })
+    }
+}
+
 impl InRedis {
-    fn read(redis: &mut Redis, spent: f64, held_before: u64) -> Result<Self> {
-        let grown = redis.memory()?.saturating_sub(held_before);
-        Ok(Self { claimed: redis.claimed()?, spent, grown })
+    fn read(redis: &mut Redis, spent: f64, before: &Before) -> Result<Self> {
+        let commands = redis.commands()?.since(&before.commands);
+        let grown = redis.memory()?.saturating_sub(before.memory);
+        Ok(Self { claimed: redis.claimed()?, spent, grown, commands })
     }
 }
 
@@ -121,7 +136,8 @@ impl Idle {
     pub(crate) fn to_json(&self) -> Value {
         let redis = |redis: &InRedis| {
             let (bytes, micros) = (self.redis_bytes(redis), self.redis_micros(redis));
-            json!({ "claimed": redis.claimed, "bytes_per_connection": bytes, "login_cpu_us": micros })
+            let asked = redis.commands.to_json(self.connected);
+            json!({ "claimed": redis.claimed, "redis_commands": asked, "bytes_per_connection": bytes, "login_cpu_us": micros })
         };
         let memory = |memory: Memory| json!({ "rss_bytes": memory.rss, "anonymous_bytes": memory.anonymous });
         json!({

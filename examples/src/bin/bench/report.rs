@@ -68,6 +68,7 @@ pub(crate) fn idle(found: &Idle) {
             found.redis_bytes(redis),
             redis.claimed
         );
+        commands(&redis.commands, found.connected, "login");
     }
 }
 

@@ -26,8 +26,8 @@ pub(crate) const TARGET_P50_US: f64 = 600.0;
 pub(crate) const TARGET_P99_US: f64 = 5_000.0;
 
 const START: Duration = Duration::from_secs(10);
-/// How long after its last message a turn may take.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long after its last message a turn may take. What comes later counts as lost.
+const GRACE: Duration = Duration::from_secs(30);
 /// Between two looks whether everything is settled.
 const LOOK: Duration = Duration::from_millis(20);
 /// Before figures are read: what is settled in the background is settled.

@@ -61,7 +61,24 @@ fn judge_target(
     for (at, connection) in log.iter().enumerate() {
         let Some(numbers) = connection.seen.get(target).filter(|numbers| !numbers.is_empty()) else { continue };
         for pair in numbers.windows(2) {
-            assert_eq!(pair[1], pair[0] + 1, "u{user} on connection {at}: {} after {} of {target}", pair[1], pair[0]);
+            let whole = || {
+                log.iter()
+                    .map(|connection| {
+                        connection
+                            .seen
+                            .get(target)
+                            .map(|seen| (seen.first().copied(), seen.last().copied(), seen.len()))
+                    })
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(
+                pair[1],
+                pair[0] + 1,
+                "u{user} on connection {at}: {} after {} of {target}: {:?}",
+                pair[1],
+                pair[0],
+                whole()
+            );
         }
         for number in numbers {
             if !seen.insert(*number) {

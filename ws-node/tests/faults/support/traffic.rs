@@ -99,7 +99,10 @@ impl Traffic {
     pub(crate) async fn batch(&mut self, count: usize) {
         let mut pause = interval(Duration::from_millis(10));
         let planned = self.plan(count);
-        let pipe = self.pipe(&planned);
+        let mut pipe = self.pipe(&planned);
+        // All or nothing: a Redis that is still loading refuses the first commands of a plain pipeline and takes the rest,
+        // and what is repeated then stands behind what should follow it.
+        pipe.atomic();
         let ids = super::within("redis to accept", async {
             loop {
                 match self.link.pipe::<Vec<String>>(&pipe).await {
