@@ -7,6 +7,7 @@
 
 mod boot;
 mod guard;
+mod host;
 mod keeper;
 mod probe;
 mod proof;
@@ -77,6 +78,9 @@ pub struct NodeRecord {
     pub rpc: String,
     /// Where clients reach it.
     pub public: String,
+    /// Which machine it runs on, as far as loopback addresses go.
+    #[serde(default)]
+    pub host: String,
     /// Version of the program.
     pub version: String,
     /// When the process started, Unix milliseconds.
@@ -218,7 +222,11 @@ impl NodeLease {
     pub async fn release(&self) -> Result<(), StoreError> {
         let mut keeper = self.0.keeper.lock().await;
         keeper.end();
-        self.0.seat.leave(keeper.record()).await
+        self.0.facts.lose();
+        for record in keeper.records() {
+            self.0.seat.leave(record).await?;
+        }
+        Ok(())
     }
 
     fn own(&self) -> std::sync::MutexGuard<'_, Vec<Incarnation>> {

@@ -3,9 +3,12 @@
 //! Owns the order: sessions with their groups, then the groups' entries. A session whose uid went to somebody else
 //! meanwhile ends. Never decides who owns a uid.
 
+use std::sync::Arc;
+
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use gim_proto::codes::CloseCode;
 use gim_proxy_sdk::directory::{DirectoryError, Held};
+use tokio::time::{Duration, sleep};
 
 use crate::core::Core;
 use crate::hub::Users;
@@ -13,6 +16,11 @@ use crate::session::Session;
 
 /// Sessions recorded in one call.
 const BATCH: usize = 500;
+/// Times a session is recorded again because its groups have changed meanwhile. Who joins and leaves all the time has the
+/// rest of it wrong until the next join.
+const ROUNDS: usize = 5;
+/// Pause between two tries of what the directory did not answer.
+const AGAIN: Duration = Duration::from_millis(200);
 /// Groups recorded side by side.
 const SIDE_BY_SIDE: usize = 64;
 
@@ -42,12 +50,44 @@ pub(crate) async fn everything(core: &Core) -> Result<(), DirectoryError> {
 
 /// Records sessions under the present incarnation. One that has lost its uid is closed.
 pub(crate) async fn these(core: &Core, sessions: &[Session]) -> Result<(), DirectoryError> {
-    let held: Vec<Held> = sessions.iter().map(held).collect();
-    let kept = core.directory.reassert(&core.node(), &held).await?;
-    for (session, _) in sessions.iter().zip(kept).filter(|(_, kept)| !kept) {
-        session.close(CloseCode::Fenced, "another connection has the user by now");
+    let mut rest = sessions.to_vec();
+    for _ in 0..ROUNDS {
+        let held: Vec<Held> = rest.iter().map(held).collect();
+        let kept = core.directory.reassert(&core.node(), &held).await?;
+        let mut moved = Vec::new();
+        for ((session, held), kept) in rest.iter().zip(&held).zip(kept) {
+            if !kept {
+                session.close(CloseCode::Fenced, "another connection has the user by now");
+            } else if session.is_closing() {
+                // It may have been released before it was recorded: nobody else would release it again.
+                core.release(session).await;
+            } else if session.groups() != held.groups {
+                moved.push(session.clone());
+            }
+        }
+        rest = moved;
+        if rest.is_empty() {
+            break;
+        }
     }
     Ok(())
+}
+
+/// Records a session until it is, in the background, as long as it lives.
+pub(crate) fn until_done(core: &Arc<Core>, session: &Session) {
+    let (core, session) = (Arc::clone(core), session.clone());
+    core.sessions.spawn({
+        let core = Arc::clone(&core);
+        async move {
+            while let Err(error) = these(&core, std::slice::from_ref(&session)).await {
+                tracing::warn!(uid = %session.uid(), error = %error, "the session is not recorded yet");
+                if session.is_closing() {
+                    return;
+                }
+                sleep(AGAIN).await;
+            }
+        }
+    });
 }
 
 fn held(session: &Session) -> Held {

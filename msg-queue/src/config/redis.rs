@@ -88,6 +88,11 @@ impl RedisSection {
         if self.tls_cert.is_some() != self.tls_key.is_some() {
             return Err(Invalid::against("redis.tls_cert", "redis.tls_key", "must be set together with redis.tls_key"));
         }
+        if self.tls_cert.is_some() && self.tls_ca.is_none() {
+            let allowed =
+                "must be set together with redis.tls_ca: a certificate is shown to servers of that authority only";
+            return Err(Invalid::against("redis.tls_cert", "redis.tls_ca", allowed));
+        }
         span_within("redis.connect_timeout", self.connect_timeout, Duration::from_millis(10)..=LONGEST)?;
         span_within("redis.call_timeout", self.call_timeout, Duration::from_millis(10)..=LONGEST)?;
         within("redis.lookup_cache", self.lookup_cache, 1..=100_000_000)

@@ -34,6 +34,8 @@ pub(super) struct Facts {
     /// When the last renewal that succeeded was begun.
     renewed_ms: AtomicU64,
     ticked_ms: AtomicU64,
+    /// When this process found that it had not run for a while.
+    paused_ms: AtomicU64,
     lost: AtomicBool,
     /// The last renewal was answered.
     answering: AtomicBool,
@@ -47,6 +49,7 @@ impl Facts {
         Self {
             renewed_ms: AtomicU64::new(renewed_ms),
             ticked_ms: AtomicU64::new(BootClock::now_ms()),
+            paused_ms: AtomicU64::new(0),
             lost: AtomicBool::new(false),
             answering: AtomicBool::new(true),
             lease_ms: millis(options.ttl.saturating_sub(MARGIN)),
@@ -58,7 +61,10 @@ impl Facts {
     pub(super) fn renewed(&self, begun_ms: u64) {
         self.renewed_ms.fetch_max(begun_ms, Ordering::AcqRel);
         self.answering.store(true, Ordering::Release);
-        self.tick();
+    }
+
+    pub(super) fn is_renewed_since(&self, asked_ms: u64) -> bool {
+        self.renewed_ms.load(Ordering::Acquire) > asked_ms
     }
 
     pub(super) fn not_renewed(&self) {
@@ -66,7 +72,12 @@ impl Facts {
     }
 
     pub(super) fn tick(&self) {
-        self.ticked_ms.store(BootClock::now_ms(), Ordering::Release);
+        let now = BootClock::now_ms();
+        let before = self.ticked_ms.swap(now, Ordering::AcqRel);
+        if now.saturating_sub(before) >= self.unnoticed_ms {
+            // The tick itself must not wipe out the trace of the pause: only a renewal begun after it does.
+            self.paused_ms.store(now, Ordering::Release);
+        }
     }
 
     pub(super) fn lose(&self) {
@@ -80,7 +91,10 @@ impl Facts {
     fn is_proven(&self) -> bool {
         let now = BootClock::now_ms();
         let since = |at: &AtomicU64| now.saturating_sub(at.load(Ordering::Acquire));
-        since(&self.renewed_ms) < self.lease_ms && since(&self.ticked_ms) < self.unnoticed_ms
+        let renewed_ms = self.renewed_ms.load(Ordering::Acquire);
+        now.saturating_sub(renewed_ms) < self.lease_ms
+            && renewed_ms >= self.paused_ms.load(Ordering::Acquire)
+            && since(&self.ticked_ms) < self.unnoticed_ms
     }
 }
 

@@ -6,6 +6,8 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use gim_proto::Incarnation;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
@@ -23,16 +25,19 @@ const AGAIN: Duration = Duration::from_millis(200);
 pub(super) struct Keeper {
     record: NodeRecord,
     runs: Runs,
+    /// The record that is to follow, while it is not known whether it does.
+    pending: Option<NodeRecord>,
     ended: bool,
 }
 
 impl Keeper {
     pub(super) const fn new(record: NodeRecord, runs: Runs) -> Self {
-        Self { record, runs, ended: false }
+        Self { record, runs, pending: None, ended: false }
     }
 
-    pub(super) const fn record(&self) -> &NodeRecord {
-        &self.record
+    /// The records that may be this node's now.
+    pub(super) fn records(&self) -> impl Iterator<Item = &NodeRecord> {
+        std::iter::once(&self.record).chain(&self.pending)
     }
 
     pub(super) const fn end(&mut self) {
@@ -88,21 +93,32 @@ impl NodeLease {
     }
 
     /// Renews the lease, or takes the place anew under another incarnation.
-    pub(super) async fn renew(&self) -> Result<(), StoreError> {
-        let renewed = self.try_to_renew().await;
-        if renewed.is_err() {
-            self.0.facts.not_renewed();
+    // Boxed: it is rare, and otherwise a part of the type of everything that is behind a guard.
+    pub(super) fn renew(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        async {
+            let renewed = self.try_to_renew().await;
+            if renewed.is_err() {
+                self.0.facts.not_renewed();
+            }
+            renewed
         }
-        renewed
+        .boxed()
     }
 
     async fn try_to_renew(&self) -> Result<(), StoreError> {
+        let asked = BootClock::now_ms();
         let mut keeper = self.0.keeper.lock().await;
-        if keeper.ended || *self.0.state.borrow() == LeaseState::Lost {
+        let is_over = keeper.ended || *self.0.state.borrow() == LeaseState::Lost;
+        // Of many who ask at once one does it for all.
+        if is_over || self.0.facts.is_renewed_since(asked) {
             return Ok(());
         }
         let begun = BootClock::now_ms();
-        let renewed = self.0.seat.renew(&keeper.record).await?;
+        let renewed = match keeper.pending {
+            // What was begun is finished first: the key may hold that record already.
+            Some(_) => Renewed::Gone,
+            None => self.0.seat.renew(&keeper.record).await?,
+        };
         let runs = self.0.proof.read().await?;
         match renewed {
             Renewed::Held if runs == keeper.runs => {}
@@ -114,13 +130,16 @@ impl NodeLease {
     }
 
     async fn begin_anew(&self, keeper: &mut Keeper, runs: Runs) -> Result<(), StoreError> {
-        let incarnation = Incarnation::mint();
-        let record = NodeRecord { incarnation, ..keeper.record.clone() };
+        let fresh = || NodeRecord { incarnation: Incarnation::mint(), ..keeper.record.clone() };
+        let record = keeper.pending.clone().unwrap_or_else(fresh);
+        let incarnation = record.incarnation;
+        keeper.pending = Some(record.clone());
         self.0.proof.doubt();
         if !self.0.seat.follow(&keeper.record, &record).await? {
             self.lose();
             return Ok(());
         }
+        keeper.pending = None;
         tracing::warn!(
             before = %keeper.record.incarnation,
             now = %incarnation,

@@ -1,11 +1,12 @@
 //! Asking the holder of a name whether it lives.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::timeout;
 
-use super::NodeRecord;
+use super::{NodeRecord, host};
 use crate::client::{ClientOptions, NodeClient};
 
 /// Tells whether the node of a record lives.
@@ -15,7 +16,8 @@ pub trait Probe: Send + Sync {
     async fn answers(&self, record: &NodeRecord, most: Duration) -> bool;
 }
 
-/// Asks by RPC: whoever answers `Hello` with the incarnation on record lives.
+/// Asks by RPC: whoever answers `Hello` with the incarnation on record lives. Whoever can be reached on another machine
+/// only counts as living while his lease lasts.
 #[derive(Clone, Debug, Default)]
 pub struct RpcProbe {
     /// The asking node's own RPC address: it holds that port, so nobody else lives there.
@@ -25,11 +27,52 @@ pub struct RpcProbe {
 #[async_trait]
 impl Probe for RpcProbe {
     async fn answers(&self, record: &NodeRecord, most: Duration) -> bool {
+        if is_loopback(&record.rpc) && record.host != host::name() {
+            // Nobody here can ask it. Its lease speaks for it as long as that lasts.
+            return true;
+        }
         if record.rpc == self.own {
             return false;
         }
         let Ok(client) = NodeClient::lazy(&record.rpc, ClientOptions::default()) else { return false };
         let hello = timeout(most, client.hello()).await;
         hello.is_ok_and(|hello| hello.is_ok_and(|hello| hello.node.incarnation == record.incarnation))
+    }
+}
+
+fn is_loopback(address: &str) -> bool {
+    address.parse().is_ok_and(|address: SocketAddr| address.ip().is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use gim_proto::Incarnation;
+
+    use super::*;
+
+    fn record(rpc: &str, host: String) -> NodeRecord {
+        let incarnation = Incarnation::mint();
+        let text = String::new;
+        let (version, public, started_ms) = (text(), text(), 0);
+        NodeRecord {
+            incarnation,
+            worker: incarnation,
+            rpc: rpc.to_owned(),
+            public,
+            host,
+            version,
+            started_ms,
+            after: vec![],
+        }
+    }
+
+    #[tokio::test]
+    async fn a_loopback_address_of_another_machine_says_nothing() {
+        let probe = RpcProbe { own: "127.0.0.1:8091".to_owned() };
+        let most = Duration::from_millis(300);
+        assert!(!probe.answers(&record("127.0.0.1:8091", host::name()), most).await, "its port is ours");
+        assert!(!probe.answers(&record("127.0.0.1:1", host::name()), most).await, "nobody is there");
+        assert!(probe.answers(&record("127.0.0.1:8091", "another".to_owned()), most).await);
+        assert!(probe.answers(&record("[::1]:8091", "another".to_owned()), most).await);
     }
 }

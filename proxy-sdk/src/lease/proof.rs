@@ -37,9 +37,12 @@ impl Proof {
         }
     }
 
-    /// Takes note that everything this node holds is recorded in these runs.
-    pub fn assert(&self, runs: Runs) {
-        *self.asserted() = Some(runs);
+    /// Takes note that everything this node holds is recorded in these runs, if nothing was doubted since it began to be.
+    pub fn assert(&self, since: Since, runs: Runs) {
+        let mut asserted = self.asserted();
+        if since == self.begin() {
+            *asserted = Some(runs);
+        }
     }
 
     /// Tells whether everything this node holds is recorded, as far as it knows.
@@ -75,8 +78,9 @@ impl Proof {
 
     /// Takes back what was asserted: another incarnation, or another run.
     pub(super) fn doubt(&self) {
+        let mut asserted = self.asserted();
         self.doubts.fetch_add(1, Ordering::AcqRel);
-        *self.asserted() = None;
+        *asserted = None;
     }
 
     pub(super) async fn alarmed(&self) {

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ::redis::{Script, cmd};
 use gim_proto::{Incarnation, Keys, NodeId};
 
-use super::{LeaseError, LeaseOptions, NodeRecord, Probe};
+use super::{LeaseError, LeaseOptions, NodeRecord, Probe, host};
 use crate::store::{Link, Store, StoreError, StoreErrorKind};
 
 /// Times somebody else may come in between while the place is taken.
@@ -52,6 +52,7 @@ impl Seat {
             worker,
             rpc: self.options.rpc.clone(),
             public: self.options.public.clone(),
+            host: host::name(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_ms: self.started_ms,
             after: Vec::new(),
@@ -75,10 +76,20 @@ impl Seat {
             }
             let expected = found.as_ref().map_or("", |(text, _)| text);
             if self.swap(&self.node, &self.options.id, expected, Some(&record)).await? {
-                return Ok(record);
+                return self.stay_alone(record).await;
             }
         }
         Err(LeaseError::Held { id: self.options.id.clone(), rpc: "an address that keeps changing".to_owned() })
+    }
+
+    // Somebody of another name may have been named in between, when this one had no key yet.
+    async fn stay_alone(&self, record: NodeRecord) -> Result<NodeRecord, LeaseError> {
+        if !self.options.alone || self.claim_meta(self.options.id.as_str()).await? {
+            return Ok(record);
+        }
+        self.leave(&record).await?;
+        self.unregister(&record).await?;
+        Err(LeaseError::NotAlone { id: self.options.id.clone(), rpc: "an address it has just taken".to_owned() })
     }
 
     /// Follows an incarnation of this process with the next. False: somebody else has the place.
@@ -102,9 +113,15 @@ impl Seat {
         let word: String = self.node.script(call).await?;
         match word.as_str() {
             "held" => {
+                if self.options.alone && !self.claim_meta(self.options.id.as_str()).await? {
+                    return Ok(Renewed::Taken);
+                }
                 // A sweep that looked while this run was starting, or a Redis that lost it, may have taken it off the list.
-                self.register(record).await?;
-                Ok(Renewed::Held)
+                match self.register(record).await {
+                    // Full of what only this node can work off: it stands there as a rule.
+                    Err(error) if error.kind == StoreErrorKind::Full => Ok(Renewed::Held),
+                    registered => registered.map(|()| Renewed::Held),
+                }
             }
             "gone" => Ok(Renewed::Gone),
             _ => Ok(Renewed::Taken),

@@ -142,7 +142,7 @@ async fn a_redis_that_forgot_everything_makes_a_new_incarnation() {
     let before = lease.node();
     let proof = lease.proof();
     let LeaseState::Held { runs, .. } = lease.state().borrow().clone() else { panic!("held") };
-    proof.assert(runs);
+    proof.assert(proof.begin(), runs);
     proof.confirm(proof.begin()).await.unwrap();
     server.restart().await;
     let since = proof.begin();
@@ -151,7 +151,9 @@ async fn a_redis_that_forgot_everything_makes_a_new_incarnation() {
     let LeaseState::Held { node, runs } = state else { panic!("held") };
     assert!(lease.was(&before.incarnation) && lease.was(&node.incarnation));
     assert_eq!(lease.worker(), before.incarnation, "its lanes stay its own");
-    proof.assert(runs);
+    proof.assert(since, runs.clone());
+    assert!(!proof.is_asserted(), "what was recorded before counts for nothing");
+    proof.assert(proof.begin(), runs);
     assert!(proof.confirm(since).await.is_err(), "what was read before counts for nothing");
     proof.confirm(proof.begin()).await.unwrap();
     lease.guard().pass().await.unwrap();
@@ -178,7 +180,7 @@ async fn while_redis_does_not_answer_the_lease_is_not_well_and_then_it_is() {
     };
     let (lease, _) = NodeLease::acquire(&server.store(), &keys, options, &Holder::default()).await.unwrap();
     let LeaseState::Held { runs, .. } = lease.state().borrow().clone() else { panic!("held") };
-    lease.proof().assert(runs);
+    lease.proof().assert(lease.proof().begin(), runs);
     let guard = lease.guard();
     assert!(guard.is_well());
     server.stop();
@@ -193,7 +195,7 @@ async fn while_redis_does_not_answer_the_lease_is_not_well_and_then_it_is() {
     let before = lease.node();
     let state = next(&lease, |state| matches!(state, LeaseState::Held { node, .. } if *node != before)).await;
     let LeaseState::Held { runs, .. } = state else { panic!("held") };
-    lease.proof().assert(runs);
+    lease.proof().assert(lease.proof().begin(), runs);
     guard.pass().await.unwrap();
     assert!(guard.is_well());
 }

@@ -18,7 +18,7 @@ use gim_proxy_sdk::queue::Queue;
 use gim_proxy_sdk::upstream::Upstream;
 
 use super::place::Place;
-use crate::config::{Config, Mode};
+use crate::config::{Config, Invalid, Mode};
 use crate::node::StartError;
 
 /// The adapters of one mode.
@@ -59,7 +59,8 @@ impl Backend {
     ) -> Result<Self, StartError> {
         match config.mode {
             Mode::Redis => Place::take(config, candidate, observer).await,
-            _ => Ok(Self::local(config, candidate, observer)),
+            Mode::Local => Ok(Self::local(config, candidate, observer)),
+            other => Err(Invalid::new("mode", format!("`{}` is not built yet", other.as_str())).into()),
         }
     }
 

@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::FutureExt;
+use futures_util::future::join_all;
 use gim_msg_queue::observe::Observer;
 use gim_msg_queue::redis::{LaneOptions, RedisSource};
 use gim_msg_queue::source::Source;
@@ -18,8 +20,8 @@ use gim_proxy_sdk::producer::Bounds;
 use gim_proxy_sdk::queue::{LanesError, RedisQueue, agree_on_lanes};
 use gim_proxy_sdk::store::{RedisOptions, Store, StoreErrorKind};
 use gim_proxy_sdk::upstream::{RedisUpstream, Upstream};
-use tokio::sync::Notify;
-use tokio::time::{Duration, Instant, sleep};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Duration, Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::backend::{Backend, Candidate, Keeper};
@@ -38,6 +40,9 @@ const BLOCK: Duration = Duration::from_secs(1);
 /// How long a lane stays owned without a sign of life.
 const LANE_LEASE: Duration = Duration::from_secs(6);
 
+/// How long giving back may take: all of it ends by itself.
+const GOODBYE: Duration = Duration::from_secs(3);
+
 /// See the module.
 pub(super) struct Place {
     lease: NodeLease,
@@ -48,6 +53,8 @@ pub(super) struct Place {
     store: Store,
     keys: Keys,
     lanes: std::num::NonZeroU16,
+    /// Sees every change since the node was named.
+    state: watch::Receiver<LeaseState>,
     lost: AtomicBool,
     ring: Notify,
 }
@@ -89,6 +96,8 @@ impl Place {
         voided: &[Incarnation],
         observer: &Arc<dyn Observer>,
     ) -> Result<Backend, StartError> {
+        // First: what changes from here on is seen by whoever follows.
+        let state = lease.state();
         let node = lease.node();
         let live = LiveNodes::new();
         live.set(vec![NodeRef::clone(&node)]);
@@ -115,6 +124,7 @@ impl Place {
             store,
             keys,
             lanes: config.queue.lanes,
+            state,
             lost: AtomicBool::new(false),
             ring: Notify::new(),
         };
@@ -156,11 +166,15 @@ impl Place {
 
     /// Gives everything back, so that whoever starts next need not wait.
     pub(super) async fn leave(&self) {
-        for source in &self.sources {
-            source.release().await;
-        }
-        if let Err(error) = self.lease.release().await {
-            tracing::warn!(error = %error, "the node's lease was not given back; it ends by itself");
+        let given_back = async {
+            // Boxed: the types of so many calls are more than the compiler looks through.
+            join_all(self.sources.iter().map(|source| source.release().boxed())).await;
+            self.lease.release().boxed().await
+        };
+        match timeout(GOODBYE, given_back).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(error = %error, "the node's lease was not given back; it ends by itself"),
+            Err(_) => tracing::warn!("redis does not answer; what the node has there ends by itself"),
         }
         self.directory.close().await;
     }
@@ -173,7 +187,7 @@ impl Place {
 
     /// Follows the lease until the node stops or has lost its place.
     pub(super) async fn follow(&self, core: Arc<Core>, stop: CancellationToken) -> Followed {
-        let mut state = self.lease.state();
+        let mut state = self.state.clone();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Followed::ToTheEnd,
@@ -182,6 +196,7 @@ impl Place {
             let now = state.borrow_and_update().clone();
             match now {
                 LeaseState::Held { node, runs } => {
+                    let since = self.lease.proof().begin();
                     core.live_on_as(Arc::clone(&node));
                     core.metrics.incarnated();
                     self.live.set(vec![NodeRef::clone(&node)]);
@@ -189,7 +204,7 @@ impl Place {
                         () = stop.cancelled() => return Followed::ToTheEnd,
                         // A further incarnation begins again with all of it.
                         _ = state.changed() => state.mark_changed(),
-                        () = self.assert_everything(&core) => self.lease.proof().assert(runs),
+                        () = self.assert_everything(&core) => self.lease.proof().assert(since, runs),
                     }
                 }
                 LeaseState::Lost => return Followed::Lost,
@@ -215,8 +230,9 @@ impl Place {
 
 // Nothing is held yet, so nothing can be missing.
 fn assert_nothing(lease: &NodeLease) {
+    let since = lease.proof().begin();
     if let LeaseState::Held { runs, .. } = &*lease.state().borrow() {
-        lease.proof().assert(runs.clone());
+        lease.proof().assert(since, runs.clone());
     }
 }
 

@@ -21,6 +21,8 @@ use crate::session::Session;
 pub(crate) struct Groups {
     table: Mutex<HashMap<Tgid, Arc<Group>>>,
     count: AtomicUsize,
+    /// Empty groups that the directory could not be told of. No more than there are groups.
+    unsettled: Mutex<Vec<Arc<Group>>>,
 }
 
 /// One group, as far as this node holds members of it.
@@ -122,12 +124,25 @@ impl Groups {
                 // whoever joins next announces it.
                 let may_be_gone = error.kind != DirectoryErrorKind::Unavailable;
                 group.announced.store(!may_be_gone, Ordering::SeqCst);
+                self.unsettled().push(Arc::clone(group));
                 return Err(error);
             }
         }
         drop(changing);
         self.drop_if_empty(group);
         Ok(())
+    }
+
+    /// Takes out groups whose last member left when the directory could not be told, some at a time.
+    pub(crate) fn take_unsettled(&self) -> Vec<Arc<Group>> {
+        const SOME: usize = 1_000;
+        let mut unsettled = self.unsettled();
+        let from = unsettled.len().saturating_sub(SOME);
+        unsettled.split_off(from)
+    }
+
+    fn unsettled(&self) -> MutexGuard<'_, Vec<Arc<Group>>> {
+        self.unsettled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<Tgid, Arc<Group>>> {
@@ -163,10 +178,14 @@ impl Group {
     pub(crate) async fn announce_again(&self, core: &Core) -> Result<(), DirectoryError> {
         // Whoever announces at this moment may have done so under the old one: this waits for it.
         let _changing = self.changing.lock().await;
-        match self.announced.load(Ordering::SeqCst) {
-            true => core.directory.add_holder(&self.tgid, &core.node()).await,
-            false => Ok(()),
+        if self.members().set.is_empty() {
+            // Nobody needs the new name, and the old one goes with its incarnation.
+            self.announced.store(false, Ordering::SeqCst);
+            return Ok(());
         }
+        core.directory.add_holder(&self.tgid, &core.node()).await?;
+        self.announced.store(true, Ordering::SeqCst);
+        Ok(())
     }
 
     pub(crate) fn snapshot(&self) -> Arc<[Session]> {

@@ -120,8 +120,10 @@ async fn claim(core: &Arc<Core>, session: &Session, resume: Option<SessionId>) -
         match core.directory.claim(request).await {
             Ok(Claim::Granted { fence, previous, groups }) => {
                 session.own(fence);
-                stay_on_record(core, session, &node).await?;
-                return Ok(granted(core, session, previous.as_ref(), &groups).await);
+                let login = granted(core, session, previous.as_ref(), &groups).await;
+                // Only now: from here on whoever records everything anew finds it in the hub.
+                stay_on_record(core, session, &node);
+                return Ok(login);
             }
             Ok(Claim::Taken { owner }) => match held(core, session, &owner) {
                 Some(held) => return Ok(refuse_second(core, &held)),
@@ -137,14 +139,10 @@ async fn claim(core: &Arc<Core>, session: &Session, resume: Option<SessionId>) -
 }
 
 /// Records a claim again that was granted to an incarnation that is over by now.
-async fn stay_on_record(core: &Core, session: &Session, claimed_as: &NodeRef) -> Result<(), Refusal> {
-    if *core.node() == *claimed_as {
-        return Ok(());
+fn stay_on_record(core: &Arc<Core>, session: &Session, claimed_as: &NodeRef) {
+    if *core.node() != *claimed_as {
+        reassert::until_done(core, session);
     }
-    reassert::these(core, std::slice::from_ref(session)).await.map_err(|error| {
-        tracing::warn!(uid = %session.uid(), error = %error, "claim was granted to an incarnation that is over");
-        Refusal::unavailable("the directory does not answer", 1)
-    })
 }
 
 /// How long a holder that does not answer is waited for.

@@ -23,8 +23,9 @@ pub(super) struct Membership {
 impl Session {
     /// Joins a group of this node and has the directory know before it returns.
     pub(crate) async fn join_group(&self, tgid: &Tgid) -> Result<(), JoinError> {
-        let Some(group) = self.enter(tgid)? else { return Ok(()) };
+        let (group, entered) = self.enter(tgid)?;
         let core = &self.0.core;
+        // Also for a member: whoever entered before may have been given up before the directory knew.
         let recorded = async {
             group.announce(core).await?;
             core.directory.record_join(&self.0.uid, self.0.id, self.fence(), tgid).await
@@ -36,7 +37,9 @@ impl Session {
                 Err(JoinError::Ended)
             }
             Err(error) => {
-                self.withdraw_from(tgid).await;
+                if entered {
+                    self.withdraw_from(tgid).await;
+                }
                 Err(JoinError::Directory(error))
             }
         }
@@ -52,7 +55,7 @@ impl Session {
     }
 
     async fn restore_group(&self, tgid: &Tgid) -> Result<(), JoinError> {
-        let Some(group) = self.enter(tgid)? else { return Ok(()) };
+        let (group, _) = self.enter(tgid)?;
         let core = &self.0.core;
         if let Err(error) = group.announce(core).await {
             self.withdraw_from(tgid).await;
@@ -100,14 +103,14 @@ impl Session {
         self.membership().joined.iter().map(|group| group.tgid.clone()).collect()
     }
 
-    /// `None`: it was a member before.
-    fn enter(&self, tgid: &Tgid) -> Result<Option<Arc<Group>>, JoinError> {
+    /// Makes it a member. False: it was one before.
+    fn enter(&self, tgid: &Tgid) -> Result<(Arc<Group>, bool), JoinError> {
         let mut membership = self.membership();
         if membership.closed {
             return Err(JoinError::Ended);
         }
-        if membership.joined.iter().any(|group| &group.tgid == tgid) {
-            return Ok(None);
+        if let Some(group) = membership.joined.iter().find(|group| &group.tgid == tgid) {
+            return Ok((Arc::clone(group), false));
         }
         let most = self.0.core.settings.groups;
         if membership.joined.len() >= most {
@@ -116,7 +119,7 @@ impl Session {
         let group = self.0.core.hub.groups.insert(tgid, self);
         membership.joined.reserve_exact(1);
         membership.joined.push(Arc::clone(&group));
-        Ok(Some(group))
+        Ok((group, true))
     }
 
     async fn withdraw_from(&self, tgid: &Tgid) -> bool {
