@@ -37,6 +37,10 @@ bench:
 	cargo build --release --locked -p gim-examples --bin bench -p gim-ws-node --bin ws-node
 	cargo run --release --locked -p gim-examples --bin bench -- all
 
+# The producers of docs/producing.md, those whose language is at hand, with client libraries from their registries.
+producers:
+	sh examples/producers/check.sh
+
 # Half a minute per target; needs a nightly toolchain and cargo-fuzz.
 fuzz:
 	cd proto && for target in frame entry; do cargo +nightly fuzz run $$target -- -max_total_time=30 || exit 1; done

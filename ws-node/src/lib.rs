@@ -1,4 +1,6 @@
 #![doc = include_str!("../README.md")]
+// Redis clients make types of futures that are deeper than the default.
+#![recursion_limit = "256"]
 
 mod app;
 pub mod cli;

@@ -84,7 +84,18 @@ async fn answer_all(deliveries: &[Delivery], producer: &Producer) -> Result<(), 
                 break;
             }
             Err(error) if error.is_retryable() => pause(&mut backoff, &error).await,
-            Err(error) => return Err(error),
+            Err(error) if answers.len() == 1 => {
+                // Nobody can answer it, today or tomorrow: it must not stop those behind it.
+                println!("a command cannot be answered: {error}");
+                break;
+            }
+            // One of them spoils the call for all.
+            Err(_) => {
+                for delivery in deliveries {
+                    Box::pin(answer_all(std::slice::from_ref(delivery), producer)).await?;
+                }
+                break;
+            }
         }
     }
     Ok(())

@@ -13,7 +13,8 @@ use super::invalid::{Invalid, span_within, within};
 use super::secret::Secret;
 use super::{duration, optional};
 
-const LONGEST: Duration = Duration::from_mins(1);
+/// A call that hangs for longer would outlast the leases.
+const LONGEST: Duration = Duration::from_secs(3);
 
 /// Where Redis is and how to get in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,10 +44,10 @@ pub struct RedisSection {
     /// File with its key, PEM.
     #[serde(with = "optional")]
     pub tls_key: Option<PathBuf>,
-    /// How long making a connection may take, up to a minute.
+    /// How long making a connection may take, up to 3 s.
     #[serde(with = "duration")]
     pub connect_timeout: Duration,
-    /// How long a call may take, up to a minute. At the bound its effect is unknown.
+    /// How long a call may take, up to 3 s. At the bound its effect is unknown.
     #[serde(with = "duration")]
     pub call_timeout: Duration,
     /// Owners of uids kept in memory for look-ups. At the bound the least used go.

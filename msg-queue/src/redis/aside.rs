@@ -50,8 +50,9 @@ impl Reader {
     /// Takes back what is handed out and not outstanding, if there may be some.
     pub(super) async fn recall(&mut self, shared: &Arc<Shared>) -> Result<(), Trouble> {
         if self.chores.recall {
-            recall(shared).await?;
+            recall(shared, self.chores.counts).await?;
             self.chores.recall = false;
+            self.chores.counts = false;
             // It may be due at once.
             self.looked = None;
         }
@@ -99,26 +100,28 @@ impl Reader {
         let mut out = reply::list(out, WHAT)?.into_iter();
         let mut read = Vec::new();
         while let (Some(member), Some(body)) = (out.next(), out.next()) {
-            let entry_id = entry_id_of(&reply::text(member, WHAT)?).ok_or(Trouble::Odd(WHAT))?;
+            // Written by nobody of us: it stays handed out, and stops nobody.
+            let Some(entry_id) = entry_id_of(&reply::text(member, WHAT)?) else { continue };
             read.push(Read::of_body(shared, entry_id, reply::bytes(body, WHAT)?));
         }
         Ok(read)
     }
 }
 
-async fn recall(shared: &Shared) -> Result<(), Trouble> {
+async fn recall(shared: &Shared, counts: bool) -> Result<(), Trouble> {
     let mut passed_over = 0;
     loop {
         let page = handed_out(shared, passed_over).await?;
         let is_last = page.len() < PAGE;
-        let mut args = Args::default();
+        let mut args = Args::default().with(u8::from(counts));
+        let none = args.values().len();
         for member in page {
             match entry_id_of(&member).is_some_and(|entry_id| shared.outstanding().pass_over(entry_id)) {
                 true => passed_over += 1,
                 false => args.push(member),
             }
         }
-        if !args.is_empty() {
+        if args.values().len() > none {
             shared.fenced::<Value>(&RECALL, &args).await?;
         }
         if is_last {

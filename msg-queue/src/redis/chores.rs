@@ -19,6 +19,8 @@ pub(super) struct Chores {
     pub(super) group: bool,
     /// What waits beside the stream as handed out, and is not outstanding, has to be taken back.
     pub(super) recall: bool,
+    /// It was with a worker that is gone: that counts as an attempt. An answer that was lost does not.
+    pub(super) counts: bool,
     /// Nobody remembers who was held back behind what was put aside: all of it is read first.
     pub(super) all: bool,
     /// What is pending and not outstanding has to come again.
@@ -34,6 +36,7 @@ impl Chores {
         self.recall = true;
         self.drain = true;
         self.all |= anew;
+        self.counts |= anew;
     }
 
     /// Another run of Redis answers: it may remember less or more than the one before.
@@ -51,6 +54,7 @@ impl Chores {
         self.recall = true;
         self.drain = true;
         self.all = true;
+        self.counts = true;
     }
 
     pub(super) fn end_reader(&mut self, reader: ReaderId) {

@@ -24,7 +24,7 @@ const AT_ONCE: usize = 8 << 20;
 /// What was put aside by others is looked for this often while there is always something new.
 const LOOK: Duration = Duration::from_millis(200);
 /// What an entry is taken for before the first was seen, in bytes.
-const FIRST_GUESS: usize = 8 << 10;
+const FIRST_GUESS: usize = 256 << 10;
 
 pub(super) struct Reader {
     pub(super) connection: Option<Connection>,
@@ -88,11 +88,12 @@ impl Reader {
     }
 
     pub(super) fn take_chores(&mut self, shared: &Shared) {
-        let Chores { reconnect, group, recall, all, drain, former } = std::mem::take(&mut *shared.chores());
+        let Chores { reconnect, group, recall, counts, all, drain, former } = std::mem::take(&mut *shared.chores());
         let own = &mut self.chores;
         own.reconnect |= reconnect;
         own.group |= group;
         own.recall |= recall;
+        own.counts |= counts;
         own.all |= all;
         own.drain |= drain;
         former.into_iter().for_each(|reader| own.end_reader(reader));

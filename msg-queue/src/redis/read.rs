@@ -49,11 +49,11 @@ impl Reader {
         Ok(read)
     }
 
-    // Up at once and down slowly: one read that is too large is enough.
+    // Up at once and down by half: a read may be twice as large as the one before.
     fn learn_size(&mut self, read: &[Read]) {
         let bytes: usize = read.iter().map(|read| read.fetched.size).sum();
         if let Some(mean) = bytes.checked_div(read.len()) {
-            self.average = mean.max((7 * self.average + mean) / 8).max(1);
+            self.average = mean.max((self.average + mean) / 2).max(1);
         }
     }
 }

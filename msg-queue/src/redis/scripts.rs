@@ -53,20 +53,16 @@ impl Args {
     pub(super) fn values(&self) -> &[Vec<u8>] {
         &self.0
     }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 impl Shared {
     /// Calls a script about the lane, if the lane is still this source's.
-    pub(super) async fn fenced<T: FromRedisValue>(&self, script: &Script, args: &Args) -> Result<T, Trouble> {
+    pub(super) async fn fenced<T: FromRedisValue + Send>(&self, script: &Script, args: &Args) -> Result<T, Trouble> {
         self.fenced_on(script, &self.names.of_lane(), args).await
     }
 
     /// Calls a script about other keys of the lane's slot, of which the lease is the first.
-    pub(super) async fn fenced_on<T: FromRedisValue>(
+    pub(super) async fn fenced_on<T: FromRedisValue + Send>(
         &self,
         script: &Script,
         keys: &[&str],
@@ -80,16 +76,16 @@ impl Shared {
             let mut call = script.prepare_invoke();
             call.key(keys).arg(term).arg(args.values());
             let answer = self.link.script(&call).await.map_err(Trouble::from);
-            if !matches!(answer, Err(Trouble::Lost)) || term == self.lease.term() {
-                return answer.inspect_err(|trouble| self.take_note(trouble));
+            match answer {
+                // Perhaps this source's own, taken by a call whose answer was lost: the lease itself has to tell.
+                Err(Trouble::Lost) if term == self.lease.term() => {
+                    self.lease.doubt();
+                    return Err(Trouble::NoLease);
+                }
+                Err(Trouble::Lost) => {}
+                answer => return answer,
             }
         }
         Err(Trouble::NoLease)
-    }
-
-    fn take_note(&self, trouble: &Trouble) {
-        if matches!(trouble, Trouble::Lost) {
-            self.lease.lose();
-        }
     }
 }

@@ -27,15 +27,22 @@ const MOST_BYTES: usize = 4 << 20;
 /// The arguments of calls that move entries, a bounded number in each.
 struct Calls {
     first: Vec<String>,
-    calls: Vec<(Args, Vec<EntryId>)>,
+    /// And how many entries each moves.
+    calls: Vec<(Args, usize)>,
     bytes: usize,
 }
 
 impl Shared {
     pub(super) async fn settle(self: &Arc<Self>, batch: &[(EntryId, Settlement)]) -> Result<(), Trouble> {
         self.ack(batch).await?;
-        self.put_aside(batch).await?;
-        self.bury(batch).await
+        let soonest = self.put_aside(batch).await?;
+        self.bury(batch).await?;
+        // All at once: a batch that failed half way is repeated whole, and nothing of it may be handed out in between.
+        self.are_settled(batch.iter().map(|(entry_id, _)| *entry_id).collect());
+        if soonest.is_some_and(|soonest| self.wake.is_due_at(soonest)) {
+            self.ring();
+        }
+        Ok(())
     }
 
     async fn ack(&self, batch: &[(EntryId, Settlement)]) -> Result<(), Trouble> {
@@ -56,11 +63,11 @@ impl Shared {
         of(Origin::Later).for_each(|entry_id| args.push(entry_id));
         of(Origin::Stream).for_each(|entry_id| args.push(member(entry_id)));
         self.fenced::<Value>(&ACK, &args).await?;
-        self.are_settled(acked);
         Ok(())
     }
 
-    async fn put_aside(self: &Arc<Self>, batch: &[(EntryId, Settlement)]) -> Result<(), Trouble> {
+    /// Tells when the first of them is due.
+    async fn put_aside(&self, batch: &[(EntryId, Settlement)]) -> Result<Option<u64>, Trouble> {
         let mut calls = Calls::new(&[]);
         let mut soonest = u64::MAX;
         for (entry_id, how) in batch {
@@ -71,16 +78,12 @@ impl Shared {
             let args = [score.to_string(), attempts.to_string(), show_rest(rest.as_ref())];
             calls.push(*entry_id, held, args);
         }
-        for (args, entries) in calls.calls {
+        for (args, _) in calls.calls {
             let gone = reply::list(self.fenced(&ASIDE, &args).await?, "entries that are gone")?;
             let count = gone.len() as u64;
             self.tell_gone(count, false, gone.into_iter().next().map(reply::entry_id).transpose()?);
-            self.are_settled(entries);
         }
-        if soonest < u64::MAX && self.wake.is_due_at(soonest) {
-            self.ring();
-        }
-        Ok(())
+        Ok(Some(soonest).filter(|soonest| *soonest < u64::MAX))
     }
 
     /// Tells when an entry that is put aside is due, and its score: a schedule that was never tried keeps its time, also
@@ -104,12 +107,11 @@ impl Shared {
             let args = [reason, attempts, error.to_string(), targets, show_rest(rest.as_ref())];
             calls.push(*entry_id, self.outstanding().find(*entry_id), args);
         }
-        for (args, entries) in calls.calls {
+        for (args, _) in calls.calls {
             let letters: u64 = self.fenced(&BURY, &args).await?;
             if letters > 0 {
                 self.tell(&Event::DeadLettersDropped { letters });
             }
-            self.are_settled(entries);
         }
         Ok(())
     }
@@ -130,17 +132,17 @@ impl Calls {
 
     fn push<const N: usize>(&mut self, entry_id: EntryId, held: Option<Held>, args: [String; N]) {
         self.bytes += held.map_or(0, |held| held.size) + args.iter().map(String::len).sum::<usize>();
-        let is_full = |entries: &Vec<EntryId>| entries.len() >= MOST_MOVED || self.bytes > MOST_BYTES;
-        if self.calls.last().is_none_or(|(_, entries)| is_full(entries)) {
+        let is_full = |entries: usize| entries >= MOST_MOVED || self.bytes > MOST_BYTES;
+        if self.calls.last().is_none_or(|(_, entries)| is_full(*entries)) {
             let args = self.first.iter().fold(Args::default(), |args, first| args.with(first));
-            self.calls.push((args, Vec::new()));
+            self.calls.push((args, 0));
             self.bytes = 0;
         }
         if let Some((call, entries)) = self.calls.last_mut() {
             call.push(entry_id);
             call.push(member(entry_id));
             args.into_iter().for_each(|arg| call.push(arg));
-            entries.push(entry_id);
+            *entries += 1;
         }
     }
 }

@@ -29,7 +29,8 @@ impl Reader {
         }
         // Taken before Redis is asked: what is settled meanwhile can only make less pending there.
         let (known, lowest_known) = shared.outstanding().pending();
-        let args = Args::default().with(if settled > 0 { TRIM } else { 0 });
+        // Also when nothing was settled lately: what pinned the stream may have gone since.
+        let args = Args::default().with(TRIM);
         let answer = shared.fenced(&SURVEY, &args).await?;
         const WHAT: &str = "a survey";
         let [unread, scheduled, pending, lowest, vanished, _trimmed] = reply::exactly(answer, WHAT)?;

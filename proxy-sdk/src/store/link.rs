@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{Cmd, FromRedisValue, Pipeline, ScriptInvocation};
+use futures_util::FutureExt;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
@@ -44,7 +45,7 @@ enum Request<'a> {
 }
 
 impl Request<'_> {
-    async fn send<T: FromRedisValue>(self, connection: &mut MultiplexedConnection) -> ::redis::RedisResult<T> {
+    async fn send<T: FromRedisValue + Send>(self, connection: &mut MultiplexedConnection) -> ::redis::RedisResult<T> {
         match self {
             Self::Command(command) => command.query_async(connection).await,
             Self::Pipe(pipe) => pipe.query_async(connection).await,
@@ -83,7 +84,7 @@ impl Link {
     ///
     /// # Errors
     /// See [`StoreErrorKind`].
-    pub async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
+    pub async fn query<T: FromRedisValue + Send>(&self, command: &Cmd) -> Result<T, StoreError> {
         self.call(Request::Command(command)).await
     }
 
@@ -91,7 +92,7 @@ impl Link {
     ///
     /// # Errors
     /// See [`StoreErrorKind`]; that of the first command that failed. The others have taken effect.
-    pub async fn pipe<T: FromRedisValue>(&self, pipe: &Pipeline) -> Result<T, StoreError> {
+    pub async fn pipe<T: FromRedisValue + Send>(&self, pipe: &Pipeline) -> Result<T, StoreError> {
         self.call(Request::Pipe(pipe)).await
     }
 
@@ -99,20 +100,20 @@ impl Link {
     ///
     /// # Errors
     /// See [`StoreErrorKind`].
-    pub async fn script<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, StoreError> {
+    pub async fn script<T: FromRedisValue + Send>(&self, call: &ScriptInvocation<'_>) -> Result<T, StoreError> {
         self.call(Request::Script(call)).await
     }
 
-    async fn call<T: FromRedisValue>(&self, request: Request<'_>) -> Result<T, StoreError> {
-        let first = self.attempt(request).await;
+    async fn call<T: FromRedisValue + Send>(&self, request: Request<'_>) -> Result<T, StoreError> {
+        let first = self.attempt(request).boxed().await;
         match first {
             // The slot or the master has moved: nothing took effect, and the next connection finds it.
-            Err(error) if error.is("MOVED") || error.is("READONLY") => self.attempt(request).await,
+            Err(error) if error.is("MOVED") || error.is("READONLY") => self.attempt(request).boxed().await,
             other => other,
         }
     }
 
-    async fn attempt<T: FromRedisValue>(&self, request: Request<'_>) -> Result<T, StoreError> {
+    async fn attempt<T: FromRedisValue + Send>(&self, request: Request<'_>) -> Result<T, StoreError> {
         let (mut connection, generation) = self.connection().await?;
         let most = self.0.store.options().deadline();
         let answer = match timeout(most, request.send(&mut connection)).await {

@@ -50,7 +50,7 @@ impl<'a> World<'a> {
         NodeLease::acquire(&self.server.store(), &self.keys, options, holder).await
     }
 
-    async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+    async fn ask<T: redis::FromRedisValue + Send>(&self, words: &[&str]) -> T {
         let (name, rest) = words.split_first().unwrap();
         self.server.store().link("k").query(cmd(name).arg(rest)).await.unwrap()
     }

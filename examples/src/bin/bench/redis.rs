@@ -76,7 +76,7 @@ impl Redis {
         self.keys.queue(LANE)
     }
 
-    pub(crate) fn pipe<T: FromRedisValue>(&mut self, pipe: &Pipeline) -> Result<T> {
+    pub(crate) fn pipe<T: FromRedisValue + Send>(&mut self, pipe: &Pipeline) -> Result<T> {
         Ok(pipe.query(&mut self.connection)?)
     }
 

@@ -1,5 +1,5 @@
 -- Below fence.lua. Counts what a lane holds, and trims what every group of its stream has settled.
--- KEYS[2] stream   KEYS[3] later   ARGV[2] most entries to trim, 0: none
+-- KEYS[2] stream   KEYS[3] later   ARGV[2] most entries to trim
 -- Answer: {unread, scheduled, pending, lowest pending id or '', entries that vanished unread, entries trimmed}
 -- Vanished: trimmed away by others before they were read. Found where the server counts reads (7.0 on); the count is put
 -- right, so that each is told once.
@@ -55,9 +55,6 @@ if is_exact and lag and lag > unread then
   local added = named(redis.call('XINFO', 'STREAM', KEYS[2]))['entries-added']
   redis.pcall('XGROUP', 'SETID', KEYS[2], 'gim', delivered, 'ENTRIESREAD', added - unread)
 end
-local trimmed = 0
-if ARGV[2] ~= '0' then
-  trimmed = redis.call('XTRIM', KEYS[2], 'MINID', '~', keep_from, 'LIMIT', ARGV[2])
-end
+local trimmed = redis.call('XTRIM', KEYS[2], 'MINID', '~', keep_from, 'LIMIT', ARGV[2])
 local scheduled = redis.call('ZCOUNT', KEYS[3], '-1000000000000000', '+inf')
 return {unread, scheduled, own.pending, lowest_pending, vanished, trimmed}

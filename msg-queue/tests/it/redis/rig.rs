@@ -89,7 +89,7 @@ impl Rig {
     }
 
     /// Sends one command, given as words.
-    pub(crate) async fn ask<T: FromRedisValue>(&self, words: &[&str]) -> T {
+    pub(crate) async fn ask<T: FromRedisValue + Send>(&self, words: &[&str]) -> T {
         let mut command = ::redis::cmd(words[0]);
         words[1..].iter().for_each(|word| {
             command.arg(*word);

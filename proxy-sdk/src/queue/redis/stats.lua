@@ -19,7 +19,10 @@ local function score(number) return string.format('%.0f', number) end
 local function band(base, due)
   local low, high = score(base), score(base + due)
   local first = redis.call('ZRANGEBYSCORE', KEYS[2], low, high, 'WITHSCORES', 'LIMIT', 0, 1)
-  if first[2] then oldest = math.min(oldest, tonumber(first[2]) - base) end
+  -- Due at once, whatever it was before: then its place is all that tells its age.
+  local due_at = first[2] and tonumber(first[2]) - base
+  if due_at == 0 then due_at = tonumber(string.sub(first[1], 1, 16), 16) end
+  if due_at then oldest = math.min(oldest, due_at) end
   return redis.call('ZCOUNT', KEYS[2], low, high)
 end
 

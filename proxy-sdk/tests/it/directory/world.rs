@@ -178,7 +178,7 @@ impl RedisWorld {
     }
 
     /// Asks Redis itself. In a cluster the second word is a key.
-    pub(crate) async fn ask<T: FromRedisValue>(&self, words: &[&str]) -> T {
+    pub(crate) async fn ask<T: FromRedisValue + Send>(&self, words: &[&str]) -> T {
         let mut command = redis::Cmd::new();
         words.iter().for_each(|word| {
             command.arg(*word);

@@ -66,7 +66,7 @@ impl Parties {
         }
     }
 
-    async fn ask<T: FromRedisValue>(&self, key: &str, command: &Cmd) -> T {
+    async fn ask<T: FromRedisValue + Send>(&self, key: &str, command: &Cmd) -> T {
         self.raw.link(key).query(command).await.unwrap()
     }
 }

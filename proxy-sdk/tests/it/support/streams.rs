@@ -31,11 +31,11 @@ impl Outside {
     }
 
     /// Sends one command, words and all.
-    pub(crate) async fn send<T: FromRedisValue>(&self, words: &[&str]) -> T {
+    pub(crate) async fn send<T: FromRedisValue + Send>(&self, words: &[&str]) -> T {
         self.try_send(words).await.unwrap()
     }
 
-    pub(crate) async fn try_send<T: FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
+    pub(crate) async fn try_send<T: FromRedisValue + Send>(&self, words: &[&str]) -> redis::RedisResult<T> {
         let (name, arguments) = words.split_first().unwrap();
         cmd(name).arg(arguments).query_async(&mut self.connection.clone()).await
     }

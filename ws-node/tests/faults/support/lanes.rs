@@ -61,7 +61,7 @@ impl Lanes {
     }
 
     /// Asks until Redis answers: it may have been away, and the link learns of that by asking.
-    async fn ask<T: redis::FromRedisValue>(&self, command: &Cmd) -> T {
+    async fn ask<T: redis::FromRedisValue + Send>(&self, command: &Cmd) -> T {
         eventually("redis to answer", || async { self.link.query(command).await.ok() }).await
     }
 
