@@ -237,3 +237,21 @@ async fn an_owner_that_takes_its_expired_lease_anew_names_its_reader_and_keeps_i
     assert_eq!(rig.reader().await, reader);
     assert!(is_connected(&rig, &reader).await);
 }
+
+#[tokio::test]
+async fn a_lane_taken_by_a_call_whose_answer_was_lost_is_not_lost() {
+    let rig = Rig::shared().await;
+    let (owner, source) = owned(&rig);
+    rig.fill(0..1).await;
+    let first = take(&source, 1).await;
+    let script = include_str!("../../../src/redis/lua/acquire.lua");
+    let (lease, kept) = (rig.keys.lease(LANE), rig.keys.term(LANE));
+    let (owner, term) = (owner.to_string(), source.term().to_string());
+    let taken: Vec<String> = rig.ask(&["EVAL", script, "2", &lease, &kept, &owner, "6000", &term]).await;
+    assert_eq!(taken[0], "taken");
+    assert_ne!(taken[1], term);
+    ack(&source, &first).await;
+    assert_eq!(rig.pending().await, 0);
+    rig.fill(1..2).await;
+    assert_eq!(numbers(&take(&source, 1).await), [1]);
+}
