@@ -26,8 +26,8 @@ pub enum DeliverErrorKind {
     Unknown,
     /// The node has seen a higher term of this lane.
     Refused,
-    /// The node may not act right now, because nobody can tell whether its lease lasts. Nothing was delivered, and no
-    /// attempt is counted.
+    /// The node may not act right now, because nobody can tell whether its lease lasts: nothing was delivered. Or it has
+    /// lost its place in the middle of the batch, and never acts again. No attempt is counted.
     Suspended,
 }
 

@@ -102,7 +102,7 @@ pub enum LeaseError {
         rpc: String,
     },
     /// Another node lives, and there may be one only.
-    #[error("the node {id} lives at {rpc}, and in mode `redis` there is one node; stop it, or use mode `cluster`")]
+    #[error("the node {id} lives at {rpc}, and in mode `redis` there is one node; stop it first")]
     NotAlone {
         /// Its name.
         id: NodeId,
@@ -136,8 +136,10 @@ struct Inner {
     seat: Seat,
     keeper: tokio::sync::Mutex<Keeper>,
     state: watch::Sender<LeaseState>,
-    /// Every incarnation this process has had, oldest first.
-    own: Mutex<Vec<Incarnation>>,
+    /// The process's first incarnation.
+    worker: Incarnation,
+    /// The node as it lives now, or lived last.
+    node: Mutex<Arc<NodeRef>>,
     facts: Arc<Facts>,
     proof: Arc<Proof>,
     options: LeaseOptions,
@@ -166,8 +168,9 @@ impl NodeLease {
         let lease = Self(Arc::new(Inner {
             keeper: tokio::sync::Mutex::new(Keeper::new(record, runs.clone())),
             seat,
-            state: watch::Sender::new(LeaseState::Held { node, runs }),
-            own: Mutex::new(vec![first]),
+            state: watch::Sender::new(LeaseState::Held { node: Arc::clone(&node), runs }),
+            worker: first,
+            node: Mutex::new(node),
             facts: Arc::new(Facts::new(begun, &options)),
             proof,
             options,
@@ -185,22 +188,13 @@ impl NodeLease {
     /// Names the node as it lives now, or lived last.
     #[must_use]
     pub fn node(&self) -> Arc<NodeRef> {
-        let own = self.own();
-        // There is always the first.
-        let incarnation = own.last().copied().unwrap_or_else(Incarnation::mint);
-        Arc::new(NodeRef { id: self.0.options.id.clone(), incarnation })
-    }
-
-    /// Tells whether this process has, or had, this incarnation.
-    #[must_use]
-    pub fn was(&self, incarnation: &Incarnation) -> bool {
-        self.own().contains(incarnation)
+        Arc::clone(&self.now())
     }
 
     /// Names the incarnation under which this process's worker owns lanes.
     #[must_use]
     pub fn worker(&self) -> Incarnation {
-        self.own().first().copied().unwrap_or_else(Incarnation::mint)
+        self.0.worker
     }
 
     /// Makes the guard that lanes are delivered behind.
@@ -229,7 +223,7 @@ impl NodeLease {
         Ok(())
     }
 
-    fn own(&self) -> std::sync::MutexGuard<'_, Vec<Incarnation>> {
-        self.0.own.lock().unwrap_or_else(PoisonError::into_inner)
+    fn now(&self) -> std::sync::MutexGuard<'_, Arc<NodeRef>> {
+        self.0.node.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt};
 use gim_msg_queue::logging::LogGuard;
 use gim_proto::{Fields, MessageId};
 use gim_proxy_sdk::directory::{Directory, NodeRef, OnDuplicate};
@@ -225,6 +226,16 @@ impl Core {
     pub(crate) async fn settle_group(&self, group: Arc<Group>) {
         if let Err(error) = self.hub.groups.settle(&group, self).await {
             tracing::warn!(tgid = %group.tgid, error = %error, "the directory still names this node for an empty group");
+        }
+    }
+
+    /// Tells the directory of groups that it could not be told of when they emptied. Not while it is known not to answer:
+    /// each would wait for its deadline.
+    pub(crate) async fn settle_groups(&self) {
+        const SIDE_BY_SIDE: usize = 64;
+        if self.redis_is_well() != Some(false) {
+            let groups = stream::iter(self.hub.groups.take_unsettled());
+            groups.for_each_concurrent(SIDE_BY_SIDE, |group| self.settle_group(group)).await;
         }
     }
 

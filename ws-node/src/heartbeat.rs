@@ -36,9 +36,7 @@ pub(crate) async fn run(core: Arc<Core>, stop: CancellationToken) {
         loop {
             ticks.tick().await;
             core.metrics.upkeep();
-            for group in core.hub.groups.take_unsettled() {
-                core.settle_group(group).await;
-            }
+            core.settle_groups().await;
             if let Err(error) = core.directory.sweep().await {
                 tracing::warn!(error = %error, "the directory was not swept");
             }

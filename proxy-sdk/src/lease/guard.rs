@@ -113,7 +113,7 @@ impl Guard {
         !facts.is_lost() && facts.answering.load(Ordering::Acquire) && self.lease.0.proof.is_asserted()
     }
 
-    /// Tells whether the lease is proven right now. Asks nobody, and takes some ten nanoseconds: two looks at a clock.
+    /// Tells whether the lease is proven right now. Asks nobody, and takes some ten nanoseconds: a look at a clock.
     #[must_use]
     pub fn is_proven(&self) -> bool {
         let facts = &self.lease.0.facts;

@@ -148,8 +148,8 @@ impl NodeLease {
         );
         keeper.record = record;
         keeper.runs = runs.clone();
-        self.own().push(incarnation);
         let node = Arc::new(NodeRef { id: self.0.options.id.clone(), incarnation });
+        *self.now() = Arc::clone(&node);
         self.0.state.send_replace(LeaseState::Held { node, runs });
         Ok(())
     }

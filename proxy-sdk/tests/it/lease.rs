@@ -149,7 +149,8 @@ async fn a_redis_that_forgot_everything_makes_a_new_incarnation() {
     let state = next(&lease, |state| matches!(state, LeaseState::Held { node, .. } if *node != before)).await;
     assert!(proof.confirm(since).await.is_err(), "nothing is recorded in this run yet");
     let LeaseState::Held { node, runs } = state else { panic!("held") };
-    assert!(lease.was(&before.incarnation) && lease.was(&node.incarnation));
+    assert_eq!(lease.node(), node);
+    assert_ne!(node.incarnation, before.incarnation);
     assert_eq!(lease.worker(), before.incarnation, "its lanes stay its own");
     proof.assert(since, runs.clone());
     assert!(!proof.is_asserted(), "what was recorded before counts for nothing");

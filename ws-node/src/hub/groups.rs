@@ -21,8 +21,8 @@ use crate::session::Session;
 pub(crate) struct Groups {
     table: Mutex<HashMap<Tgid, Arc<Group>>>,
     count: AtomicUsize,
-    /// Empty groups that the directory could not be told of. No more than there are groups.
-    unsettled: Mutex<Vec<Arc<Group>>>,
+    /// Groups whose last member left when the directory could not be told, each once, however often that was.
+    unsettled: Mutex<HashMap<Tgid, Arc<Group>>>,
 }
 
 /// One group, as far as this node holds members of it.
@@ -124,7 +124,7 @@ impl Groups {
                 // whoever joins next announces it.
                 let may_be_gone = error.kind != DirectoryErrorKind::Unavailable;
                 group.announced.store(!may_be_gone, Ordering::SeqCst);
-                self.unsettled().push(Arc::clone(group));
+                self.unsettled().insert(group.tgid.clone(), Arc::clone(group));
                 return Err(error);
             }
         }
@@ -133,15 +133,14 @@ impl Groups {
         Ok(())
     }
 
-    /// Takes out groups whose last member left when the directory could not be told, some at a time.
+    /// Takes out groups that the directory has to be told of, some at a time.
     pub(crate) fn take_unsettled(&self) -> Vec<Arc<Group>> {
         const SOME: usize = 1_000;
         let mut unsettled = self.unsettled();
-        let from = unsettled.len().saturating_sub(SOME);
-        unsettled.split_off(from)
+        unsettled.extract_if(|_, _| true).take(SOME).map(|(_, group)| group).collect()
     }
 
-    fn unsettled(&self) -> MutexGuard<'_, Vec<Arc<Group>>> {
+    fn unsettled(&self) -> MutexGuard<'_, HashMap<Tgid, Arc<Group>>> {
         self.unsettled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

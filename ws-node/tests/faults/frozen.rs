@@ -67,8 +67,8 @@ async fn a_frozen_run_is_replaced_at_once_and_can_do_nothing_when_it_is_thawed()
              run {pushed}; pushes by the other {}",
             pushes(&newcomers)
         );
-        // What its outboxes had taken before it stood still, at most.
-        assert!(pushed <= unsettled * PEOPLE.users / PEOPLE.groups, "{pushed} pushes by a run without its place");
+        // Each write is behind a look at the clock: only one that had looked when it was frozen may still be made.
+        assert!(pushed <= 1, "{pushed} pushes by a run without its place");
         (node, recorders) = (next, newcomers);
     }
 }
