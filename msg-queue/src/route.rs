@@ -183,7 +183,7 @@ impl Plan {
     }
 
     fn put(&mut self, place: usize, job: &Job, to: Recipients, legs: ReceiptLegs) {
-        let delivery = Delivery { message: job.message.clone(), to };
+        let delivery = Delivery { entry: Some(job.entry_id), message: job.message.clone(), to };
         let receipt = Receipt { entry_id: job.entry_id, message: job.message.clone(), again: self.again, legs };
         if let Some((_, parcels)) = self.routed.nodes.get_mut(place) {
             parcels.push(Parcel { delivery, receipt });

@@ -12,6 +12,9 @@ mod generated {
 
 pub use generated::*;
 
+/// The contract as a serialized `FileDescriptorSet`, for reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/gim.v1.bin"));
+
 impl From<Fields> for QueueEntry {
     fn from(fields: Fields) -> Self {
         let fields = fields.iter().map(|(name, value)| Field { name: name.to_owned(), value: value.clone() });

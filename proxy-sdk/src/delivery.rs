@@ -53,23 +53,32 @@ pub struct Addressed {
 /// One message on its way to one node.
 #[derive(Clone, Debug)]
 pub struct Delivery {
+    /// The entry it comes from, by which a node knows repeats. None: a direct send.
+    pub entry: Option<EntryId>,
     /// What.
     pub message: Arc<Message>,
     /// To whom.
     pub to: Recipients,
 }
 
-/// Deliveries of one lane to one node, in order.
+/// Deliveries to one node, in order.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// The lane they come from.
+    /// The lane they come from. None: direct sends, past the queue.
+    pub lane: Option<LaneOrigin>,
+    /// In the order of the lane.
+    pub deliveries: Vec<Delivery>,
+}
+
+/// The lane a batch comes from, as its owner knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneOrigin {
+    /// The lane, counted from 0.
     pub lane: u16,
     /// Number of the lane's ownership. A node refuses one below the highest it has seen.
     pub term: u64,
-    /// The lowest entry of the lane attempted and not settled.
+    /// The lowest entry of the lane that may come again. None: none before those of the batch.
     pub low_water: Option<EntryId>,
-    /// In the order of the lane.
-    pub deliveries: Vec<Delivery>,
 }
 
 /// What became of a message for one target.

@@ -9,6 +9,8 @@ pub mod delivery;
 pub mod directory;
 pub mod error;
 pub mod lease;
+pub mod members;
+pub mod peers;
 pub mod producer;
 pub mod proxy;
 pub mod queue;

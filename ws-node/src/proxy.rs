@@ -59,7 +59,11 @@ impl Proxy {
         check_size(&message.payload)?;
         let id = message.id.clone();
         // Direct sends go on while Redis is away: without a guard nothing holds them up.
-        let reports = core.hub.deliver(&[Delivery { message: Arc::new(message), to }], None).await.unwrap_or_default();
+        let reports = core
+            .hub
+            .deliver(&[Delivery { entry: None, message: Arc::new(message), to }], None)
+            .await
+            .unwrap_or_default();
         let (outcome, sessions) = reports.first().map_or((Outcome::Offline, 0), summary);
         core.metrics.offered(sessions);
         tracing::debug!(message_id = %id, outcome = outcome.as_str(), sessions, "direct send");

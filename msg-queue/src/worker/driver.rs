@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use gim_proto::EntryId;
-use gim_proxy_sdk::delivery::{Batch, Report, TargetReport};
+use gim_proxy_sdk::delivery::{Batch, LaneOrigin, Report, TargetReport};
 use gim_proxy_sdk::directory::{DirectoryError, NodeRef};
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep_until};
@@ -229,12 +229,12 @@ impl Driver {
 
     fn begin_to_deliver(&mut self, node: NodeRef, parcels: Vec<Parcel>) {
         let (deliveries, receipts) = parcels.into_iter().map(|parcel| (parcel.delivery, parcel.receipt)).unzip();
-        let batch = Batch {
+        let origin = LaneOrigin {
             lane: self.context.source.lane(),
             term: self.context.source.term(),
             low_water: self.lane.low_water(),
-            deliveries,
         };
+        let batch = Batch { lane: Some(origin), deliveries };
         let deliver = Arc::clone(&self.context.deliver);
         let delivery = async move {
             let result = deliver.deliver(&node, batch).await;

@@ -119,7 +119,11 @@ mod tests {
         let id = MessageId::mint();
         let message = Arc::new(Message { id, class: Class::Live, key: None, payload, except: Vec::new() });
         let parcel = |seq| Parcel {
-            delivery: Delivery { message: Arc::clone(&message), to: Recipients::All },
+            delivery: Delivery {
+                entry: Some(EntryId { ms: 0, seq }),
+                message: Arc::clone(&message),
+                to: Recipients::All,
+            },
             receipt: Receipt {
                 entry_id: EntryId { ms: 0, seq },
                 message: Arc::clone(&message),

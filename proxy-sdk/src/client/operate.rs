@@ -59,7 +59,7 @@ impl NodeClient {
     /// See [`ErrorKind`].
     pub async fn sysinfo(&self) -> Result<Value, Error> {
         let call = |channel, request| async move { node(channel).sysinfo(request).await };
-        let answer = self.calls.call(0, rpc::SysinfoRequest {}, call).await?;
+        let answer = self.calls.call(0, rpc::SysinfoRequest { alone: false }, call).await?;
         serde_json::from_str(&answer.json)
             .map_err(|error| Error::with_source(ErrorKind::Internal, "the node's sysinfo cannot be read", error))
     }

@@ -12,7 +12,6 @@ mod clock;
 mod connection;
 mod groups;
 mod leftovers;
-mod live;
 mod lookups;
 mod record;
 mod script;
@@ -32,12 +31,12 @@ use self::cache::Owners;
 use self::calls::Calls;
 use self::connection::Connection;
 use self::leftovers::Leftovers;
-pub use self::live::LiveNodes;
-use self::live::View;
 use self::script::{JOIN, LEAVE};
 use self::sweep::Progress;
 use super::{Claim, ClaimRequest, Directory, DirectoryError, Freshness, Held, NodeRef, Owner};
 use crate::lease::{Proof, Since};
+pub use crate::members::LiveNodes;
+use crate::members::View;
 use crate::store::{RedisOptions, fred_client};
 
 /// What the directory is made of, beyond the connection.
@@ -218,7 +217,7 @@ impl Directory for RedisDirectory {
     }
 
     async fn nodes(&self) -> Result<Vec<NodeRef>, DirectoryError> {
-        Ok(self.view()?.nodes().to_vec())
+        Ok(self.view()?.members().iter().map(|member| member.node.clone()).collect())
     }
 
     async fn sweep(&self) -> Result<(), DirectoryError> {

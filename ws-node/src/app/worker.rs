@@ -86,10 +86,11 @@ impl Deliver for InProcess {
 impl InProcess {
     /// A lane's earlier owner may not know yet that it is none any more.
     fn is_of_the_owner(&self, batch: &Batch) -> bool {
+        let Some(origin) = &batch.lane else { return true };
         let mut terms = self.terms.lock().unwrap_or_else(PoisonError::into_inner);
-        let highest = terms.entry(batch.lane).or_default();
-        *highest = batch.term.max(*highest);
-        batch.term == *highest
+        let highest = terms.entry(origin.lane).or_default();
+        *highest = origin.term.max(*highest);
+        origin.term == *highest
     }
 
     fn tell(&self, batch: &Batch, reports: &[Report]) {

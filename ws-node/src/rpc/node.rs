@@ -99,6 +99,22 @@ impl node_server::Node for NodeService {
         let (clean, forced) = drained.map_err(|_| Status::internal("the drain failed"))?;
         Ok(Response::new(rpc::DrainResponse { clean, forced }))
     }
+
+    type DeliverStream = futures_util::stream::Empty<Result<rpc::DeliverResponse, Status>>;
+
+    async fn deliver(
+        &self,
+        _request: Request<tonic::Streaming<rpc::DeliverRequest>>,
+    ) -> Result<Response<Self::DeliverStream>, Status> {
+        Err(Status::unimplemented("batches"))
+    }
+
+    async fn stop_session(
+        &self,
+        _request: Request<rpc::StopSessionRequest>,
+    ) -> Result<Response<rpc::StopSessionResponse>, Status> {
+        Err(Status::unimplemented("sessions"))
+    }
 }
 
 fn parse_uid(uid: &str) -> Result<Uid, Status> {

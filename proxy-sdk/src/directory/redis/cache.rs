@@ -9,8 +9,8 @@
 use gim_proto::{SessionId, Uid};
 use quick_cache::sync::Cache;
 
-use super::live::View;
 use crate::directory::Owner;
+use crate::members::View;
 
 /// See the module.
 pub(super) struct Owners(Cache<Uid, Owner>);

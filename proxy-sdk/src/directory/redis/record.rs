@@ -4,8 +4,8 @@
 
 use gim_proto::{Fence, Incarnation, SessionId};
 
-use super::live::View;
 use crate::directory::Owner;
+use crate::members::View;
 
 /// What a record says. Which node it was is known from the incarnation, if that lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,10 +18,10 @@ use tokio::time::Instant;
 use self::verdict::Verdicts;
 use super::calls::Command;
 use super::leftovers::Owned;
-use super::live::View;
 use super::script::SWEEP;
 use super::{RedisDirectory, text};
 use crate::directory::{DirectoryError, DirectoryErrorKind};
+use crate::members::View;
 
 /// Buckets that are swept at the same time, and how often in one step.
 const BUCKETS_AT_ONCE: usize = 64;

@@ -11,11 +11,11 @@ use gim_proto::{Fence, SessionId, Tgid, Uid, bucket_of};
 use tokio::time::Instant;
 
 use super::leftovers::Owned;
-use super::live::View;
 use super::record::Record;
 use super::script::{CLAIM, REASSERT, RELEASE, Script};
 use super::{RedisDirectory, text};
 use crate::directory::{Claim, ClaimRequest, DirectoryError, DirectoryErrorKind, Held, NodeRef, OnDuplicate, Owner};
+use crate::members::View;
 
 /// Claims until the record in the way, whose node is dead, is the one that was looked at.
 const CLAIMS: usize = 4;

@@ -160,7 +160,7 @@ async fn sysinfo_is_that_of_http_and_the_queue_tells_its_figures() {
     let node = TestNode::start().await;
     let mut rpc = connect(&node).await;
     let _client = Client::user(node.public, "a").await;
-    let sysinfo = rpc.sysinfo(SysinfoRequest {}).await.unwrap().into_inner().json;
+    let sysinfo = rpc.sysinfo(SysinfoRequest { alone: false }).await.unwrap().into_inner().json;
     let sysinfo: Value = serde_json::from_str(&sysinfo).unwrap();
     assert_eq!(sysinfo["managerInfo"]["clientsLen"], 1, "{sysinfo}");
     http::push(node.admin, &json!([{ "to_uid": "a", "data": {} }, { "to_uid": "b", "data": {} }])).await;

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use crate::directory::DirectoryError;
 use crate::directory::redis::calls::Command;
-use crate::directory::redis::live::View;
 use crate::directory::redis::{RedisDirectory, text};
+use crate::members::View;
 
 /// How long a run has to be out of the view before it is taken for dead.
 const SUSPECTED: Duration = Duration::from_secs(1);
