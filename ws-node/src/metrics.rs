@@ -26,6 +26,7 @@ pub(crate) struct Metrics {
     pub(crate) draining: Gauge,
     pub(crate) phase: Gauge,
     incarnations: Counter,
+    silent_holders: Counter,
     logins: Counter,
     slow_dropped: Counter,
     offered: Counter,
@@ -76,6 +77,7 @@ impl Metrics {
             draining: gauge("gim_outboxes_waiting"),
             phase: gauge("gim_phase"),
             incarnations: counter("gim_incarnations_total"),
+            silent_holders: counter("gim_silent_holders_total"),
             logins: counter("gim_logins_total"),
             slow_dropped: counter("gim_slow_dropped_total"),
             offered: counter("gim_offered_total"),
@@ -145,6 +147,11 @@ impl Metrics {
 
     pub(crate) fn offered(&self, sessions: u64) {
         self.offered.increment(sessions);
+    }
+
+    /// The node of a superseded session did not answer.
+    pub(crate) fn silent_holder(&self) {
+        self.silent_holders.increment(1);
     }
 
     /// A command was offered to business applications.
@@ -238,7 +245,7 @@ pub(crate) struct Snapshot {
 }
 
 fn describe(recorder: &PrometheusRecorder) {
-    const COUNTERS: [(&str, &str); 17] = [
+    const COUNTERS: [(&str, &str); 18] = [
         ("gim_accepted_total", "connections accepted on the public listener"),
         ("gim_accept_errors_total", "accepts that failed, for want of descriptors as a rule"),
         ("gim_received_bytes_total", "bytes read from sessions"),
@@ -255,6 +262,10 @@ fn describe(recorder: &PrometheusRecorder) {
         ("gim_upstream_total", "commands offered to business applications, by outcome"),
         ("gim_http_requests_total", "requests on the admin listener, by status"),
         ("gim_incarnations_total", "times the node's lease was lost or redis came back as another run"),
+        (
+            "gim_silent_holders_total",
+            "users who came back here while the node of their previous session did not answer",
+        ),
         ("gim_log_lines_dropped_total", "log lines dropped because the log's buffer was full"),
     ];
     const GAUGES: [(&str, &str); 12] = [

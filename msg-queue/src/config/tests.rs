@@ -165,7 +165,7 @@ fn a_bad_value_is_refused_by_key_and_place() {
         ("node.share", "half"),
         ("node.awake", "yes"),
         ("node.weights", "1,x"),
-        ("door.mode", "cluster"),
+        ("door.mode", "toy"),
         ("door.target", "printer"),
         ("node", "5"),
     ];
@@ -193,7 +193,7 @@ fn a_bad_value_in_a_file_is_refused_by_key_and_place() {
         ("node.peers.1", "[node]\npeers = [\"a\", 2]"),
         ("node.ping", "[node]\nping = 1979-05-27"),
         ("door.target", "[door]\ntarget = 1"),
-        ("door.mode", "[door]\nmode = \"cluster\""),
+        ("door.mode", "[door]\nmode = \"toy\""),
         ("door.token", "[door.token]\nfile = \"x\""),
         ("node", "node = 1"),
         ("node", "[[node]]\nid = \"a\""),
