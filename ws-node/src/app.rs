@@ -86,7 +86,7 @@ pub(crate) async fn start(
         live: backend.live,
         etcd: backend.etcd,
     });
-    let worker = EmbeddedWorker::start(&core, backend.sources, backend.clock, guard, backend.observer, &config.worker);
+    let worker = EmbeddedWorker::start(&core, backend.sources, guard, backend.observer, &config.worker);
     let running = Arc::new(Running {
         core,
         public,
