@@ -8,6 +8,7 @@ pub mod client;
 pub mod delivery;
 pub mod directory;
 pub mod error;
+pub mod etcd;
 pub mod lease;
 pub mod members;
 pub mod peers;
