@@ -4,6 +4,8 @@
 //! [`Secret`]) and the sections that a node and a worker both have. Never reads the process environment by itself,
 //! never exits, and never shows the value of a secret.
 
+pub mod address;
+mod admin;
 pub mod duration;
 mod error;
 mod invalid;
@@ -16,6 +18,7 @@ mod queue;
 mod redis;
 mod schema;
 mod secret;
+mod shutdown;
 mod size;
 #[cfg(test)]
 mod tests;
@@ -30,6 +33,7 @@ use figment::value::{Dict, Value};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use admin::AdminSection;
 pub use error::{ConfigError, ConfigErrorKind, Origin};
 pub use invalid::{Invalid, span_within, within};
 pub use log::{LogFormat, LogRotation, LogSection, LogTarget};
@@ -38,6 +42,7 @@ pub use node::NodeSection;
 pub use queue::QueueSection;
 pub use redis::RedisSection;
 pub use secret::Secret;
+pub use shutdown::ShutdownSection;
 pub use size::{ByteSize, SizeError};
 pub use worker::WorkerSection;
 

@@ -4,12 +4,10 @@
 //! `Config::default()` is the default of mode `local`; who embeds the node builds one in code. Never reads the
 //! process environment: [`crate::cli`] is given it.
 
-mod admin;
 mod auth;
 mod limits;
 mod listen;
 mod session;
-mod shutdown;
 #[cfg(test)]
 mod tests;
 mod upstream;
@@ -19,17 +17,15 @@ use gim_proto::Keys;
 use serde::{Deserialize, Serialize};
 
 pub use gim_msg_queue::config::{
-    ByteSize, ConfigError, ConfigErrorKind, Invalid, LogFormat, LogRotation, LogSection, LogTarget, Mode, NodeSection,
-    Origin, QueueSection, RedisSection, Secret, Sources, WorkerSection,
+    AdminSection, ByteSize, ConfigError, ConfigErrorKind, Invalid, LogFormat, LogRotation, LogSection, LogTarget, Mode,
+    NodeSection, Origin, QueueSection, RedisSection, Secret, ShutdownSection, Sources, WorkerSection,
 };
 pub use gim_proxy_sdk::directory::OnDuplicate;
 
-pub use admin::AdminSection;
 pub use auth::{AuthMode, AuthSection};
 pub use limits::LimitsSection;
 pub use listen::ListenSection;
 pub use session::{OnSlow, SessionSection};
-pub use shutdown::ShutdownSection;
 pub use upstream::UpstreamSection;
 
 /// Everything a node can be told.
@@ -128,13 +124,7 @@ impl Config {
 
     /// Checks that nobody reaches from outside what has no lock.
     fn validate_reach(&self) -> Result<(), Invalid> {
-        if !self.listen.admin.ip().is_loopback() && self.admin.token.is_none() {
-            return Err(Invalid::against(
-                "listen.admin",
-                "admin.token",
-                "must be a loopback address unless admin.token is set",
-            ));
-        }
+        self.admin.validate_reach(self.listen.admin)?;
         if !self.worker.embedded {
             let allowed = "must be true in the modes `local` and `redis`: the worker runs inside the one node";
             return Err(Invalid::against("worker.embedded", "mode", allowed));

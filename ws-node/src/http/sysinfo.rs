@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use gim_msg_queue::host;
 use gim_proxy_sdk::queue::LaneStats;
 use serde_json::{Value, json};
 
 use crate::core::Core;
-use crate::host;
 
 /// Field names as GIM has them, and what it lacks: lanes, memory per connection, states of dependencies. A queue that
 /// does not answer leaves the lanes out and says so there.
