@@ -39,6 +39,7 @@ use self::fetch::Reader;
 use self::lease::Own;
 use self::shared::Shared;
 use self::trouble::Trouble;
+use crate::clock::Clock;
 use crate::config::QueueSection;
 use crate::observe::Observer;
 use crate::source::{Backlog, Fetched, Room, Settlement, Source, SourceError};
@@ -80,12 +81,6 @@ impl RedisSource {
     pub fn new(store: &Store, options: LaneOptions, observer: Arc<dyn Observer>) -> Arc<Self> {
         let shared = Arc::new(Shared::new(store, options, observer));
         Arc::new(Self { shared, reader: Mutex::default(), renewal: OnceLock::new() })
-    }
-
-    /// The clock of the Redis that holds the lane: due times and ttl count in it.
-    #[must_use]
-    pub fn clock(&self) -> Arc<RedisClock> {
-        Arc::clone(&self.shared.clock)
     }
 
     /// Takes note that a run of a worker is dead: what it owns is taken at once.
@@ -135,6 +130,11 @@ impl Source for RedisSource {
 
     fn term(&self) -> u64 {
         self.shared.lease.term()
+    }
+
+    /// That of the Redis that holds the lane.
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.shared.clock) as Arc<dyn Clock>
     }
 
     async fn fetch(&self, room: Room) -> Result<Vec<Fetched>, SourceError> {

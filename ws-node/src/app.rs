@@ -84,7 +84,7 @@ pub(crate) async fn start(
         guard: guard.clone(),
         log,
     });
-    let worker = EmbeddedWorker::start(&core, backend.sources, backend.clock, guard, backend.observer, &config.worker);
+    let worker = EmbeddedWorker::start(&core, backend.sources, guard, backend.observer, &config.worker);
     let running = Arc::new(Running {
         core,
         public,

@@ -131,7 +131,6 @@ impl Place {
             node: NodeRef::clone(&node),
             directory,
             queue: Arc::clone(&place.queue) as Arc<_>,
-            clock: place.sources.first().map(|source| source.clock() as Arc<_>).ok_or(StartError::NoLane)?,
             sources: place.sources.iter().map(|source| Arc::clone(source) as Arc<dyn Source>).collect(),
             upstream,
             observer: CountSettled::new(&place.queue, observer),
