@@ -127,7 +127,7 @@ impl Sources {
         };
         settings.extend(layer::environment(&self.environment, schema)?);
         for flag in &self.flags {
-            settings.push(layer::flag(&flag.shown, &flag.key, &flag.text, schema)?);
+            settings.extend(layer::flag(&flag.shown, &flag.key, &flag.text, schema)?);
         }
         Ok(settings)
     }
@@ -171,7 +171,19 @@ pub fn load<T>(sources: &Sources) -> Result<Loaded<T>, ConfigError>
 where
     T: DeserializeOwned + Serialize + Default,
 {
-    let schema = Schema::of::<T>()?;
+    load_beside(sources, &[])
+}
+
+/// Reads a configuration that another program shares: as [`load`] does, but `others`, keys and sections that are none of
+/// this program's, are passed over wherever they are set, whatever they hold.
+///
+/// # Errors
+/// Those of [`load`].
+pub fn load_beside<T>(sources: &Sources, others: &'static [&'static str]) -> Result<Loaded<T>, ConfigError>
+where
+    T: DeserializeOwned + Serialize + Default,
+{
+    let schema = Schema::of::<T>(others)?;
     let mut dict = Dict::new();
     let mut origins = BTreeMap::new();
     for setting in sources.settings(&schema)? {

@@ -106,6 +106,9 @@ impl Config {
     /// # Errors
     /// Names the first key whose value is senseless, alone or together with another.
     pub fn validate(&self) -> Result<(), Invalid> {
+        if self.mode == Mode::Cluster {
+            return Err(Invalid::new("mode", "must be `local` or `redis`; a node in mode `cluster` is not built yet"));
+        }
         Keys::new(&self.prefix)
             .map_err(|_| Invalid::new("prefix", "must be 1 to 64 of the characters A-Z a-z 0-9 . _ : -"))?;
         self.node.validate()?;
