@@ -17,4 +17,5 @@ pub mod redis;
 pub mod route;
 pub mod settle;
 pub mod source;
+pub mod team;
 pub mod worker;
