@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use gim_msg_queue::admin::ApiError;
 use gim_proto::{Tgid, Uid};
 use gim_proxy_sdk::RunProxy;
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::error::ApiError;
 use super::extract::{Path, Query};
 use crate::core::Core;
 
