@@ -23,11 +23,11 @@ use tokio::sync::watch;
 use crate::directory::NodeRef;
 use crate::store::{Runs, Store, StoreError};
 
+pub use self::boot::BootClock;
 pub use self::guard::{Guard, Unproven};
 pub use self::probe::{Probe, RpcProbe};
 pub use self::proof::{Proof, Since};
 
-use self::boot::BootClock;
 use self::guard::Facts;
 use self::keeper::Keeper;
 use self::seat::Seat;
