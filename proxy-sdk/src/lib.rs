@@ -10,6 +10,7 @@ pub mod directory;
 pub mod error;
 pub mod lease;
 pub mod members;
+pub mod membership;
 pub mod peers;
 pub mod producer;
 pub mod proxy;
