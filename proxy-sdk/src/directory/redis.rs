@@ -73,6 +73,8 @@ pub struct RedisDirectory {
     owners: Owners,
     leftovers: Leftovers,
     progress: Mutex<Progress>,
+    /// Names this directory among all that sweep.
+    sweeper: SessionId,
     swept: AtomicU64,
     hits: AtomicU64,
     misses: AtomicU64,
@@ -113,6 +115,7 @@ impl RedisDirectory {
             connection,
             leftovers: Leftovers::default(),
             progress: Mutex::default(),
+            sweeper: SessionId::mint(),
             swept: AtomicU64::new(0),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
