@@ -13,6 +13,7 @@ mod directory;
 mod handshake;
 mod kinds;
 mod lease;
+mod membership;
 mod operate;
 mod producer;
 mod producers;

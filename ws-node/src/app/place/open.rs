@@ -10,7 +10,7 @@ use gim_msg_queue::team::TeamPorts;
 use gim_proto::{Incarnation, Keys};
 use gim_proxy_sdk::directory::NodeRef;
 use gim_proxy_sdk::directory::redis::{RedisDirectory, RedisDirectoryOptions};
-use gim_proxy_sdk::lease::NodeLease;
+use gim_proxy_sdk::lease::{LeaseState, NodeLease};
 use gim_proxy_sdk::members::{Judge, LiveNodes};
 use gim_proxy_sdk::producer::Bounds;
 use gim_proxy_sdk::queue::RedisQueue;
@@ -71,6 +71,7 @@ impl Opening<'_> {
         let node = self.lease.node();
         let others = self.others(&node).await?;
         let directory = self.directory(&others).await?;
+        assert_nothing(&self.lease);
         let queue = Arc::new(RedisQueue::new(&self.store, self.keys.clone(), self.config.queue.lanes, self.bounds()));
         let (peers, live, etcd) = match &others {
             Others::Nobody(_) => (None, None, None),
@@ -195,5 +196,13 @@ impl Opening<'_> {
             RedisSource::new(&self.store, options, Arc::clone(self.observer))
         };
         (0..self.config.queue.lanes.get()).map(of_lane).collect()
+    }
+}
+
+// Nothing is held yet, so nothing can be missing.
+fn assert_nothing(lease: &NodeLease) {
+    let since = lease.proof().begin();
+    if let LeaseState::Held { runs, .. } = &*lease.state().borrow() {
+        lease.proof().assert(since, runs.clone());
     }
 }
