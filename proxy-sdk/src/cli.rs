@@ -53,7 +53,7 @@ where
 async fn execute(flags: Flags) -> Result<Answer, Error> {
     let options = ClientOptions { deadline: flags.timeout, ..ClientOptions::default() };
     let connect_timeout = options.connect_timeout.min(flags.timeout);
-    let client = NodeClient::at(flags.node, ClientOptions { connect_timeout, ..options });
+    let client = NodeClient::at(flags.node, ClientOptions { connect_timeout, ..options })?;
     match flags.command {
         Command::Push(push) => push::run(push, &client).await,
         Command::Kick(kick) => users::kick(kick, &client).await,

@@ -27,6 +27,7 @@ use crate::config::Config;
 use crate::core::{Core, Parts, Settings};
 use crate::embed::Handlers;
 use crate::hub::Users;
+use crate::intake::{Intake, Remembers};
 use crate::listener::{self, Admission};
 use crate::metrics::Metrics;
 use crate::node::StartError;
@@ -36,6 +37,8 @@ use crate::{heartbeat, http, rpc};
 /// What runs as long as the node does.
 pub(crate) struct Running {
     pub(crate) core: Arc<Core>,
+    /// What batches pass, from this process's worker and from others'.
+    intake: Arc<Intake>,
     pub(crate) public: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) rpc: SocketAddr,
@@ -70,7 +73,6 @@ pub(crate) async fn start(
     let observer: Arc<dyn Observer> =
         Arc::new(Telemetry::new(WorkerMetrics::new(metrics.recorder(), config.queue.lanes)));
     let backend = Backend::open(&config, candidate, &observer).await?;
-    let guard = backend.keeper.place().map(place::Place::guard);
     let core = Core::new(Parts {
         node: backend.node,
         directory: backend.directory,
@@ -80,12 +82,17 @@ pub(crate) async fn start(
         handlers,
         admission: Admission::new(&config.limits),
         metrics,
-        guard: guard.clone(),
+        guard: backend.keeper.place().map(place::Place::guard),
         log,
     });
-    let worker = EmbeddedWorker::start(&core, backend.sources, backend.clock, guard, backend.observer, &config.worker);
+    // The worker in this process hears every answer, so nothing has to be remembered for it.
+    let intake = Arc::new(Intake::new(&core, Remembers::Nothing));
+    let directory = Arc::clone(&core.directory);
+    let worker =
+        EmbeddedWorker::start(&intake, directory, backend.sources, backend.clock, backend.observer, &config.worker);
     let running = Arc::new(Running {
         core,
+        intake,
         public,
         admin,
         rpc,
@@ -146,7 +153,9 @@ impl Running {
         let stop = &self.stop_surfaces;
         self.tasks.spawn(listener::serve(Arc::clone(core), listeners.public, page, self.stop_public.clone()));
         self.tasks.spawn(http::serve(Arc::clone(core), listeners.admin, admin, stop.clone()));
-        self.tasks.spawn(rpc::serve(Arc::clone(core), listeners.rpc, stop.clone()));
+        let calls =
+            rpc::Calls { core: Arc::clone(core), intake: Arc::clone(&self.intake), token: config.rpc.token.clone() };
+        self.tasks.spawn(rpc::serve(calls, listeners.rpc, stop.clone()));
         self.tasks.spawn(heartbeat::run(Arc::clone(core), stop.clone()));
         if self.keeper.place().is_some() {
             let running = Arc::clone(self);

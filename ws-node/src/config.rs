@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use gim_msg_queue::config::{
     ByteSize, ConfigError, ConfigErrorKind, Invalid, LogFormat, LogRotation, LogSection, LogTarget, Mode, NodeSection,
-    Origin, QueueSection, RedisSection, Secret, Sources, WorkerSection,
+    Origin, QueueSection, RedisSection, RpcSection, Secret, Sources, WorkerSection,
 };
 pub use gim_proxy_sdk::directory::OnDuplicate;
 
@@ -48,6 +48,8 @@ pub struct Config {
     pub listen: ListenSection,
     /// The admin listener's door.
     pub admin: AdminSection,
+    /// How processes of the service know each other.
+    pub rpc: RpcSection,
     /// How one session lives.
     pub session: SessionSection,
     /// What the public listener lets in.
@@ -75,6 +77,7 @@ impl Default for Config {
             redis: RedisSection::default(),
             listen: ListenSection::default(),
             admin: AdminSection::default(),
+            rpc: RpcSection::default(),
             session: SessionSection::default(),
             limits: LimitsSection::default(),
             auth: AuthSection::default(),
@@ -116,6 +119,7 @@ impl Config {
         self.redis.validate()?;
         self.listen.validate()?;
         self.admin.validate()?;
+        self.rpc.validate()?;
         self.session.validate()?;
         self.limits.validate()?;
         self.queue.validate()?;

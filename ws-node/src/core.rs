@@ -3,21 +3,20 @@
 //! Owns no behaviour beyond the few steps in which hub and directory change together. There is one per node, never one
 //! per process: a process may run several nodes.
 
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 use gim_msg_queue::logging::LogGuard;
-use gim_proto::{Fields, MessageId};
+use gim_proto::{Fields, Incarnation, MessageId};
 use gim_proxy_sdk::directory::{Directory, NodeRef, OnDuplicate};
 use gim_proxy_sdk::lease::Guard;
 use gim_proxy_sdk::queue::{Queue, QueueError};
 use gim_proxy_sdk::upstream::Upstream;
 
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
@@ -50,7 +49,7 @@ pub(crate) struct Core {
     /// What is known of the node's lease. None: it needs none.
     guard: Option<Guard>,
     log: Option<Arc<LogGuard>>,
-    phase: AtomicU8,
+    phase: watch::Sender<Phase>,
     /// Tasks of sessions, so that a stop can wait for them.
     pub(crate) sessions: TaskTracker,
     pub(crate) runtime: Handle,
@@ -146,7 +145,7 @@ impl Core {
             clock: Clock::start(),
             guard: parts.guard,
             log: parts.log,
-            phase: AtomicU8::new(Phase::Running as u8),
+            phase: watch::Sender::new(Phase::Running),
             sessions: TaskTracker::new(),
             runtime: Handle::current(),
             released: Notify::new(),
@@ -161,9 +160,9 @@ impl Core {
         Arc::clone(lives.last().expect("a life"))
     }
 
-    /// Whether a node is this process, now or in a life that the directory may still name.
-    pub(crate) fn is_this(&self, node: &NodeRef) -> bool {
-        self.lives.read().unwrap_or_else(PoisonError::into_inner).iter().any(|life| **life == *node)
+    /// Whether a run is this process, now or in a life that the directory may still name.
+    pub(crate) fn has_lived_as(&self, run: &Incarnation) -> bool {
+        self.lives.read().unwrap_or_else(PoisonError::into_inner).iter().any(|life| life.incarnation == *run)
     }
 
     /// Goes on under another incarnation.
@@ -182,15 +181,30 @@ impl Core {
     }
 
     pub(crate) fn phase(&self) -> Phase {
-        Phase::of(self.phase.load(Ordering::Acquire))
+        *self.phase.borrow()
+    }
+
+    /// Shows the phase, and each later one.
+    pub(crate) fn phases(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
     }
 
     /// Moves on to a later phase; the node never goes back.
     pub(crate) fn enter(&self, phase: Phase) {
-        if self.phase.fetch_max(phase as u8, Ordering::AcqRel) < phase as u8 {
+        let is_later = |now: &mut Phase| {
+            let is_later = *now < phase;
+            *now = phase.max(*now);
+            is_later
+        };
+        if self.phase.send_if_modified(is_later) {
             self.metrics.phase.set(f64::from(phase as u8));
             tracing::info!(phase = phase.as_str(), "node enters phase");
         }
+    }
+
+    /// What has to be passed before each write of a lane's batch. None: nobody else could act in this node's place.
+    pub(crate) const fn guard(&self) -> Option<&Guard> {
+        self.guard.as_ref()
     }
 
     /// What is behind the lease, if the node has one outside this process: `redis`, and whether it does its part.

@@ -12,6 +12,7 @@ mod heartbeat;
 mod host;
 mod http;
 mod hub;
+mod intake;
 mod listener;
 mod metrics;
 mod node;

@@ -58,8 +58,20 @@ impl NodeClient {
     /// # Errors
     /// See [`ErrorKind`].
     pub async fn sysinfo(&self) -> Result<Value, Error> {
+        self.sysinfo_of(false).await
+    }
+
+    /// Asks for the same of this node alone, without what it knows of others.
+    ///
+    /// # Errors
+    /// See [`ErrorKind`].
+    pub async fn sysinfo_alone(&self) -> Result<Value, Error> {
+        self.sysinfo_of(true).await
+    }
+
+    async fn sysinfo_of(&self, alone: bool) -> Result<Value, Error> {
         let call = |channel, request| async move { node(channel).sysinfo(request).await };
-        let answer = self.calls.call(0, rpc::SysinfoRequest { alone: false }, call).await?;
+        let answer = self.calls.call(0, rpc::SysinfoRequest { alone }, call).await?;
         serde_json::from_str(&answer.json)
             .map_err(|error| Error::with_source(ErrorKind::Internal, "the node's sysinfo cannot be read", error))
     }

@@ -267,7 +267,8 @@ async fn try_to_enter(
     })?;
     let rpc = candidate.rpc.to_string();
     let options = LeaseOptions::alone(candidate.id.clone(), &rpc, candidate.public.to_string());
-    NodeLease::acquire(store, keys, options, &RpcProbe { own: rpc }).await.map_err(|error| match error {
+    let probe = RpcProbe { own: rpc, token: config.rpc.shown() };
+    NodeLease::acquire(store, keys, options, &probe).await.map_err(|error| match error {
         LeaseError::Store(error) => StartError::Redis(error),
         held => StartError::Place(held),
     })
