@@ -83,6 +83,9 @@ pub(crate) async fn start(
         metrics,
         guard: guard.clone(),
         log,
+        peers: backend.peers,
+        live: backend.live,
+        etcd: backend.etcd,
     });
     let worker = EmbeddedWorker::start(&core, backend.sources, guard, backend.observer, &config.worker);
     let running = Arc::new(Running {

@@ -7,10 +7,11 @@ mod dead;
 mod extract;
 mod groups;
 mod messages;
+mod nodes;
 mod public;
 mod sysinfo;
 mod users;
 
 pub(crate) use self::admin::router as admin_router;
 pub(crate) use self::public::router as public_router;
-pub(crate) use self::sysinfo::sysinfo;
+pub(crate) use self::sysinfo::{alone as sysinfo_alone, sysinfo};

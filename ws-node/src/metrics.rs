@@ -26,6 +26,7 @@ pub(crate) struct Metrics {
     pub(crate) draining: Gauge,
     pub(crate) phase: Gauge,
     incarnations: Counter,
+    silent_holders: Counter,
     logins: Counter,
     slow_dropped: Counter,
     offered: Counter,
@@ -72,6 +73,7 @@ impl Metrics {
             draining: gauge("gim_outboxes_waiting"),
             phase: gauge("gim_phase"),
             incarnations: counter("gim_incarnations_total"),
+            silent_holders: counter("gim_silent_holders_total"),
             logins: counter("gim_logins_total"),
             slow_dropped: counter("gim_slow_dropped_total"),
             offered: counter("gim_offered_total"),
@@ -146,6 +148,11 @@ impl Metrics {
         self.offered.increment(sessions);
     }
 
+    /// The node of a superseded session did not answer.
+    pub(crate) fn silent_holder(&self) {
+        self.silent_holders.increment(1);
+    }
+
     /// A command was offered to business applications.
     pub(crate) fn offered_upstream(&self, uid: &Uid, outcome: &Result<MessageId, UpstreamError>) {
         let word = match outcome {
@@ -218,7 +225,7 @@ pub(crate) struct Snapshot {
     pub(crate) resident_bytes: u64,
 }
 
-const COUNTERS: [(&str, &str); 15] = [
+const COUNTERS: [(&str, &str); 16] = [
     ("gim_accepted_total", "connections accepted on the public listener"),
     ("gim_accept_errors_total", "accepts that failed, for want of descriptors as a rule"),
     ("gim_received_bytes_total", "bytes read from sessions"),
@@ -234,6 +241,7 @@ const COUNTERS: [(&str, &str); 15] = [
     ("gim_commands_total", "commands of clients, by outcome"),
     ("gim_upstream_total", "commands offered to business applications, by outcome"),
     ("gim_incarnations_total", "times the node's lease was lost or redis came back as another run"),
+    ("gim_silent_holders_total", "users who came back here while the node of their previous session did not answer"),
 ];
 const GAUGES: [(&str, &str); 6] = [
     ("gim_outboxes_waiting", "sessions whose socket did not take everything at once"),

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 /// What the service stands on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "&'static str")]
-#[non_exhaustive]
 pub enum Mode {
     /// Directory, queue and worker live in this process; nothing to install.
     #[default]

@@ -14,6 +14,8 @@ use gim_msg_queue::source::Source;
 use gim_proto::{Incarnation, NodeId};
 use gim_proxy_sdk::directory::local::LocalDirectory;
 use gim_proxy_sdk::directory::{Directory, NodeRef};
+use gim_proxy_sdk::members::LiveNodes;
+use gim_proxy_sdk::peers::Peers;
 use gim_proxy_sdk::queue::Queue;
 use gim_proxy_sdk::upstream::Upstream;
 
@@ -31,6 +33,11 @@ pub(super) struct Backend {
     /// Who hears of what the worker does.
     pub(super) observer: Arc<dyn Observer>,
     pub(super) keeper: Keeper,
+    /// The way to other nodes, and who they are, where there can be any.
+    pub(super) peers: Option<Peers>,
+    pub(super) live: Option<LiveNodes>,
+    /// Tells whether etcd answers, where it is asked at all.
+    pub(super) etcd: Option<Box<dyn Fn() -> bool + Send + Sync>>,
 }
 
 /// What of a mode has to be ended with the node.
@@ -73,6 +80,9 @@ impl Backend {
             upstream: None,
             observer: Arc::clone(observer),
             keeper: Keeper::Local(queue),
+            peers: None,
+            live: None,
+            etcd: None,
         }
     }
 }

@@ -135,6 +135,9 @@ impl Place {
             upstream,
             observer: CountSettled::new(&place.queue, observer),
             keeper: Keeper::Redis(Box::new(place)),
+            peers: None,
+            live: None,
+            etcd: None,
         })
     }
 

@@ -13,7 +13,7 @@ use gim_proto::MAX_ENTRY_BYTES;
 use http::header;
 use serde_json::json;
 
-use super::{dead, groups, messages, public, users};
+use super::{dead, groups, messages, nodes, public, users};
 use crate::core::Core;
 
 /// A request body is at most this long: 16 entries of the largest size, or 1,000 of 4 KiB.
@@ -36,7 +36,8 @@ pub(crate) fn router(core: Arc<Core>, token: Option<Secret>) -> Router {
         .route("/api/v1/queue", get(queue))
         .route("/api/v1/dead/{lane}", get(dead::list).delete(dead::purge))
         .route("/api/v1/dead/{lane}/redrive", post(dead::redrive))
-        .route("/api/v1/nodes", get(nodes))
+        .route("/api/v1/nodes", get(nodes::list))
+        .route("/api/v1/nodes/{id}/drain", post(nodes::drain))
         .fallback(admin::not_found)
         .method_not_allowed_fallback(admin::method_not_allowed)
         .layer(DefaultBodyLimit::max(MOST_BODY))
@@ -65,13 +66,4 @@ async fn metrics(State(core): State<Arc<Core>>) -> Response {
 
 async fn queue(State(core): State<Arc<Core>>) -> Result<Json<serde_json::Value>, ApiError> {
     Ok(Json(json!({ "lanes": core.queue.stats().await? })))
-}
-
-async fn nodes(State(core): State<Arc<Core>>) -> Result<Json<serde_json::Value>, ApiError> {
-    let nodes = core.directory.nodes().await.map_err(gim_proxy_sdk::Error::from)?;
-    let nodes: Vec<_> = nodes
-        .iter()
-        .map(|node| json!({ "id": node.id, "incarnation": node.incarnation.to_string(), "phase": core.phase().as_str() }))
-        .collect();
-    Ok(Json(json!({ "nodes": nodes })))
 }
