@@ -49,9 +49,11 @@ async fn a_token_that_has_expired_is_replaced() {
     let keys = keys();
     let server = EtcdServer::start_guarded(&keys, &["--auth-token-ttl", "1"]).await;
     let watcher = Watcher::start(&server.options(), &keys);
-    let registrar = standing(&server.options(), &keys, "n1", LONG_TTL).await;
+    // Its lease is asked about every 2 s, with a token that has expired each time.
+    let registrar = standing(&server.options(), &keys, "n1", Duration::from_secs(6)).await;
     // Nobody tells when a token has expired.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(registrar.is_registered());
     let anew = says(1);
     registrar.change(anew.clone());
     seen(&watcher, "what it says anew", |snapshot| snapshot.node(&id("n1")) == Some(&anew)).await;
