@@ -92,3 +92,16 @@ impl From<crate::store::StoreError> for Error {
         Self::with_source(kind, detail, error)
     }
 }
+
+impl From<crate::peers::PeerError> for Error {
+    fn from(error: crate::peers::PeerError) -> Self {
+        use crate::peers::PeerErrorKind as Peer;
+        let (kind, detail) = match error.kind {
+            Peer::Unreachable => (ErrorKind::Unavailable, "the node cannot be reached"),
+            Peer::Unknown => (ErrorKind::Timeout, "the node did not answer"),
+            Peer::Refused | Peer::Suspended => (ErrorKind::Unavailable, "the node may not act right now"),
+            Peer::Full => (ErrorKind::Full, "too much is in flight to the node"),
+        };
+        Self::with_source(kind, detail, error)
+    }
+}

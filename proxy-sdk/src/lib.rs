@@ -5,6 +5,7 @@
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod client;
+pub mod cluster;
 pub mod delivery;
 pub mod directory;
 pub mod error;
@@ -21,6 +22,7 @@ pub mod testing;
 pub mod upstream;
 
 pub use client::{ClientOptions, NodeClient};
+pub use cluster::ClusterClient;
 pub use delivery::{Body, Outcome, Sent};
 pub use error::{Error, ErrorKind};
 pub use gim_proto::{Fields, MessageId, Tgid, Uid};

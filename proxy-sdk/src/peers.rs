@@ -71,6 +71,14 @@ impl Peers {
         Err(PeerError { kind: PeerErrorKind::Unreachable, source: None })
     }
 
+    /// Makes a client for a node's other calls, over the connection there is.
+    ///
+    /// # Errors
+    /// It is not among the living.
+    pub fn client(&self, _node: &NodeRef) -> Result<crate::NodeClient, PeerError> {
+        Err(PeerError { kind: PeerErrorKind::Unreachable, source: None })
+    }
+
     /// Asks about a session that the directory names, and has it end if asked to. False: it is not there any more, or on
     /// its way out.
     ///

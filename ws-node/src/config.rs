@@ -4,32 +4,30 @@
 //! `Config::default()` is the default of mode `local`; who embeds the node builds one in code. Never reads the
 //! process environment: [`crate::cli`] is given it.
 
-mod admin;
 mod auth;
 mod limits;
 mod listen;
 mod session;
-mod shutdown;
 #[cfg(test)]
 mod tests;
 mod upstream;
+
+use std::net::Ipv4Addr;
 
 use gim_msg_queue::config as shared;
 use gim_proto::Keys;
 use serde::{Deserialize, Serialize};
 
 pub use gim_msg_queue::config::{
-    ByteSize, ConfigError, ConfigErrorKind, Invalid, LogFormat, LogRotation, LogSection, LogTarget, Mode, NodeSection,
-    Origin, QueueSection, RedisSection, Secret, Sources, WorkerSection,
+    AdminSection, ByteSize, ConfigError, ConfigErrorKind, Invalid, LogFormat, LogRotation, LogSection, LogTarget, Mode,
+    NodeSection, Origin, QueueSection, RedisSection, Secret, ShutdownSection, Sources, WorkerSection,
 };
 pub use gim_proxy_sdk::directory::OnDuplicate;
 
-pub use admin::AdminSection;
 pub use auth::{AuthMode, AuthSection};
 pub use limits::LimitsSection;
 pub use listen::ListenSection;
 pub use session::{OnSlow, SessionSection};
-pub use shutdown::ShutdownSection;
 pub use upstream::UpstreamSection;
 
 /// Everything a node can be told.
@@ -93,8 +91,19 @@ impl Config {
     /// # Errors
     /// The first key that is unknown or holds what it may not, and where it was set.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
-        let loaded = shared::load::<Self>(sources)?;
-        let believes_anybody = loaded.origin("auth.mode") == Origin::Default;
+        let mut loaded = shared::load::<Self>(sources)?;
+        let is_default = |key| loaded.origin(key) == Origin::Default;
+        let believes_anybody = is_default("auth.mode");
+        let (rpc_is_default, embedded_is_default) = (is_default("listen.rpc"), is_default("worker.embedded"));
+        if loaded.value.mode == Mode::Cluster {
+            // What a node of a cluster is as a rule: reached from elsewhere, and without a worker of its own.
+            if rpc_is_default {
+                loaded.value.listen.rpc.set_ip(Ipv4Addr::UNSPECIFIED.into());
+            }
+            if embedded_is_default {
+                loaded.value.worker.embedded = false;
+            }
+        }
         loaded.validated(|config| {
             config.validate()?;
             if config.mode != Mode::Local && believes_anybody {
@@ -110,6 +119,9 @@ impl Config {
     /// # Errors
     /// Names the first key whose value is senseless, alone or together with another.
     pub fn validate(&self) -> Result<(), Invalid> {
+        if self.mode == Mode::Cluster {
+            return Err(Invalid::new("mode", "must be `local` or `redis`; a node in mode `cluster` is not built yet"));
+        }
         Keys::new(&self.prefix)
             .map_err(|_| Invalid::new("prefix", "must be 1 to 64 of the characters A-Z a-z 0-9 . _ : -"))?;
         self.node.validate()?;
@@ -128,13 +140,19 @@ impl Config {
 
     /// Checks that nobody reaches from outside what has no lock.
     fn validate_reach(&self) -> Result<(), Invalid> {
-        if !self.listen.admin.ip().is_loopback() && self.admin.token.is_none() {
-            return Err(Invalid::against(
-                "listen.admin",
-                "admin.token",
-                "must be a loopback address unless admin.token is set",
-            ));
+        self.admin.validate_reach(self.listen.admin)?;
+        match self.mode {
+            Mode::Local | Mode::Redis => self.validate_alone()?,
+            Mode::Cluster => self.validate_cluster()?,
         }
+        if self.mode == Mode::Local && self.upstream.enabled {
+            let allowed = "must be false in mode `local`: there is no stream to put commands on";
+            return Err(Invalid::against("upstream.enabled", "mode", allowed));
+        }
+        Ok(())
+    }
+
+    fn validate_alone(&self) -> Result<(), Invalid> {
         if !self.worker.embedded {
             let allowed = "must be true in the modes `local` and `redis`: the worker runs inside the one node";
             return Err(Invalid::against("worker.embedded", "mode", allowed));
@@ -143,9 +161,13 @@ impl Config {
             let allowed = "must be a loopback address in the modes `local` and `redis`";
             return Err(Invalid::against("listen.rpc", "mode", allowed));
         }
-        if self.mode == Mode::Local && self.upstream.enabled {
-            let allowed = "must be false in mode `local`: there is no stream to put commands on";
-            return Err(Invalid::against("upstream.enabled", "mode", allowed));
+        Ok(())
+    }
+
+    fn validate_cluster(&self) -> Result<(), Invalid> {
+        if self.node.advertise_rpc.is_none() {
+            let allowed = "must be set in mode `cluster`: where other nodes, workers and services reach listen.rpc";
+            return Err(Invalid::against("node.advertise_rpc", "mode", allowed));
         }
         Ok(())
     }

@@ -3,27 +3,28 @@
 //! Owns no behaviour beyond the few steps in which hub and directory change together. There is one per node, never one
 //! per process: a process may run several nodes.
 
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
+use gim_msg_queue::host;
 use gim_msg_queue::logging::LogGuard;
 use gim_proto::{Fields, MessageId};
 use gim_proxy_sdk::directory::{Directory, NodeRef, OnDuplicate};
 use gim_proxy_sdk::lease::Guard;
+use gim_proxy_sdk::members::LiveNodes;
+use gim_proxy_sdk::peers::Peers;
 use gim_proxy_sdk::queue::{Queue, QueueError};
 use gim_proxy_sdk::upstream::Upstream;
 
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::config::{Config, OnSlow, ShutdownSection};
 use crate::embed::Handlers;
-use crate::host;
 use crate::hub::{Group, Hub};
 use crate::listener::Admission;
 use crate::metrics::{Metrics, Snapshot};
@@ -50,7 +51,13 @@ pub(crate) struct Core {
     /// What is known of the node's lease. None: it needs none.
     guard: Option<Guard>,
     log: Option<Arc<LogGuard>>,
-    phase: AtomicU8,
+    phase: watch::Sender<Phase>,
+    /// The way to other nodes. None: there are none in this mode.
+    pub(crate) peers: Option<Peers>,
+    /// Tells whether etcd answers.
+    etcd: Option<Box<dyn Fn() -> bool + Send + Sync>>,
+    /// Who the other nodes are, as far as there are any.
+    pub(crate) live: Option<LiveNodes>,
     /// Tasks of sessions, so that a stop can wait for them.
     pub(crate) sessions: TaskTracker,
     pub(crate) runtime: Handle,
@@ -128,6 +135,10 @@ pub(crate) struct Parts {
     pub(crate) metrics: Metrics,
     pub(crate) guard: Option<Guard>,
     pub(crate) log: Option<Arc<LogGuard>>,
+    pub(crate) peers: Option<Peers>,
+    pub(crate) live: Option<LiveNodes>,
+    /// Tells whether etcd answers, where it is asked at all.
+    pub(crate) etcd: Option<Box<dyn Fn() -> bool + Send + Sync>>,
 }
 
 impl Core {
@@ -146,7 +157,10 @@ impl Core {
             clock: Clock::start(),
             guard: parts.guard,
             log: parts.log,
-            phase: AtomicU8::new(Phase::Running as u8),
+            phase: watch::Sender::new(Phase::Running),
+            peers: parts.peers,
+            live: parts.live,
+            etcd: parts.etcd,
             sessions: TaskTracker::new(),
             runtime: Handle::current(),
             released: Notify::new(),
@@ -182,12 +196,22 @@ impl Core {
     }
 
     pub(crate) fn phase(&self) -> Phase {
-        Phase::of(self.phase.load(Ordering::Acquire))
+        *self.phase.borrow()
+    }
+
+    /// Follows the node's phases.
+    pub(crate) fn phases(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
     }
 
     /// Moves on to a later phase; the node never goes back.
     pub(crate) fn enter(&self, phase: Phase) {
-        if self.phase.fetch_max(phase as u8, Ordering::AcqRel) < phase as u8 {
+        let later = self.phase.send_if_modified(|now| {
+            let later = *now < phase;
+            *now = (*now).max(phase);
+            later
+        });
+        if later {
             self.metrics.phase.set(f64::from(phase as u8));
             tracing::info!(phase = phase.as_str(), "node enters phase");
         }
@@ -196,6 +220,11 @@ impl Core {
     /// What is behind the lease, if the node has one outside this process: `redis`, and whether it does its part.
     pub(crate) fn redis_is_well(&self) -> Option<bool> {
         self.guard.as_ref().map(Guard::is_well)
+    }
+
+    /// Whether etcd answers, if the node is registered there.
+    pub(crate) fn etcd_is_connected(&self) -> Option<bool> {
+        self.etcd.as_ref().map(|is_connected| is_connected())
     }
 
     /// Whether new connections are taken.

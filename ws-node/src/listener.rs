@@ -6,6 +6,7 @@
 mod admission;
 mod answer;
 mod head;
+mod holder;
 mod login;
 
 use std::io;

@@ -1,6 +1,10 @@
 //! The verbs of [`RunProxy`] and [`LocalProxy`] inside a node.
 //!
-//! Owns the way of a direct send: local first. In mode `local` every user is here, so nothing is looked up elsewhere.
+//! Owns the verbs, and the way of a send within this node. What is not here is [`elsewhere`]'s.
+
+mod elsewhere;
+
+use self::elsewhere::Ask;
 
 use std::sync::{Arc, Weak};
 
@@ -35,48 +39,77 @@ impl Proxy {
     }
 
     /// Sends to one user of this node, if given only as a member of a group.
-    pub(crate) async fn to_user(&self, uid: &Uid, of: Option<&Tgid>, body: Body) -> Result<Sent, Error> {
-        let id = MessageId::mint();
+    async fn to_user_here(&self, uid: &Uid, of: Option<&Tgid>, body: Body) -> Result<Sent, Error> {
+        let message = message(MessageId::mint(), body, None)?;
         let Some(session) = self.session(uid)? else {
-            return Ok(Sent { id, outcome: Outcome::Offline, sessions: 0 });
+            return Ok(Sent { id: message.id.clone(), outcome: Outcome::Offline, sessions: 0 });
         };
-        let to = Addressed { uid: uid.clone(), session: session.id(), fence: session.fence() };
-        let to = match of {
-            Some(tgid) => Recipients::Member { to, of: vec![tgid.clone()] },
-            None => Recipients::Sessions(vec![to]),
-        };
-        self.deliver(message(id, body, None), to).await
+        let report = self.offer(&message, addressed(&session, of)).await?;
+        Ok(sent(&message, summary(&report)))
     }
 
     /// Sends to this node's members of a group.
-    pub(crate) async fn to_group(&self, tgid: &Tgid, body: Body, except: Option<&Uid>) -> Result<Sent, Error> {
-        let message = message(MessageId::mint(), body, except);
-        self.deliver(message, Recipients::Groups(vec![tgid.clone()])).await
+    async fn to_group_here(&self, tgid: &Tgid, body: Body, except: Option<&Uid>) -> Result<Sent, Error> {
+        let message = message(MessageId::mint(), body, except)?;
+        let report = self.offer(&message, Recipients::Groups(vec![tgid.clone()])).await?;
+        Ok(sent(&message, summary(&report)))
     }
 
-    async fn deliver(&self, message: Message, to: Recipients) -> Result<Sent, Error> {
+    /// Offers a message to sessions of this node.
+    async fn offer(&self, message: &Arc<Message>, to: Recipients) -> Result<Report, Error> {
         let core = self.core()?;
-        check_size(&message.payload)?;
-        let id = message.id.clone();
+        let delivery = Delivery { entry: None, message: Arc::clone(message), to };
         // Direct sends go on while Redis is away: without a guard nothing holds them up.
-        let reports = core
-            .hub
-            .deliver(&[Delivery { entry: None, message: Arc::new(message), to }], None)
-            .await
-            .unwrap_or_default();
-        let (outcome, sessions) = reports.first().map_or((Outcome::Offline, 0), summary);
+        let reports = core.hub.deliver(&[delivery], None).await.unwrap_or_default();
+        let report = reports.into_iter().next().unwrap_or(Report::Count { offered: 0, slow: 0 });
+        let (outcome, sessions) = summary(&report);
         core.metrics.offered(sessions);
-        tracing::debug!(message_id = %id, outcome = outcome.as_str(), sessions, "direct send");
-        Ok(Sent { id, outcome, sessions })
+        tracing::debug!(message_id = %message.id, outcome = outcome.as_str(), sessions, "direct send");
+        Ok(report)
+    }
+
+    async fn stop_here(&self, uid: &Uid, reason: &str) -> Result<bool, Error> {
+        let Some(session) = self.session(uid)? else { return Ok(false) };
+        Ok(session.close(CloseCode::Kicked, if reason.is_empty() { "kicked" } else { reason }))
+    }
+
+    async fn join_here(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, Error> {
+        let Some(session) = self.session(uid)? else { return Ok(false) };
+        online(session.join_group(tgid).await)
+    }
+
+    async fn leave_here(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, Error> {
+        let Some(session) = self.session(uid)? else { return Ok(false) };
+        online(session.leave_group(tgid).await.map(|_was_member| ()))
     }
 }
 
-fn message(id: MessageId, body: Body, except: Option<&Uid>) -> Message {
+fn addressed(session: &Session, of: Option<&Tgid>) -> Recipients {
+    let to = Addressed { uid: session.uid().clone(), session: session.id(), fence: session.fence() };
+    recipients(to, of)
+}
+
+fn recipients(to: Addressed, of: Option<&Tgid>) -> Recipients {
+    match of {
+        Some(tgid) => Recipients::Member { to, of: vec![tgid.clone()] },
+        None => Recipients::Sessions(vec![to]),
+    }
+}
+
+fn sent(message: &Message, (outcome, sessions): (Outcome, u64)) -> Sent {
+    Sent { id: message.id.clone(), outcome, sessions }
+}
+
+/// # Errors
+/// The body is larger than an entry of the queue may be.
+fn message(id: MessageId, body: Body, except: Option<&Uid>) -> Result<Arc<Message>, Error> {
     let payload = match body {
         Body::Response(json) => Payload::Json(json),
         Body::Raw(bytes) => Payload::Raw(bytes),
     };
-    Message { id, class: Class::Live, key: None, payload, except: except.cloned().into_iter().collect() }
+    check_size(&payload)?;
+    let except = except.cloned().into_iter().collect();
+    Ok(Arc::new(Message { id, class: Class::Live, key: None, payload, except }))
 }
 
 fn summary(report: &Report) -> (Outcome, u64) {
@@ -136,18 +169,24 @@ impl RunProxy for Proxy {
     }
 
     async fn stop_user_client(&self, uid: &Uid, reason: &str) -> Result<bool, Error> {
-        let Some(session) = self.session(uid)? else { return Ok(false) };
-        Ok(session.close(CloseCode::Kicked, if reason.is_empty() { "kicked" } else { reason }))
+        match self.stop_here(uid, reason).await? {
+            true => Ok(true),
+            false => self.elsewhere(uid, Ask::Stop { reason }).await,
+        }
     }
 
     async fn join_group(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, Error> {
-        let Some(session) = self.session(uid)? else { return Ok(false) };
-        online(session.join_group(tgid).await)
+        match self.join_here(uid, tgid).await? {
+            true => Ok(true),
+            false => self.elsewhere(uid, Ask::Join { tgid }).await,
+        }
     }
 
     async fn leave_group(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, Error> {
-        let Some(session) = self.session(uid)? else { return Ok(false) };
-        online(session.leave_group(tgid).await.map(|_was_member| ()))
+        match self.leave_here(uid, tgid).await? {
+            true => Ok(true),
+            false => self.elsewhere(uid, Ask::Leave { tgid }).await,
+        }
     }
 
     async fn enqueue(&self, entries: Vec<Fields>) -> Result<Vec<MessageId>, Error> {
@@ -169,11 +208,11 @@ fn online(outcome: Result<(), JoinError>) -> Result<bool, Error> {
 #[async_trait]
 impl LocalProxy for Proxy {
     async fn send_res_data_to_local_user(&self, uid: &Uid, data: &Value) -> Result<Sent, Error> {
-        self.to_user(uid, None, response(data)?).await
+        self.to_user_here(uid, None, response(data)?).await
     }
 
     async fn send_res_data_to_local_user_by_tgid(&self, uid: &Uid, tgid: &Tgid, data: &Value) -> Result<Sent, Error> {
-        self.to_user(uid, Some(tgid), response(data)?).await
+        self.to_user_here(uid, Some(tgid), response(data)?).await
     }
 
     async fn send_res_data_to_local_group(
@@ -182,30 +221,30 @@ impl LocalProxy for Proxy {
         data: &Value,
         except: Option<&Uid>,
     ) -> Result<Sent, Error> {
-        self.to_group(tgid, response(data)?, except).await
+        self.to_group_here(tgid, response(data)?, except).await
     }
 
     async fn send_msg_to_local_user(&self, uid: &Uid, message: Bytes) -> Result<Sent, Error> {
-        self.to_user(uid, None, Body::Raw(message)).await
+        self.to_user_here(uid, None, Body::Raw(message)).await
     }
 
     async fn send_msg_to_local_user_by_tgid(&self, uid: &Uid, tgid: &Tgid, message: Bytes) -> Result<Sent, Error> {
-        self.to_user(uid, Some(tgid), Body::Raw(message)).await
+        self.to_user_here(uid, Some(tgid), Body::Raw(message)).await
     }
 
     async fn send_msg_to_local_group(&self, tgid: &Tgid, message: Bytes, except: Option<&Uid>) -> Result<Sent, Error> {
-        self.to_group(tgid, Body::Raw(message), except).await
+        self.to_group_here(tgid, Body::Raw(message), except).await
     }
 
     async fn stop_local_user_client(&self, uid: &Uid, reason: &str) -> Result<bool, Error> {
-        self.stop_user_client(uid, reason).await
+        self.stop_here(uid, reason).await
     }
 
     async fn join_local_group(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, Error> {
-        self.join_group(uid, tgid).await
+        self.join_here(uid, tgid).await
     }
 
     async fn leave_local_group(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, Error> {
-        self.leave_group(uid, tgid).await
+        self.leave_here(uid, tgid).await
     }
 }

@@ -31,16 +31,6 @@ pub enum Phase {
 }
 
 impl Phase {
-    pub(crate) const fn of(number: u8) -> Self {
-        match number {
-            0 => Self::Running,
-            1 => Self::NotReady,
-            2 => Self::DrainingQueue,
-            3 => Self::DrainingSessions,
-            _ => Self::Stopped,
-        }
-    }
-
     /// The word in logs and answers.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -1,31 +1,26 @@
 //! The one switch between a toy and a cluster.
 //!
-//! Owns the word `mode` and why a known mode is refused. Never starts anything: the composition root does.
+//! Owns the word `mode`. Never starts anything: the composition root does.
 
 use serde::{Deserialize, Serialize};
 
 /// What the service stands on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "&'static str")]
-#[non_exhaustive]
 pub enum Mode {
     /// Directory, queue and worker live in this process; nothing to install.
     #[default]
     Local,
     /// Directory and queue live in Redis; one node, with the worker inside.
     Redis,
+    /// Directory and queue live in Redis; many nodes that etcd tells of each other, and workers beside them.
+    Cluster,
 }
 
-/// A word that is not a mode of this version.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ModeError {
-    /// The mode is planned, and starting as another one would be worse than not starting.
-    #[error("this version knows the modes `local` and `redis`; `{0}` is not built yet")]
-    NotBuilt(&'static str),
-    /// No mode at all.
-    #[error("must be `local` or `redis`")]
-    Unknown,
-}
+/// A word that is no mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be `local`, `redis` or `cluster`")]
+pub struct ModeError;
 
 impl Mode {
     /// Returns the word used in the configuration.
@@ -34,6 +29,7 @@ impl Mode {
         match self {
             Self::Local => "local",
             Self::Redis => "redis",
+            Self::Cluster => "cluster",
         }
     }
 }
@@ -45,8 +41,8 @@ impl TryFrom<String> for Mode {
         match word.as_str() {
             "local" => Ok(Self::Local),
             "redis" => Ok(Self::Redis),
-            "cluster" => Err(ModeError::NotBuilt("cluster")),
-            _ => Err(ModeError::Unknown),
+            "cluster" => Ok(Self::Cluster),
+            _ => Err(ModeError),
         }
     }
 }

@@ -1,9 +1,10 @@
-//! Section `node`: the name of this process and the threads it runs on.
+//! Section `node`: the name of this process, where others reach it, the threads it runs on.
 
 use gim_proto::NodeId;
 use serde::{Deserialize, Serialize};
 
 use super::invalid::{Invalid, within};
+use super::optional;
 
 /// This process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +15,12 @@ pub struct NodeSection {
     pub id: Option<NodeId>,
     /// Worker threads, at most 1,024. 0: one per core.
     pub threads: usize,
+    /// Where other nodes, workers and services reach the RPC listener, `host:port`. Must be set in mode `cluster`.
+    #[serde(with = "optional")]
+    pub advertise_rpc: Option<String>,
+    /// Where clients reach the public listener, `host:port`, for people who look at `/sysinfo`. None: its address.
+    #[serde(with = "optional")]
+    pub advertise_public: Option<String>,
 }
 
 impl NodeSection {
@@ -22,7 +29,9 @@ impl NodeSection {
     /// # Errors
     /// Names the first value out of bounds.
     pub fn validate(&self) -> Result<(), Invalid> {
-        within("node.threads", self.threads, 0..=1_024)
+        within("node.threads", self.threads, 0..=1_024)?;
+        check_address("node.advertise_rpc", self.advertise_rpc.as_deref())?;
+        check_address("node.advertise_public", self.advertise_public.as_deref())
     }
 
     /// Returns the configured name, or `<host>-<port>`.
@@ -38,13 +47,29 @@ impl NodeSection {
     }
 }
 
+/// The longest name of a host, and a port.
+const MOST_ADDRESS: usize = 253 + 6;
+
+fn check_address(key: &'static str, address: Option<&str>) -> Result<(), Invalid> {
+    let Some(address) = address else { return Ok(()) };
+    let fits = address.rsplit_once(':').is_some_and(|(host, port)| {
+        let host_fits =
+            !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic() && !b"/@?#".contains(&byte));
+        host_fits && port.parse::<u16>().is_ok_and(|port| port > 0)
+    });
+    if fits && address.len() <= MOST_ADDRESS {
+        return Ok(());
+    }
+    Err(Invalid::new(key, "must be host:port, as others reach it, such as \"10.0.0.7:8091\""))
+}
+
 /// The name as text, with an error that says how one looks.
 mod id {
     use gim_proto::NodeId;
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
 
-    use super::super::optional;
+    use super::optional;
 
     pub(super) fn serialize<S: Serializer>(id: &Option<NodeId>, serializer: S) -> Result<S::Ok, S::Error> {
         optional::serialize(id, serializer)

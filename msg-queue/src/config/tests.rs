@@ -165,7 +165,7 @@ fn a_bad_value_is_refused_by_key_and_place() {
         ("node.share", "half"),
         ("node.awake", "yes"),
         ("node.weights", "1,x"),
-        ("door.mode", "cluster"),
+        ("door.mode", "toy"),
         ("door.target", "printer"),
         ("node", "5"),
     ];
@@ -193,7 +193,7 @@ fn a_bad_value_in_a_file_is_refused_by_key_and_place() {
         ("node.peers.1", "[node]\npeers = [\"a\", 2]"),
         ("node.ping", "[node]\nping = 1979-05-27"),
         ("door.target", "[door]\ntarget = 1"),
-        ("door.mode", "[door]\nmode = \"cluster\""),
+        ("door.mode", "[door]\nmode = \"toy\""),
         ("door.token", "[door.token]\nfile = \"x\""),
         ("node", "node = 1"),
         ("node", "[[node]]\nid = \"a\""),
@@ -341,4 +341,15 @@ fn what_is_printed_is_read_back() {
     let config = toy(&Sources::new().set("node.ping=90s").unwrap().set("node.peers=x,y").unwrap());
     let file = File::with(&print(&config).unwrap());
     assert_eq!(toy(&file.sources()), config);
+}
+
+#[test]
+fn keys_of_another_program_are_passed_over_wherever_they_are_set() {
+    let file = File::with("name = \"n\"\n[session]\nping = 25\n[door]\ntoken = [\"odd\"]\ntarget = \"file\"");
+    let sources = file.sources().environment([("GIM_SESSION__PING", "x"), ("GIM_DOOR__TOKEN", "x")]);
+    let sources = sources.set("session.on.slow=1").unwrap();
+    let toy = load_beside::<Toy>(&sources, &["session", "door.token"]).unwrap().value;
+    assert_eq!((toy.name.as_str(), toy.door.target, toy.door.token), ("n", LogTarget::File, None));
+    let error = load_beside::<Toy>(&sources.set("sessions.ping=1").unwrap(), &["session", "door.token"]).unwrap_err();
+    assert_eq!((error.key.as_str(), matches!(error.kind, ConfigErrorKind::UnknownKey { .. })), ("sessions.ping", true));
 }

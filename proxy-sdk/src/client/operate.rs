@@ -58,8 +58,20 @@ impl NodeClient {
     /// # Errors
     /// See [`ErrorKind`].
     pub async fn sysinfo(&self) -> Result<Value, Error> {
+        self.ask_sysinfo(false).await
+    }
+
+    /// Asks for the same of the node alone, not of those it knows.
+    ///
+    /// # Errors
+    /// See [`ErrorKind`].
+    pub async fn sysinfo_alone(&self) -> Result<Value, Error> {
+        self.ask_sysinfo(true).await
+    }
+
+    async fn ask_sysinfo(&self, alone: bool) -> Result<Value, Error> {
         let call = |channel, request| async move { node(channel).sysinfo(request).await };
-        let answer = self.calls.call(0, rpc::SysinfoRequest { alone: false }, call).await?;
+        let answer = self.calls.call(0, rpc::SysinfoRequest { alone }, call).await?;
         serde_json::from_str(&answer.json)
             .map_err(|error| Error::with_source(ErrorKind::Internal, "the node's sysinfo cannot be read", error))
     }

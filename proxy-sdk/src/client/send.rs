@@ -34,6 +34,37 @@ impl NodeClient {
         let call = |channel, request| async move { Node::new(channel).send_to_group(request).await };
         sent(self.calls.call(bytes, request, call).await?)
     }
+
+    /// Ends a user's connection with 4503; with `here` only one to the node that is asked, for nodes among themselves.
+    /// False: not connected.
+    ///
+    /// # Errors
+    /// See [`ErrorKind`].
+    pub async fn stop_user(&self, uid: &Uid, reason: &str, here: bool) -> Result<bool, Error> {
+        let request = rpc::StopRequest { uid: uid.to_string(), reason: reason.to_owned(), here };
+        let call = |channel, request| async move { Node::new(channel).stop(request).await };
+        Ok(self.calls.call(reason.len(), request, call).await?.stopped)
+    }
+
+    /// Puts a user into a group; `here` as in [`stop_user`](Self::stop_user). False: not connected.
+    ///
+    /// # Errors
+    /// Kind `Invalid`: the session is in as many groups as it may be.
+    pub async fn join(&self, uid: &Uid, tgid: &Tgid, here: bool) -> Result<bool, Error> {
+        let request = rpc::JoinRequest { uid: uid.to_string(), tgid: tgid.to_string(), here };
+        let call = |channel, request| async move { Node::new(channel).join(request).await };
+        Ok(self.calls.call(0, request, call).await?.online)
+    }
+
+    /// Takes a user out of a group; `here` as in [`stop_user`](Self::stop_user). False: not connected.
+    ///
+    /// # Errors
+    /// See [`ErrorKind`].
+    pub async fn leave(&self, uid: &Uid, tgid: &Tgid, here: bool) -> Result<bool, Error> {
+        let request = rpc::LeaveRequest { uid: uid.to_string(), tgid: tgid.to_string(), here };
+        let call = |channel, request| async move { Node::new(channel).leave(request).await };
+        Ok(self.calls.call(0, request, call).await?.online)
+    }
 }
 
 #[async_trait]
@@ -63,21 +94,15 @@ impl RunProxy for NodeClient {
     }
 
     async fn stop_user_client(&self, uid: &Uid, reason: &str) -> Result<bool, Error> {
-        let request = rpc::StopRequest { uid: uid.to_string(), reason: reason.to_owned() };
-        let call = |channel, request| async move { Node::new(channel).stop(request).await };
-        Ok(self.calls.call(reason.len(), request, call).await?.stopped)
+        self.stop_user(uid, reason, false).await
     }
 
     async fn join_group(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, Error> {
-        let request = rpc::JoinRequest { uid: uid.to_string(), tgid: tgid.to_string() };
-        let call = |channel, request| async move { Node::new(channel).join(request).await };
-        Ok(self.calls.call(0, request, call).await?.online)
+        self.join(uid, tgid, false).await
     }
 
     async fn leave_group(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, Error> {
-        let request = rpc::LeaveRequest { uid: uid.to_string(), tgid: tgid.to_string() };
-        let call = |channel, request| async move { Node::new(channel).leave(request).await };
-        Ok(self.calls.call(0, request, call).await?.online)
+        self.leave(uid, tgid, false).await
     }
 
     async fn enqueue(&self, entries: Vec<Fields>) -> Result<Vec<MessageId>, Error> {

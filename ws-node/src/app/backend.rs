@@ -7,13 +7,15 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use gim_msg_queue::clock::{Clock, SystemClock};
+use gim_msg_queue::clock::SystemClock;
 use gim_msg_queue::local::LocalQueue;
 use gim_msg_queue::observe::Observer;
 use gim_msg_queue::source::Source;
 use gim_proto::{Incarnation, NodeId};
 use gim_proxy_sdk::directory::local::LocalDirectory;
 use gim_proxy_sdk::directory::{Directory, NodeRef};
+use gim_proxy_sdk::members::LiveNodes;
+use gim_proxy_sdk::peers::Peers;
 use gim_proxy_sdk::queue::Queue;
 use gim_proxy_sdk::upstream::Upstream;
 
@@ -27,12 +29,15 @@ pub(super) struct Backend {
     pub(super) directory: Arc<dyn Directory>,
     pub(super) queue: Arc<dyn Queue>,
     pub(super) sources: Vec<Arc<dyn Source>>,
-    /// The clock that entries' times count in.
-    pub(super) clock: Arc<dyn Clock>,
     pub(super) upstream: Option<Arc<dyn Upstream>>,
     /// Who hears of what the worker does.
     pub(super) observer: Arc<dyn Observer>,
     pub(super) keeper: Keeper,
+    /// The way to other nodes, and who they are, where there can be any.
+    pub(super) peers: Option<Peers>,
+    pub(super) live: Option<LiveNodes>,
+    /// Tells whether etcd answers, where it is asked at all.
+    pub(super) etcd: Option<Box<dyn Fn() -> bool + Send + Sync>>,
 }
 
 /// What of a mode has to be ended with the node.
@@ -72,10 +77,12 @@ impl Backend {
             node,
             sources: queue.sources(),
             queue: Arc::clone(&queue) as Arc<_>,
-            clock: Arc::new(SystemClock),
             upstream: None,
             observer: Arc::clone(observer),
             keeper: Keeper::Local(queue),
+            peers: None,
+            live: None,
+            etcd: None,
         }
     }
 }

@@ -69,7 +69,9 @@ fn what_is_printed_is_read_back() {
 #[test]
 fn a_value_out_of_bounds_is_refused_by_its_key() {
     let table = [
-        ("mode", "cluster"),
+        ("node.advertise_rpc", "http://a:1"),
+        ("node.advertise_rpc", "a"),
+        ("node.advertise_public", "a:0"),
         ("mode", "toy"),
         ("prefix", "not a prefix"),
         ("node.id", "not a name"),
@@ -215,4 +217,16 @@ fn in_mode_redis_the_worker_is_inside_and_rpc_stays_on_this_machine() {
     let redis = |more| refused(&["mode=redis", "auth.mode=none", more]).key;
     assert_eq!(redis("worker.embedded=false"), "worker.embedded");
     assert_eq!(redis("listen.rpc=0.0.0.0:8091"), "listen.rpc");
+}
+
+#[test]
+fn a_node_of_a_cluster_says_where_it_is_reached_and_listens_there() {
+    let cluster = ["mode=cluster", "auth.mode=none", "node.advertise_rpc=10.0.0.7:8091"];
+    assert_eq!(refused(&cluster[..2]).key, "node.advertise_rpc");
+    let config = accepted(&cluster);
+    assert_eq!(config.listen.rpc.to_string(), "0.0.0.0:8091");
+    assert!(!config.worker.embedded);
+    let set = ["worker.embedded=true", "listen.rpc=127.0.0.1:8091"];
+    let config = accepted(&[&cluster[..], &set].concat());
+    assert!(config.worker.embedded && config.listen.rpc.ip().is_loopback());
 }

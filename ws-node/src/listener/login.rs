@@ -4,17 +4,17 @@
 //! previous owner told to end, and only then the 101 written. Nothing addressed to the new session falls between.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use gim_proto::codes::CloseCode;
 use gim_proto::{SessionId, Tgid};
-use gim_proxy_sdk::directory::{Claim, ClaimRequest, NodeRef, OnDuplicate, Owner};
+use gim_proxy_sdk::directory::{Claim, ClaimRequest, NodeRef, Owner};
 use http::StatusCode;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::head::SessionRequest;
+use super::holder::{self, HOLDER_PROBE, Holder};
 use super::{Permit, answer};
 use crate::core::Core;
 use crate::embed::{Identity, Refusal, UpgradeRequest};
@@ -125,10 +125,10 @@ async fn claim(core: &Arc<Core>, session: &Session, resume: Option<SessionId>) -
                 stay_on_record(core, session, &node);
                 return Ok(login);
             }
-            Ok(Claim::Taken { owner }) => match held(core, session, &owner) {
-                Some(held) => return Ok(refuse_second(core, &held)),
-                None if tokio::time::timeout_at(give_up, released).await.is_ok() => {}
-                None => return Err(Refusal::unavailable("the previous connection is being taken down", 1)),
+            Ok(Claim::Taken { owner }) => match holder::ask(core, session, &owner).await? {
+                Holder::Stays => return Ok(Login::AlreadyConnected),
+                Holder::Leaves if holder::wait_for_release(core, &owner, released, give_up).await => {}
+                Holder::Leaves => return Err(Refusal::unavailable("the previous connection is being taken down", 1)),
             },
             Err(error) => {
                 tracing::warn!(uid = %session.uid(), error = %error, "claim failed");
@@ -145,14 +145,6 @@ fn stay_on_record(core: &Arc<Core>, session: &Session, claimed_as: &NodeRef) {
     }
 }
 
-/// How long a holder that does not answer is waited for.
-const HOLDER_PROBE: Duration = Duration::from_millis(300);
-
-/// The session that keeps the uid, unless it is on its way out.
-fn held(core: &Core, session: &Session, owner: &Owner) -> Option<Session> {
-    core.hub.session(session.uid(), owner.session).filter(|held| !held.is_closing())
-}
-
 async fn granted(core: &Arc<Core>, session: &Session, previous: Option<&Owner>, groups: &[Tgid]) -> Login {
     // Before anything is routed here: a message to a group finds its member, and waits in the outbox like all others.
     session.restore_groups(groups).await;
@@ -160,25 +152,9 @@ async fn granted(core: &Arc<Core>, session: &Session, previous: Option<&Owner>, 
         superseded.close(CloseCode::Replaced, "replaced by a newer connection");
     }
     if let Some(previous) = previous {
-        stop_previous(core, session, previous);
+        holder::replace(core, session, previous).await;
     }
     Login::Granted { groups: session.groups() }
-}
-
-/// Tells the session that owned the uid until now to end.
-fn stop_previous(core: &Core, session: &Session, previous: &Owner) {
-    // One that is gone already has been taken down by its own task.
-    if let Some(held) = core.hub.session(session.uid(), previous.session) {
-        held.close(CloseCode::Replaced, "replaced by a newer connection");
-    }
-}
-
-/// Somebody else is connected and the policy keeps it, or ends both.
-fn refuse_second(core: &Core, held: &Session) -> Login {
-    if core.settings.on_duplicate == OnDuplicate::CloseBoth {
-        held.close(CloseCode::AlreadyConnected, "connected from elsewhere");
-    }
-    Login::AlreadyConnected
 }
 
 /// Writes the 101 and lets the session run.

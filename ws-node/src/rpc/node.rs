@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gim_proto::rpc::{self, node_server};
 use gim_proto::{Entry, Fields, Payload, Tgid, Uid};
-use gim_proxy_sdk::{Body, Outcome, RunProxy, Sent};
+use gim_proxy_sdk::{Body, LocalProxy, Outcome, RunProxy, Sent};
 use tonic::{Request, Response, Status};
 
 use super::status;
@@ -70,25 +70,40 @@ impl node_server::Node for NodeService {
     }
 
     async fn stop(&self, request: Request<rpc::StopRequest>) -> Result<Response<rpc::StopResponse>, Status> {
-        let request = request.into_inner();
-        let stopped = self.core.proxy().stop_user_client(&parse_uid(&request.uid)?, &request.reason).await;
+        let rpc::StopRequest { uid, reason, here } = request.into_inner();
+        let (proxy, uid) = (self.core.proxy(), parse_uid(&uid)?);
+        let stopped = match here {
+            true => proxy.stop_local_user_client(&uid, &reason).await,
+            false => proxy.stop_user_client(&uid, &reason).await,
+        };
         Ok(Response::new(rpc::StopResponse { stopped: stopped.map_err(|error| status::of_error(&error))? }))
     }
 
     async fn join(&self, request: Request<rpc::JoinRequest>) -> Result<Response<rpc::JoinResponse>, Status> {
-        let request = request.into_inner();
-        let joined = self.core.proxy().join_group(&parse_uid(&request.uid)?, &parse_tgid(&request.tgid)?).await;
+        let rpc::JoinRequest { uid, tgid, here } = request.into_inner();
+        let (proxy, uid, tgid) = (self.core.proxy(), parse_uid(&uid)?, parse_tgid(&tgid)?);
+        let joined = match here {
+            true => proxy.join_local_group(&uid, &tgid).await,
+            false => proxy.join_group(&uid, &tgid).await,
+        };
         Ok(Response::new(rpc::JoinResponse { online: joined.map_err(|error| status::of_error(&error))? }))
     }
 
     async fn leave(&self, request: Request<rpc::LeaveRequest>) -> Result<Response<rpc::LeaveResponse>, Status> {
-        let request = request.into_inner();
-        let left = self.core.proxy().leave_group(&parse_uid(&request.uid)?, &parse_tgid(&request.tgid)?).await;
+        let rpc::LeaveRequest { uid, tgid, here } = request.into_inner();
+        let (proxy, uid, tgid) = (self.core.proxy(), parse_uid(&uid)?, parse_tgid(&tgid)?);
+        let left = match here {
+            true => proxy.leave_local_group(&uid, &tgid).await,
+            false => proxy.leave_group(&uid, &tgid).await,
+        };
         Ok(Response::new(rpc::LeaveResponse { online: left.map_err(|error| status::of_error(&error))? }))
     }
 
-    async fn sysinfo(&self, _request: Request<rpc::SysinfoRequest>) -> Result<Response<rpc::SysinfoResponse>, Status> {
-        let sysinfo = crate::http::sysinfo(&self.core).await;
+    async fn sysinfo(&self, request: Request<rpc::SysinfoRequest>) -> Result<Response<rpc::SysinfoResponse>, Status> {
+        let sysinfo = match request.into_inner().alone {
+            true => crate::http::sysinfo_alone(&self.core).await,
+            false => crate::http::sysinfo(&self.core).await,
+        };
         Ok(Response::new(rpc::SysinfoResponse { json: sysinfo.to_string() }))
     }
 
