@@ -105,6 +105,7 @@ impl Place {
             cache: config.redis.lookup_cache,
             grace: config.session.membership_grace,
             proof: Some(Arc::clone(lease.proof())),
+            judge: None,
         };
         let directory = RedisDirectory::connect(options, live.clone(), directory).await?;
         assert_nothing(&lease);
