@@ -24,12 +24,12 @@ use tokio::sync::watch;
 use crate::directory::NodeRef;
 use crate::store::{Runs, Store, StoreError};
 
+pub use self::boot::BootClock;
 pub use self::guard::{Guard, Unproven};
 pub use self::probe::{Probe, RpcProbe};
 pub use self::proof::{Proof, Since};
 pub use self::record::{NodeRecord, RecordError, SCHEMA};
 
-pub(crate) use self::boot::BootClock;
 pub(crate) use self::mode::runs_in;
 
 use self::guard::Facts;
