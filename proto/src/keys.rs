@@ -161,7 +161,7 @@ impl Keys {
         self.plain("workers")
     }
 
-    /// Hash: number of lanes, runs of nodes (`run:<incarnation>`) and who may be here (`node`).
+    /// Hash: schema version, number of lanes, runs of nodes (`run:<incarnation>`) and who may be here (`node`).
     #[must_use]
     pub fn meta(&self) -> String {
         self.plain("meta")
