@@ -39,11 +39,15 @@ use self::fetch::Reader;
 use self::lease::Own;
 use self::shared::Shared;
 use self::trouble::Trouble;
+use crate::clock::Clock;
 use crate::config::QueueSection;
 use crate::observe::Observer;
 use crate::source::{Backlog, Fetched, Room, Settlement, Source, SourceError};
 
 pub use self::clock::RedisClock;
+
+/// How often a lane that somebody else has is looked at: it may be given back before its lease is over.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// A `fetch` begins anew so often when it finds that the lease or the consumer group is gone.
 const TRIES: usize = 3;
@@ -82,12 +86,6 @@ impl RedisSource {
         Arc::new(Self { shared, reader: Mutex::default(), renewal: OnceLock::new() })
     }
 
-    /// The clock of the Redis that holds the lane: due times and ttl count in it.
-    #[must_use]
-    pub fn clock(&self) -> Arc<RedisClock> {
-        Arc::clone(&self.shared.clock)
-    }
-
     /// Takes note that a run of a worker is dead: what it owns is taken at once.
     pub fn void(&self, incarnation: Incarnation) {
         self.shared.lease.void(incarnation);
@@ -113,7 +111,7 @@ impl RedisSource {
                 Ok(true)
             }
             Own::Waits(left) => {
-                self.shared.wake.lease_wait(left.min(self.shared.block)).await;
+                self.shared.wake.lease_wait(left.min(LOOK)).await;
                 Ok(false)
             }
         }
@@ -135,6 +133,11 @@ impl Source for RedisSource {
 
     fn term(&self) -> u64 {
         self.shared.lease.term()
+    }
+
+    /// That of the Redis that holds the lane.
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.shared.clock) as Arc<dyn Clock>
     }
 
     async fn fetch(&self, room: Room) -> Result<Vec<Fetched>, SourceError> {

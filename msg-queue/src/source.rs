@@ -8,6 +8,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use gim_proto::{DeadReason, Entry, EntryId, Incarnation, Malformed, MessageId, Uid};
 
+use crate::clock::Clock;
+
 /// An entry as it is read.
 #[derive(Clone, Debug)]
 pub struct Fetched {
@@ -124,6 +126,9 @@ pub trait Source: Send + Sync + 'static {
 
     /// Number of the lane's ownership, rising from owner to owner.
     fn term(&self) -> u64;
+
+    /// The clock that due times and ttl of its entries count in.
+    fn clock(&self) -> Arc<dyn Clock>;
 
     /// Reads entries in order, those first whose time has come. Waits until there is one, or for a time of the
     /// adapter's choice; then, and after [`stop_waiting`](Source::stop_waiting), the answer may be empty.

@@ -5,7 +5,7 @@
 //! one this incarnation was asserted in ([`Proof`]), and lanes are delivered only while the lease is proven ([`Guard`]).
 //! Never closes a session: who owns them watches [`NodeLease::state`].
 
-mod boot;
+pub(crate) mod boot;
 mod guard;
 mod host;
 mod keeper;

@@ -5,9 +5,11 @@
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod client;
+pub mod cluster;
 pub mod delivery;
 pub mod directory;
 pub mod error;
+pub mod etcd;
 pub mod lease;
 pub mod members;
 pub mod peers;
@@ -20,6 +22,7 @@ pub mod testing;
 pub mod upstream;
 
 pub use client::{ClientOptions, NodeClient};
+pub use cluster::ClusterClient;
 pub use delivery::{Body, Outcome, Sent};
 pub use error::{Error, ErrorKind};
 pub use gim_proto::{Fields, MessageId, Tgid, Uid};

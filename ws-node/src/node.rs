@@ -40,9 +40,6 @@ pub enum StartError {
     /// Somebody who lives has the node's place.
     #[error(transparent)]
     Place(gim_proxy_sdk::lease::LeaseError),
-    /// There is no lane to work on.
-    #[error("the queue has no lane")]
-    NoLane,
     /// A command is registered twice, or under a name the node itself answers.
     #[error("the command `{name}` {why}")]
     Command {

@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use super::lane::Slot;
 use super::packed::unpack;
 use super::{LaneCell, LocalQueue};
+use crate::clock::Clock;
 use crate::observe::Event;
 use crate::source::{Backlog, Fetched, Room, Settlement, Source, SourceError};
 
@@ -56,6 +57,10 @@ impl Source for LocalSource {
 
     fn term(&self) -> u64 {
         1
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.queue.clock)
     }
 
     async fn fetch(&self, room: Room) -> Result<Vec<Fetched>, SourceError> {

@@ -12,7 +12,7 @@ use gim_proxy_sdk::directory::{DirectoryError, NodeRef};
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep_until};
 
-use super::Lane as Context;
+use super::handle::Lane as Context;
 use super::pause::Pause;
 use super::pipes::Pipes;
 use crate::backoff::Jitter;

@@ -74,7 +74,7 @@ impl World {
         let heard = Arc::new(Heard { events: Mutex::default(), settled: watch::Sender::new(0) });
         let observer: Arc<dyn Observer> = Arc::clone(&heard) as _;
         let clock = plan.clock.unwrap_or_else(|| Arc::new(TokioClock::starting_at(START_MS)));
-        let queue = LocalQueue::with(plan.queue, Arc::clone(&clock), Arc::clone(&observer));
+        let queue = LocalQueue::with(plan.queue, clock, Arc::clone(&observer));
         let home = node("home");
         let inner = LocalDirectory::new(home.clone());
         let directory = Arc::new(ShakyDirectory::new(inner, plan.directory_failures, plan.directory_panics));
@@ -84,13 +84,11 @@ impl World {
             None => source,
         };
         let ports = Ports {
-            sources: queue.sources().into_iter().map(wrap).collect(),
             directory: Arc::clone(&directory) as Arc<dyn Directory>,
             deliver: Arc::clone(&nodes) as Arc<dyn Deliver>,
             observer,
-            clock,
         };
-        let worker = Worker::start(ports, &plan.worker);
+        let worker = Worker::start(queue.sources().into_iter().map(wrap).collect(), &ports, &plan.worker);
         Self { queue, directory, nodes, home, heard, worker }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use gim_msg_queue::clock::{Clock, SystemClock};
+use gim_msg_queue::clock::SystemClock;
 use gim_msg_queue::local::LocalQueue;
 use gim_msg_queue::observe::Observer;
 use gim_msg_queue::source::Source;
@@ -29,8 +29,6 @@ pub(super) struct Backend {
     pub(super) directory: Arc<dyn Directory>,
     pub(super) queue: Arc<dyn Queue>,
     pub(super) sources: Vec<Arc<dyn Source>>,
-    /// The clock that entries' times count in.
-    pub(super) clock: Arc<dyn Clock>,
     pub(super) upstream: Option<Arc<dyn Upstream>>,
     /// Who hears of what the worker does.
     pub(super) observer: Arc<dyn Observer>,
@@ -79,7 +77,6 @@ impl Backend {
             node,
             sources: queue.sources(),
             queue: Arc::clone(&queue) as Arc<_>,
-            clock: Arc::new(SystemClock),
             upstream: None,
             observer: Arc::clone(observer),
             keeper: Keeper::Local(queue),

@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use gim_msg_queue::clock::Clock;
 use gim_msg_queue::deliver::{Deliver, DeliverError, DeliverErrorKind};
 use gim_msg_queue::observe::Observer;
 use gim_msg_queue::source::Source;
@@ -27,19 +26,16 @@ impl EmbeddedWorker {
     pub(super) fn start(
         core: &Arc<Core>,
         sources: Vec<Arc<dyn Source>>,
-        clock: Arc<dyn Clock>,
         guard: Option<Guard>,
         observer: Arc<dyn Observer>,
         section: &WorkerSection,
     ) -> Self {
         let ports = Ports {
-            sources,
             directory: Arc::clone(&core.directory),
             deliver: Arc::new(InProcess { core: Arc::clone(core), guard, terms: Mutex::default() }),
             observer,
-            clock,
         };
-        Self(Mutex::new(Some(Worker::start(ports, section))))
+        Self(Mutex::new(Some(Worker::start(sources, &ports, section))))
     }
 
     /// Delivers what was accepted and is due, then ends. The second call finds nothing to do.

@@ -34,13 +34,12 @@ async fn start(rig: &Rig, nodes: &Arc<Nodes>) -> (Arc<gim_msg_queue::redis::Redi
     let home = node("home");
     let source = rig.source();
     let ports = Ports {
-        sources: vec![Arc::clone(&source) as Arc<dyn Source>],
         directory: directory(&home).await,
         deliver: Arc::clone(nodes) as Arc<dyn Deliver>,
         observer: Arc::clone(&rig.heard) as Arc<dyn Observer>,
-        clock: source.clock(),
     };
-    (source, Worker::start(ports, &WorkerSection::default()))
+    let worker = Worker::start(vec![Arc::clone(&source) as Arc<dyn Source>], &ports, &WorkerSection::default());
+    (source, worker)
 }
 
 async fn until(what: &str, holds: impl AsyncFn() -> bool) {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use gim_msg_queue::clock::Clock;
 use gim_msg_queue::source::{Backlog, Fetched, Room, Settlement, Source, SourceError, SourceErrorKind};
 use gim_proto::{EntryId, Fence, SessionId, Tgid, Uid};
 use gim_proxy_sdk::directory::local::LocalDirectory;
@@ -54,6 +55,10 @@ impl Source for FlakySource {
 
     fn term(&self) -> u64 {
         self.inner.term()
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        self.inner.clock()
     }
 
     async fn fetch(&self, room: Room) -> Result<Vec<Fetched>, SourceError> {
