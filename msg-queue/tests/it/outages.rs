@@ -9,6 +9,7 @@ use gim_msg_queue::observe::{Event, Step};
 use gim_proto::{Fields, Tgid};
 use gim_proxy_sdk::Outcome;
 use gim_proxy_sdk::directory::{Directory, Freshness, NodeRef};
+use gim_proxy_sdk::queue::{Queue, Selection};
 
 use crate::support::{Nodes, World, entry, node, reports, to};
 
@@ -136,7 +137,6 @@ async fn when_the_attempts_at_one_node_are_used_up_the_message_is_dead_and_redri
     let said = |name: &str| String::from_utf8(letters[0].fields.get(name).unwrap().to_vec()).unwrap();
     assert_eq!((said("gim_failed_targets"), said("gim_attempts")), (r#"["g"]"#.to_owned(), "10".to_owned()));
     is_down.store(false, Ordering::Relaxed);
-    use gim_proxy_sdk::queue::{Queue, Selection};
     assert_eq!(world.queue.redrive(0, Selection::All).await.unwrap(), 3);
     world.settled(6).await;
     assert_eq!(world.nodes.numbers_at("down", "g"), all(0..3));
