@@ -19,8 +19,9 @@ use gim_proto::Keys;
 use serde::{Deserialize, Serialize};
 
 pub use gim_msg_queue::config::{
-    AdminSection, ByteSize, ConfigError, ConfigErrorKind, Invalid, LogFormat, LogRotation, LogSection, LogTarget, Mode,
-    NodeSection, Origin, QueueSection, RedisSection, Secret, ShutdownSection, Sources, WorkerSection,
+    AdminSection, ByteSize, ConfigError, ConfigErrorKind, EtcdSection, Invalid, LogFormat, LogRotation, LogSection,
+    LogTarget, Mode, NodeSection, Origin, QueueSection, RedisSection, RpcSection, Secret, ShutdownSection, Sources,
+    WorkerSection,
 };
 pub use gim_proxy_sdk::directory::OnDuplicate;
 
@@ -42,10 +43,14 @@ pub struct Config {
     pub node: NodeSection,
     /// Where Redis is, in mode `redis`.
     pub redis: RedisSection,
+    /// Where etcd is and how to get in.
+    pub etcd: EtcdSection,
     /// Addresses.
     pub listen: ListenSection,
     /// The admin listener's door.
     pub admin: AdminSection,
+    /// How processes of the service know each other.
+    pub rpc: RpcSection,
     /// How one session lives.
     pub session: SessionSection,
     /// What the public listener lets in.
@@ -71,8 +76,10 @@ impl Default for Config {
             prefix: "gim".to_owned(),
             node: NodeSection::default(),
             redis: RedisSection::default(),
+            etcd: EtcdSection::default(),
             listen: ListenSection::default(),
             admin: AdminSection::default(),
+            rpc: RpcSection::default(),
             session: SessionSection::default(),
             limits: LimitsSection::default(),
             auth: AuthSection::default(),
@@ -119,15 +126,14 @@ impl Config {
     /// # Errors
     /// Names the first key whose value is senseless, alone or together with another.
     pub fn validate(&self) -> Result<(), Invalid> {
-        if self.mode == Mode::Cluster {
-            return Err(Invalid::new("mode", "must be `local` or `redis`; a node in mode `cluster` is not built yet"));
-        }
         Keys::new(&self.prefix)
             .map_err(|_| Invalid::new("prefix", "must be 1 to 64 of the characters A-Z a-z 0-9 . _ : -"))?;
         self.node.validate()?;
         self.redis.validate()?;
+        self.etcd.validate()?;
         self.listen.validate()?;
         self.admin.validate()?;
+        self.rpc.validate()?;
         self.session.validate()?;
         self.limits.validate()?;
         self.queue.validate()?;

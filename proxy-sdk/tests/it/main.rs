@@ -14,6 +14,7 @@ mod etcd;
 mod handshake;
 mod kinds;
 mod lease;
+mod membership;
 mod operate;
 mod producer;
 mod producers;
