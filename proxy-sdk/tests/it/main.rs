@@ -14,6 +14,7 @@ mod handshake;
 mod kinds;
 mod lease;
 mod operate;
+mod peers;
 mod producer;
 mod producers;
 mod queue;

@@ -133,9 +133,10 @@ async fn counts(world: &RedisWorld) -> u64 {
 fn who_lives_is_what_was_said_last() {
     let live = LiveNodes::new();
     let (one, other): (NodeRef, NodeRef) = (node("n1"), node("n2"));
-    assert!(live.snapshot().is_empty() && !live.is_live(&one.incarnation));
+    assert!(live.view().members().is_empty() && !live.is_live(&one.incarnation));
     live.set(vec![one.clone(), other.clone()]);
-    assert_eq!(&*live.snapshot(), [one.clone(), other.clone()]);
+    let named: Vec<_> = live.view().members().iter().map(|member| member.node.clone()).collect();
+    assert_eq!(named, [one.clone(), other.clone()]);
     let shared = live.clone();
     shared.set(vec![other.clone()]);
     assert_eq!((live.find(&one.incarnation), live.find(&other.incarnation)), (None, Some(other)));
