@@ -10,6 +10,7 @@ mod support;
 
 mod bounds;
 mod directory;
+mod etcd;
 mod handshake;
 mod kinds;
 mod lease;
