@@ -4,6 +4,7 @@
 //! only, never into metric labels. Never decides anything.
 
 mod metrics;
+mod settled;
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tracing::{debug, error, info, warn};
 use crate::deliver::Failure;
 
 pub use self::metrics::WorkerMetrics;
+pub use self::settled::CountSettled;
 
 /// Something that happened in a lane.
 #[derive(Clone, Debug, PartialEq, Eq)]

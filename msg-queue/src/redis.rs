@@ -46,6 +46,9 @@ use crate::source::{Backlog, Fetched, Room, Settlement, Source, SourceError};
 
 pub use self::clock::RedisClock;
 
+/// How often a lane that somebody else has is looked at: it may be given back before its lease is over.
+const LOOK: Duration = Duration::from_millis(250);
+
 /// A `fetch` begins anew so often when it finds that the lease or the consumer group is gone.
 const TRIES: usize = 3;
 
@@ -108,7 +111,7 @@ impl RedisSource {
                 Ok(true)
             }
             Own::Waits(left) => {
-                self.shared.wake.lease_wait(left.min(self.shared.block)).await;
+                self.shared.wake.lease_wait(left.min(LOOK)).await;
                 Ok(false)
             }
         }

@@ -155,6 +155,12 @@ impl Keys {
         format!("{}:node:{node}", self.prefix)
     }
 
+    /// Sorted set: the workers that share the lanes, each with the time until which it counts.
+    #[must_use]
+    pub fn workers(&self) -> String {
+        self.plain("workers")
+    }
+
     /// Hash: schema version and number of lanes.
     #[must_use]
     pub fn meta(&self) -> String {

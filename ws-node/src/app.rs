@@ -4,13 +4,14 @@
 
 mod backend;
 mod place;
-mod settled;
 mod worker;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use gim_msg_queue::admin;
+use gim_msg_queue::host;
 use gim_msg_queue::logging::LogGuard;
 use gim_msg_queue::observe::{Observer, Telemetry, WorkerMetrics};
 use gim_proto::codes::CloseCode;
@@ -63,9 +64,9 @@ pub(crate) async fn start(
     log: Option<Arc<LogGuard>>,
 ) -> Result<Arc<Running>, StartError> {
     listener::raise_open_file_limit();
-    let listeners = Listeners::open(&config).await?;
+    let listeners = Listeners::open(&config)?;
     let (public, admin, rpc) = listeners.addresses(&config)?;
-    let candidate = Candidate { id: config.node.name(&host_name(), rpc.port())?, public, rpc };
+    let candidate = Candidate { id: config.node.name(&host::name(), rpc.port())?, public, rpc };
     let metrics = Metrics::new();
     let observer: Arc<dyn Observer> =
         Arc::new(Telemetry::new(WorkerMetrics::new(metrics.recorder(), config.queue.lanes)));
@@ -105,11 +106,11 @@ pub(crate) async fn start(
 }
 
 impl Listeners {
-    async fn open(config: &Config) -> Result<Self, StartError> {
+    fn open(config: &Config) -> Result<Self, StartError> {
         Ok(Self {
-            public: open("listen.public", config.listen.public).await?,
-            admin: open("listen.admin", config.listen.admin).await?,
-            rpc: open("listen.rpc", config.listen.rpc).await?,
+            public: open("listen.public", config.listen.public)?,
+            admin: open("listen.admin", config.listen.admin)?,
+            rpc: open("listen.rpc", config.listen.rpc)?,
         })
     }
 
@@ -125,30 +126,18 @@ impl Listeners {
     }
 }
 
-async fn open(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    // A queue of 1,024: logins come in storms.
-    let listen = || {
-        let socket =
-            if address.is_ipv4() { tokio::net::TcpSocket::new_v4()? } else { tokio::net::TcpSocket::new_v6()? };
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(1_024)
-    };
-    listen().map_err(|source| StartError::Listen { key, address, source })
-}
-
-fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
+fn open(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    admin::listen(address).map_err(|source| StartError::Listen { key, address, source })
 }
 
 impl Running {
     fn serve(self: &Arc<Self>, listeners: Listeners, config: &Config) {
         let core = &self.core;
         let page = http::public_router(Arc::clone(core), config.limits.page, self.admin.to_string());
-        let admin = http::admin_router(Arc::clone(core), config.admin.token.clone());
+        let operators = http::admin_router(Arc::clone(core), config.admin.token.clone());
         let stop = &self.stop_surfaces;
         self.tasks.spawn(listener::serve(Arc::clone(core), listeners.public, page, self.stop_public.clone()));
-        self.tasks.spawn(http::serve(Arc::clone(core), listeners.admin, admin, stop.clone()));
+        self.tasks.spawn(admin::serve(listeners.admin, operators, core.metrics.admin_counters(), stop.clone()));
         self.tasks.spawn(rpc::serve(Arc::clone(core), listeners.rpc, stop.clone()));
         self.tasks.spawn(heartbeat::run(Arc::clone(core), stop.clone()));
         if self.keeper.place().is_some() {

@@ -4,12 +4,10 @@
 //! `Config::default()` is the default of mode `local`; who embeds the node builds one in code. Never reads the
 //! process environment: [`crate::cli`] is given it.
 
-mod admin;
 mod auth;
 mod limits;
 mod listen;
 mod session;
-mod shutdown;
 #[cfg(test)]
 mod tests;
 mod upstream;
@@ -21,17 +19,15 @@ use gim_proto::Keys;
 use serde::{Deserialize, Serialize};
 
 pub use gim_msg_queue::config::{
-    ByteSize, ConfigError, ConfigErrorKind, Invalid, LogFormat, LogRotation, LogSection, LogTarget, Mode, NodeSection,
-    Origin, QueueSection, RedisSection, Secret, Sources, WorkerSection,
+    AdminSection, ByteSize, ConfigError, ConfigErrorKind, Invalid, LogFormat, LogRotation, LogSection, LogTarget, Mode,
+    NodeSection, Origin, QueueSection, RedisSection, Secret, ShutdownSection, Sources, WorkerSection,
 };
 pub use gim_proxy_sdk::directory::OnDuplicate;
 
-pub use admin::AdminSection;
 pub use auth::{AuthMode, AuthSection};
 pub use limits::LimitsSection;
 pub use listen::ListenSection;
 pub use session::{OnSlow, SessionSection};
-pub use shutdown::ShutdownSection;
 pub use upstream::UpstreamSection;
 
 /// Everything a node can be told.
@@ -123,6 +119,9 @@ impl Config {
     /// # Errors
     /// Names the first key whose value is senseless, alone or together with another.
     pub fn validate(&self) -> Result<(), Invalid> {
+        if self.mode == Mode::Cluster {
+            return Err(Invalid::new("mode", "must be `local` or `redis`; a node in mode `cluster` is not built yet"));
+        }
         Keys::new(&self.prefix)
             .map_err(|_| Invalid::new("prefix", "must be 1 to 64 of the characters A-Z a-z 0-9 . _ : -"))?;
         self.node.validate()?;
@@ -141,13 +140,7 @@ impl Config {
 
     /// Checks that nobody reaches from outside what has no lock.
     fn validate_reach(&self) -> Result<(), Invalid> {
-        if !self.listen.admin.ip().is_loopback() && self.admin.token.is_none() {
-            return Err(Invalid::against(
-                "listen.admin",
-                "admin.token",
-                "must be a loopback address unless admin.token is set",
-            ));
-        }
+        self.admin.validate_reach(self.listen.admin)?;
         match self.mode {
             Mode::Local | Mode::Redis => self.validate_alone()?,
             Mode::Cluster => self.validate_cluster()?,

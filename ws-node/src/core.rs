@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
+use gim_msg_queue::host;
 use gim_msg_queue::logging::LogGuard;
 use gim_proto::{Fields, MessageId};
 use gim_proxy_sdk::directory::{Directory, NodeRef, OnDuplicate};
@@ -24,7 +25,6 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::config::{Config, OnSlow, ShutdownSection};
 use crate::embed::Handlers;
-use crate::host;
 use crate::hub::{Group, Hub};
 use crate::listener::Admission;
 use crate::metrics::{Metrics, Snapshot};

@@ -9,7 +9,6 @@ pub mod config;
 mod core;
 mod embed;
 mod heartbeat;
-mod host;
 mod http;
 mod hub;
 mod listener;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use gim_msg_queue::observe::Observer;
+use gim_msg_queue::observe::{CountSettled, Observer};
 use gim_msg_queue::redis::{LaneOptions, RedisSource};
 use gim_msg_queue::source::Source;
 use gim_proto::{Incarnation, Keys};
@@ -25,7 +25,6 @@ use tokio::time::{Duration, Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::backend::{Backend, Candidate, Keeper};
-use super::settled::CountSettled;
 use crate::config::{Config, Invalid};
 use crate::core::Core;
 use crate::node::StartError;
