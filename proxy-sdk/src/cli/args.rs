@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
-use gim_proto::{EntryId, NodeId, Tgid, Uid};
+use gim_proto::{EntryId, Keys, NodeId, Tgid, Uid};
 
 use super::time;
 use crate::client::Address;
+use crate::etcd::EtcdOptions;
 
 /// Heads the flags that every subcommand takes.
 const CALL: &str = "Every command";
@@ -39,11 +40,19 @@ pub(super) struct Place {
     pub(super) node: Option<Address>,
     /// Where the nodes are registered: any that answers is asked; without it and --node the variable GIM_ETCD__ENDPOINTS
     /// counts
-    #[arg(long, global = true, help_heading = CALL, value_name = "ENDPOINT,ENDPOINT", value_delimiter = ',', conflicts_with = "node")]
+    #[arg(long, global = true, help_heading = CALL, value_name = "ENDPOINT,ENDPOINT", value_delimiter = ',', value_parser = endpoint, conflicts_with = "node")]
     pub(super) etcd: Vec<String>,
     /// What the cluster's keys in etcd begin with; without it the variable GIM_PREFIX counts, then gim
-    #[arg(long, global = true, help_heading = CALL, conflicts_with = "node")]
+    #[arg(long, global = true, help_heading = CALL, value_parser = prefix, conflicts_with = "node")]
     pub(super) prefix: Option<String>,
+}
+
+fn endpoint(text: &str) -> Result<String, String> {
+    EtcdOptions::new([text]).check().map(|()| text.to_owned()).map_err(|error| error.kind.to_string())
+}
+
+fn prefix(text: &str) -> Result<String, String> {
+    Keys::new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 #[derive(Debug, Subcommand)]

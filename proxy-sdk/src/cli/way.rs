@@ -39,9 +39,7 @@ impl Way {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         match goal(place, variable)? {
             Goal::Node(address) => Ok(Self::Node { client: NodeClient::at(address, options.clone()), options }),
-            Goal::Cluster { etcd, prefix } => {
-                Ok(Self::Cluster(ClusterClient::connect(&etcd, &prefix, options).await?))
-            }
+            Goal::Cluster { etcd, prefix } => Ok(Self::Cluster(ClusterClient::connect(&etcd, &prefix, options).await?)),
         }
     }
 
@@ -62,7 +60,10 @@ impl Way {
         };
         let found = client.hello().await?.node.id;
         if found != *id {
-            return Err(Error::new(ErrorKind::Unavailable, format!("node {found} answers at the address of node {id}")));
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("node {found} answers at the address of node {id}"),
+            ));
         }
         Ok(client)
     }
@@ -77,12 +78,14 @@ async fn known_to(client: &NodeClient, id: &NodeId, options: &ClientOptions) -> 
     }
     let node = sysinfo["nodeMap"].as_array().and_then(|nodes| nodes.iter().find(|node| named(&node["name"])));
     let rpc = node.and_then(|node| node["rpc"].as_str());
-    let rpc = rpc.ok_or_else(|| Error::new(ErrorKind::Invalid, format!("the node that is asked knows no node {id}")))?;
+    let rpc =
+        rpc.ok_or_else(|| Error::new(ErrorKind::Invalid, format!("the node that is asked knows no node {id}")))?;
     NodeClient::lazy(rpc, options.clone())
 }
 
 fn goal(place: Place, variable: impl Fn(&str) -> Option<String>) -> Result<Goal, Error> {
-    let from_environment = || variable(ENDPOINTS).map(|text| text.split(',').map(|one| one.trim().to_owned()).collect());
+    let from_environment =
+        || variable(ENDPOINTS).map(|text| text.split(',').map(|one| one.trim().to_owned()).collect());
     let endpoints: Vec<String> = match place.node {
         Some(address) => return Ok(Goal::Node(address)),
         None if place.etcd.is_empty() => from_environment().unwrap_or_default(),
@@ -102,8 +105,7 @@ fn let_in(mut options: EtcdOptions, variable: impl Fn(&str) -> Option<String>) -
         options = options.login(username, password.unwrap_or_default());
     }
     let file = |name: &str| variable(name).map(|path| read(name, path.into())).transpose();
-    let (ca, certificate, key) =
-        (file("GIM_ETCD__TLS_CA")?, file("GIM_ETCD__TLS_CERT")?, file("GIM_ETCD__TLS_KEY")?);
+    let (ca, certificate, key) = (file("GIM_ETCD__TLS_CA")?, file("GIM_ETCD__TLS_CERT")?, file("GIM_ETCD__TLS_KEY")?);
     Ok(options.tls_files(TlsFiles { ca, identity: certificate.zip(key) }))
 }
 
