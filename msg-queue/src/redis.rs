@@ -26,6 +26,7 @@ mod survey;
 mod trouble;
 mod wake;
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -140,6 +141,22 @@ impl Source for RedisSource {
         Arc::clone(&self.shared.clock) as Arc<dyn Clock>
     }
 
+    fn is_owned(&self) -> bool {
+        self.shared.is_owned()
+    }
+
+    async fn confirm(&self) -> Result<(), SourceError> {
+        self.own().await.map(|_| ()).map_err(SourceError::from)
+    }
+
+    fn doubt(&self) {
+        self.shared.lease.doubt();
+    }
+
+    fn has_caught_up(&self) -> bool {
+        self.shared.caught_up.load(Ordering::Acquire)
+    }
+
     async fn fetch(&self, room: Room) -> Result<Vec<Fetched>, SourceError> {
         let mut last = Trouble::NoLease;
         for _ in 0..TRIES {
@@ -174,6 +191,7 @@ impl Source for RedisSource {
     }
 
     async fn rewind(&self) -> Result<usize, SourceError> {
+        self.shared.caught_up.store(false, Ordering::Release);
         self.reader.lock().await.forget();
         self.shared.chores().start_over();
         Ok(self.shared.outstanding().clear())

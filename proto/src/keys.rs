@@ -161,10 +161,16 @@ impl Keys {
         self.plain("workers")
     }
 
-    /// Hash: schema version and number of lanes.
+    /// Hash: schema version, number of lanes, runs of nodes (`run:<incarnation>`) and who may be here (`node`).
     #[must_use]
     pub fn meta(&self) -> String {
         self.plain("meta")
+    }
+
+    /// String: the process that sweeps what dead runs have left, while it does.
+    #[must_use]
+    pub fn sweeper(&self) -> String {
+        self.plain("sweeper")
     }
 
     /// Stream: what happened to a message, step by step.

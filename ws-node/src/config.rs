@@ -19,8 +19,8 @@ use gim_proto::Keys;
 use serde::{Deserialize, Serialize};
 
 pub use gim_msg_queue::config::{
-    AdminSection, ByteSize, ConfigError, ConfigErrorKind, Invalid, LogFormat, LogRotation, LogSection, LogTarget, Mode,
-    NodeSection, Origin, QueueSection, RedisSection, Secret, ShutdownSection, Sources, WorkerSection,
+    AdminSection, ByteSize, ConfigError, ConfigErrorKind, EtcdSection, Invalid, LogFormat, LogRotation, LogSection,
+    LogTarget, Mode, NodeSection, Origin, QueueSection, RedisSection, Secret, ShutdownSection, Sources, WorkerSection,
 };
 pub use gim_proxy_sdk::directory::OnDuplicate;
 
@@ -42,6 +42,8 @@ pub struct Config {
     pub node: NodeSection,
     /// Where Redis is, in mode `redis`.
     pub redis: RedisSection,
+    /// Where etcd is and how to get in.
+    pub etcd: EtcdSection,
     /// Addresses.
     pub listen: ListenSection,
     /// The admin listener's door.
@@ -71,6 +73,7 @@ impl Default for Config {
             prefix: "gim".to_owned(),
             node: NodeSection::default(),
             redis: RedisSection::default(),
+            etcd: EtcdSection::default(),
             listen: ListenSection::default(),
             admin: AdminSection::default(),
             session: SessionSection::default(),
@@ -119,13 +122,11 @@ impl Config {
     /// # Errors
     /// Names the first key whose value is senseless, alone or together with another.
     pub fn validate(&self) -> Result<(), Invalid> {
-        if self.mode == Mode::Cluster {
-            return Err(Invalid::new("mode", "must be `local` or `redis`; a node in mode `cluster` is not built yet"));
-        }
         Keys::new(&self.prefix)
             .map_err(|_| Invalid::new("prefix", "must be 1 to 64 of the characters A-Z a-z 0-9 . _ : -"))?;
         self.node.validate()?;
         self.redis.validate()?;
+        self.etcd.validate()?;
         self.listen.validate()?;
         self.admin.validate()?;
         self.session.validate()?;

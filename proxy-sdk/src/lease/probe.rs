@@ -55,6 +55,7 @@ mod tests {
         let text = String::new;
         let (version, public, started_ms) = (text(), text(), 0);
         NodeRecord {
+            schema: crate::lease::SCHEMA,
             incarnation,
             worker: incarnation,
             rpc: rpc.to_owned(),
@@ -62,6 +63,7 @@ mod tests {
             host,
             version,
             started_ms,
+            asserted: None,
             after: vec![],
         }
     }
