@@ -30,7 +30,6 @@ pub use self::probe::{Probe, RpcProbe};
 pub use self::proof::{Proof, Since};
 pub use self::record::{NodeRecord, RecordError, SCHEMA};
 
-pub(crate) use self::boot::BootClock;
 pub(crate) use self::mode::runs_in;
 
 use self::guard::Facts;

@@ -1,6 +1,7 @@
 //! `gim` against nodes found in etcd, and nodes that others know.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use gim_proxy_sdk::cli::{DONE, FAILED, run};
 use serde_json::{Value, json};
@@ -131,10 +132,19 @@ async fn top_shows_the_nodes_as_often_as_asked_for() {
 
 #[tokio::test]
 async fn top_goes_on_with_another_node_when_the_one_it_asked_is_gone() {
-    let (_world, [first, second], flags) = cluster().await;
-    // Neither tells of nodes: a look at all is what counts here.
-    drop(first.stop().await);
-    let output = gim(&format!("{flags} nodes")).await;
-    assert!(output.err.contains("names no nodes"), "{output:?}");
-    assert_eq!(second.script.calls().len(), 1);
+    let mut world = World::new().await;
+    let script = || Script { sysinfo: two_nodes("127.0.0.1:1"), ..Script::default() };
+    let first = world.start("a", script()).await;
+    let second = world.start("b", script()).await;
+    let line = format!("top --count 20 --every 20ms --etcd {} --prefix {}", world.etcd.endpoint(), world.prefix);
+    let stopped = async {
+        while first.script.calls().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        first.stop().await;
+    };
+    let (output, ()) = tokio::join!(gim(&line), within("the first node to be asked", stopped));
+    assert_eq!((output.code, output.err.as_str()), (DONE, ""));
+    assert_eq!(output.out.trim_end().split("\n\n").count(), 20);
+    assert!(second.script.calls().len() >= 10);
 }

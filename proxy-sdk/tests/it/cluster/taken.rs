@@ -1,5 +1,6 @@
 //! Every call is taken by one node, and by no second one that might have it twice.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use gim_proto::{Fields, Tgid, Uid};
@@ -72,6 +73,23 @@ async fn a_node_that_is_down_is_passed_over_and_nothing_happens_twice() {
         assert_eq!(send(&client).await.unwrap().sessions, 1);
     }
     assert_eq!(node.script.calls().len(), 10);
+}
+
+#[tokio::test]
+async fn a_node_that_stops_takes_no_call_with_it() {
+    let mut world = World::new().await;
+    let stopping = world.start("a", Script::default()).await;
+    let node = world.start("b", Script::default()).await;
+    let client = world.client(&["a", "b"]).await;
+    for _ in 0..4 {
+        send(&client).await.unwrap();
+    }
+    let script = Arc::clone(&stopping.script);
+    stopping.stop().await;
+    for _ in 0..6 {
+        send(&client).await.unwrap();
+    }
+    assert_eq!((script.calls().len(), node.script.calls().len()), (2, 8));
 }
 
 #[tokio::test]

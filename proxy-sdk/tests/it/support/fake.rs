@@ -181,22 +181,6 @@ impl node_server::Node for Script {
     async fn drain(&self, request: Request<rpc::DrainRequest>) -> Result<Response<rpc::DrainResponse>, Status> {
         self.answer(&request, rpc::DrainResponse { clean: 5, forced: 2 }).await
     }
-
-    type DeliverStream = futures_util::stream::Empty<Result<rpc::DeliverResponse, Status>>;
-
-    async fn deliver(
-        &self,
-        _request: Request<tonic::Streaming<rpc::DeliverRequest>>,
-    ) -> Result<Response<Self::DeliverStream>, Status> {
-        Err(Status::unimplemented("batches"))
-    }
-
-    async fn stop_session(
-        &self,
-        request: Request<rpc::StopSessionRequest>,
-    ) -> Result<Response<rpc::StopSessionResponse>, Status> {
-        self.answer(&request, rpc::StopSessionResponse { held: true }).await
-    }
 }
 
 #[tonic::async_trait]
