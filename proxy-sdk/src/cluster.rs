@@ -54,12 +54,12 @@ impl ClusterClient {
         self.watcher.snapshot().nodes().keys().cloned().collect()
     }
 
-    /// Finds a node that answers, each in turn. For calls that [`RunProxy`](crate::RunProxy) has not.
+    /// Finds a node that answers at this moment, each in turn. For calls that [`RunProxy`](crate::RunProxy) has not.
     ///
     /// # Errors
     /// Kind `Unavailable`: no node is registered, or none of three answers within the deadline.
     pub async fn any(&self) -> Result<NodeClient, Error> {
-        let mut search = Search::within(self.options.deadline);
+        let mut search = Search::anew(self.options.deadline);
         Ok(self.find(&mut search).await?.client)
     }
 

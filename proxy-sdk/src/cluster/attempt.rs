@@ -21,17 +21,20 @@ const TRIES: usize = 3;
 pub(super) struct Search {
     end: Instant,
     tried: Vec<NodeId>,
+    /// A handshake of earlier does not count.
+    anew: bool,
     /// Why the last one was passed over.
     failure: Option<Error>,
 }
 
 impl Search {
-    pub(super) const fn until(end: Instant) -> Self {
-        Self { end, tried: Vec::new(), failure: None }
+    pub(super) fn within(deadline: Duration) -> Self {
+        Self { end: Instant::now() + deadline, tried: Vec::new(), anew: false, failure: None }
     }
 
-    pub(super) fn within(deadline: Duration) -> Self {
-        Self::until(Instant::now() + deadline)
+    /// One that takes nobody's answer for granted.
+    pub(super) fn anew(deadline: Duration) -> Self {
+        Self { anew: true, ..Self::within(deadline) }
     }
 
     /// Nothing took effect, however the last attempt ended.
@@ -74,6 +77,9 @@ impl ClusterClient {
             let snapshot = self.watcher.snapshot();
             let Some(chosen) = self.choice.next(&snapshot, &search.tried, &self.options) else { break };
             search.tried.push(chosen.id.clone());
+            if search.anew {
+                chosen.client.doubt();
+            }
             let most = search.end.saturating_duration_since(Instant::now()).min(self.options.connect_timeout);
             match chosen.client.meet(most).await {
                 Ok(()) => return Ok(chosen),

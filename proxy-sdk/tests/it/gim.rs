@@ -144,7 +144,8 @@ async fn top_goes_on_with_another_node_when_the_one_it_asked_is_gone() {
         first.stop().await;
     };
     let (output, ()) = tokio::join!(gim(&line), within("the first node to be asked", stopped));
-    assert_eq!((output.code, output.err.as_str()), (DONE, ""));
-    assert_eq!(output.out.trim_end().split("\n\n").count(), 20);
+    assert_eq!(output.code, DONE, "{output:?}");
+    // The look that was under way may have failed with the node.
+    assert!(output.out.trim_end().split("\n\n").count() >= 19, "{output:?}");
     assert!(second.script.calls().len() >= 10);
 }
