@@ -15,19 +15,21 @@ mod queue;
 mod screen;
 mod table;
 mod time;
+mod token;
 mod top;
 mod users;
 mod way;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use clap::Parser;
 
 use crate::{ClientOptions, Error};
 use answer::Answer;
-use args::{Command, Flags, Once};
+use args::{Command, Flags, Once, Place};
 use screen::Screen;
 use way::Way;
 
@@ -58,7 +60,7 @@ where
 
 /// Tells the exit code, and whether what there was to say could be said.
 async fn execute(flags: Flags, screen: &mut Screen<'_>) -> (u8, io::Result<()>) {
-    let way = match Way::open(flags.place, options(flags.timeout)).await {
+    let way = match open(flags.place, flags.timeout, flags.token_file.as_deref()).await {
         Ok(way) => way,
         Err(error) => return (FAILED, screen.complain(&error)),
     };
@@ -85,14 +87,16 @@ async fn ask(once: Once, way: &Way) -> Result<Answer, Error> {
     }
 }
 
-fn options(timeout: Duration) -> ClientOptions {
+async fn open(place: Place, timeout: Duration, token_file: Option<&Path>) -> Result<Way, Error> {
     let usual = ClientOptions::default();
-    ClientOptions {
+    let options = ClientOptions {
         deadline: timeout,
         connect_timeout: usual.connect_timeout.min(timeout),
         drain_deadline: usual.drain_deadline.max(timeout),
+        token: token::read(token_file)?,
         ..usual
-    }
+    };
+    Way::open(place, options).await
 }
 
 /// Tells a question about the program from a mistake.

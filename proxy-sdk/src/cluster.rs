@@ -35,10 +35,12 @@ impl ClusterClient {
     /// them. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// Kind `Invalid`: prefix or endpoints are none. Kind `Unavailable`: etcd does not answer within the deadline.
+    /// Kind `Invalid`: prefix or endpoints are none, or the token cannot be sent. Kind `Unavailable`: etcd does not answer within the deadline.
     pub async fn connect(etcd: &EtcdOptions, prefix: &str, options: ClientOptions) -> Result<Self, Error> {
         let keys = Keys::new(prefix).map_err(|error| Error::new(ErrorKind::Invalid, error.to_string()))?;
         etcd.check().map_err(|error| Error::with_source(ErrorKind::Invalid, error.to_string(), error))?;
+        // What no node could be called with is told now.
+        NodeClient::lazy("localhost:1", options.clone())?;
         let watcher = Watcher::start(etcd, &keys);
         if watcher.first(options.deadline).await.is_none() {
             let endpoints: Vec<&str> = etcd.endpoints().collect();

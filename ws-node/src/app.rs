@@ -24,10 +24,11 @@ use tokio_util::task::TaskTracker;
 use self::backend::{Backend, Candidate, Keeper};
 use self::place::Followed;
 use self::worker::EmbeddedWorker;
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::core::{Core, Parts, Settings};
 use crate::embed::Handlers;
 use crate::hub::Users;
+use crate::intake::{Intake, Remembers};
 use crate::listener::{self, Admission};
 use crate::metrics::Metrics;
 use crate::node::StartError;
@@ -37,6 +38,8 @@ use crate::{heartbeat, http, rpc};
 /// What runs as long as the node does.
 pub(crate) struct Running {
     pub(crate) core: Arc<Core>,
+    /// What batches pass, from this process's worker and from others'.
+    intake: Arc<Intake>,
     pub(crate) public: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) rpc: SocketAddr,
@@ -71,7 +74,6 @@ pub(crate) async fn start(
     let observer: Arc<dyn Observer> =
         Arc::new(Telemetry::new(WorkerMetrics::new(metrics.recorder(), config.queue.lanes)));
     let backend = Backend::open(&config, candidate, &observer).await?;
-    let guard = backend.keeper.place().map(place::Place::guard);
     let core = Core::new(Parts {
         node: backend.node,
         directory: backend.directory,
@@ -81,15 +83,19 @@ pub(crate) async fn start(
         handlers,
         admission: Admission::new(&config.limits),
         metrics,
-        guard: guard.clone(),
+        guard: backend.keeper.place().map(place::Place::guard),
         log,
         peers: backend.peers,
         live: backend.live,
         etcd: backend.etcd,
     });
-    let worker = EmbeddedWorker::start(&core, backend.sources, guard, backend.observer, &config.worker);
+    // A worker elsewhere may not hear an answer; the one in this process hears every one.
+    let remembers = if config.mode == Mode::Cluster { Remembers::Outcomes } else { Remembers::Nothing };
+    let intake = Arc::new(Intake::new(&core, remembers));
+    let worker = EmbeddedWorker::start(&core, &intake, backend.work, backend.observer, &config.worker);
     let running = Arc::new(Running {
         core,
+        intake,
         public,
         admin,
         rpc,
@@ -138,7 +144,9 @@ impl Running {
         let stop = &self.stop_surfaces;
         self.tasks.spawn(listener::serve(Arc::clone(core), listeners.public, page, self.stop_public.clone()));
         self.tasks.spawn(admin::serve(listeners.admin, operators, core.metrics.admin_counters(), stop.clone()));
-        self.tasks.spawn(rpc::serve(Arc::clone(core), listeners.rpc, stop.clone()));
+        let calls =
+            rpc::Calls { core: Arc::clone(core), intake: Arc::clone(&self.intake), token: config.rpc.token.clone() };
+        self.tasks.spawn(rpc::serve(calls, listeners.rpc, stop.clone()));
         self.tasks.spawn(heartbeat::run(Arc::clone(core), stop.clone()));
         if self.keeper.place().is_some() {
             let running = Arc::clone(self);

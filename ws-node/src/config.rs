@@ -20,7 +20,8 @@ use serde::{Deserialize, Serialize};
 
 pub use gim_msg_queue::config::{
     AdminSection, ByteSize, ConfigError, ConfigErrorKind, EtcdSection, Invalid, LogFormat, LogRotation, LogSection,
-    LogTarget, Mode, NodeSection, Origin, QueueSection, RedisSection, Secret, ShutdownSection, Sources, WorkerSection,
+    LogTarget, Mode, NodeSection, Origin, QueueSection, RedisSection, RpcSection, Secret, ShutdownSection, Sources,
+    WorkerSection,
 };
 pub use gim_proxy_sdk::directory::OnDuplicate;
 
@@ -48,6 +49,8 @@ pub struct Config {
     pub listen: ListenSection,
     /// The admin listener's door.
     pub admin: AdminSection,
+    /// How processes of the service know each other.
+    pub rpc: RpcSection,
     /// How one session lives.
     pub session: SessionSection,
     /// What the public listener lets in.
@@ -76,6 +79,7 @@ impl Default for Config {
             etcd: EtcdSection::default(),
             listen: ListenSection::default(),
             admin: AdminSection::default(),
+            rpc: RpcSection::default(),
             session: SessionSection::default(),
             limits: LimitsSection::default(),
             auth: AuthSection::default(),
@@ -129,6 +133,7 @@ impl Config {
         self.etcd.validate()?;
         self.listen.validate()?;
         self.admin.validate()?;
+        self.rpc.validate()?;
         self.session.validate()?;
         self.limits.validate()?;
         self.queue.validate()?;

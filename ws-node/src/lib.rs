@@ -11,6 +11,7 @@ mod embed;
 mod heartbeat;
 mod http;
 mod hub;
+mod intake;
 mod listener;
 mod metrics;
 mod node;

@@ -31,6 +31,9 @@ pub(crate) struct Metrics {
     slow_dropped: Counter,
     offered: Counter,
     enqueued: Counter,
+    outcomes_recalled: Counter,
+    outcomes_forgotten: Counter,
+    pub(crate) rpc_refused: Counter,
     sessions: Gauge,
     connections: Gauge,
     groups: Gauge,
@@ -57,6 +60,10 @@ const REFUSALS: [&str; 13] = [
     "admin_full",
 ];
 
+
+/// What batches of workers and of other nodes come to.
+const BATCH_VERDICTS: [&str; 5] = ["done", "refused", "suspended", "not_here", "malformed"];
+
 impl Metrics {
     pub(crate) fn new() -> Self {
         let exporter = Exporter::new();
@@ -78,6 +85,9 @@ impl Metrics {
             slow_dropped: counter("gim_slow_dropped_total"),
             offered: counter("gim_offered_total"),
             enqueued: counter("gim_enqueued_total"),
+            outcomes_recalled: counter("gim_outcomes_recalled_total"),
+            outcomes_forgotten: counter("gim_outcomes_forgotten_total"),
+            rpc_refused: counter("gim_rpc_refused_total"),
             sessions: gauge("gim_sessions"),
             connections: gauge("gim_connections"),
             groups: gauge("gim_groups"),
@@ -153,6 +163,21 @@ impl Metrics {
         self.silent_holders.increment(1);
     }
 
+    /// A batch came in and was answered.
+    pub(crate) fn batch(&self, verdict: &'static str) {
+        self.labelled("gim_batches_total", "verdict", verdict).increment(1);
+    }
+
+    /// Messages came again and were answered from memory.
+    pub(crate) fn outcomes_recalled(&self, messages: u64) {
+        self.outcomes_recalled.increment(messages);
+    }
+
+    /// Outcomes were forgotten that may be asked for again.
+    pub(crate) fn outcomes_forgotten(&self, messages: u64) {
+        self.outcomes_forgotten.increment(messages);
+    }
+
     /// A command was offered to business applications.
     pub(crate) fn offered_upstream(&self, uid: &Uid, outcome: &Result<MessageId, UpstreamError>) {
         let word = match outcome {
@@ -201,6 +226,9 @@ impl Metrics {
         for why in REFUSALS {
             self.labelled("gim_logins_refused_total", "why", why).increment(0);
         }
+        for verdict in BATCH_VERDICTS {
+            self.labelled("gim_batches_total", "verdict", verdict).increment(0);
+        }
         for word in ["taken", "full", "unavailable", "timeout"] {
             self.labelled("gim_upstream_total", "outcome", word).increment(0);
         }
@@ -225,7 +253,7 @@ pub(crate) struct Snapshot {
     pub(crate) resident_bytes: u64,
 }
 
-const COUNTERS: [(&str, &str); 16] = [
+const COUNTERS: [(&str, &str); 20] = [
     ("gim_accepted_total", "connections accepted on the public listener"),
     ("gim_accept_errors_total", "accepts that failed, for want of descriptors as a rule"),
     ("gim_received_bytes_total", "bytes read from sessions"),
@@ -238,6 +266,10 @@ const COUNTERS: [(&str, &str); 16] = [
     ("gim_slow_dropped_total", "frames dropped because a client read too slowly"),
     ("gim_offered_total", "messages taken by sessions' outboxes"),
     ("gim_enqueued_total", "entries accepted onto the queue, repeats of an id included"),
+    ("gim_batches_total", "batches of workers and of other nodes, by verdict"),
+    ("gim_outcomes_recalled_total", "messages that came again and were answered from memory"),
+    ("gim_outcomes_forgotten_total", "messages whose outcome was forgotten early; one that comes again comes twice"),
+    ("gim_rpc_refused_total", "calls on the rpc listener without the token"),
     ("gim_commands_total", "commands of clients, by outcome"),
     ("gim_upstream_total", "commands offered to business applications, by outcome"),
     ("gim_incarnations_total", "times the node's lease was lost or redis came back as another run"),

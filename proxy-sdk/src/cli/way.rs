@@ -38,7 +38,7 @@ impl Way {
     pub(super) async fn open(place: Place, options: ClientOptions) -> Result<Self, Error> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         match goal(place, variable)? {
-            Goal::Node(address) => Ok(Self::Node { client: NodeClient::at(address, options.clone()), options }),
+            Goal::Node(address) => Ok(Self::Node { client: NodeClient::at(address, options.clone())?, options }),
             Goal::Cluster { etcd, prefix } => Ok(Self::Cluster(ClusterClient::connect(&etcd, &prefix, options).await?)),
         }
     }

@@ -3,15 +3,14 @@
 //! Owns the rule when it may go on: as long as it certainly had no effect. The handshake comes before the call, so a
 //! node that does not answer that, frozen for one, has not had the call either.
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use gim_proto::NodeId;
 use tokio::time::{Instant, timeout_at};
-use tonic::{ConnectError, Status};
 
 use super::ClusterClient;
 use super::choice::Chosen;
+use crate::client::had_no_effect;
 use crate::{Error, ErrorKind, NodeClient};
 
 /// Nodes tried for one call, at most.
@@ -94,29 +93,6 @@ impl ClusterClient {
     }
 }
 
-/// Whether a call that failed certainly had no effect: there was no connection, or the node has answered that it does
-/// nothing now. A connection that broke later says nothing.
-fn had_no_effect(error: &Error) -> bool {
-    let status = error.source().and_then(|cause| cause.downcast_ref::<Status>());
-    error.kind == ErrorKind::Unavailable && status.is_some_and(|status| is_answer(status) || never_connected(status))
-}
-
-/// What went wrong on the way has a cause on this side, what the node has answered has none.
-fn is_answer(status: &Status) -> bool {
-    status.source().is_none()
-}
-
-fn never_connected(status: &Status) -> bool {
-    let mut cause = status.source();
-    while let Some(error) = cause {
-        if error.is::<ConnectError>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
-}
-
 fn unanswered(chosen: &Chosen, elapsed: tokio::time::error::Elapsed) -> Error {
     Error::with_source(ErrorKind::Timeout, format!("no answer in time from node {}", chosen.id), elapsed)
 }
@@ -124,20 +100,6 @@ fn unanswered(chosen: &Chosen, elapsed: tokio::time::error::Elapsed) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn failed(kind: ErrorKind, status: Status) -> Error {
-        Error::with_source(kind, "failed", status)
-    }
-
-    #[test]
-    fn a_call_goes_on_only_if_the_node_says_that_it_did_nothing() {
-        assert!(had_no_effect(&failed(ErrorKind::Unavailable, Status::unavailable("stopping"))));
-        let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
-        assert!(!had_no_effect(&failed(ErrorKind::Unavailable, Status::from_error(Box::new(broken)))));
-        assert!(!had_no_effect(&failed(ErrorKind::Timeout, Status::deadline_exceeded("late"))));
-        assert!(!had_no_effect(&failed(ErrorKind::Invalid, Status::invalid_argument("uid"))));
-        assert!(!had_no_effect(&Error::new(ErrorKind::Unavailable, "who knows")));
-    }
 
     #[test]
     fn what_nobody_has_taken_is_no_timeout() {

@@ -1,7 +1,6 @@
 //! Taking the node's place: lanes agreed on, lease taken. A Redis that starts at the same time is waited for.
 
 use gim_proto::{Incarnation, Keys};
-use gim_proxy_sdk::client::ClientOptions;
 use gim_proxy_sdk::lease::{LeaseError, LeaseOptions, NodeLease, RpcProbe};
 use gim_proxy_sdk::queue::{LanesError, agree_on_lanes};
 use gim_proxy_sdk::store::{Store, StoreErrorKind};
@@ -50,7 +49,7 @@ async fn try_to_enter(
         Mode::Cluster => LeaseOptions::clustered(id, &rpc, public),
         Mode::Local | Mode::Redis => LeaseOptions::alone(id, &rpc, public),
     };
-    let probe = RpcProbe { own: rpc, options: ClientOptions::between_processes(config.rpc.shown()) };
+    let probe = RpcProbe { own: rpc, token: config.rpc.shown() };
     NodeLease::acquire(store, keys, options, &probe).await.map_err(|error| match error {
         LeaseError::Store(error) => StartError::Redis(error),
         held => StartError::Place(held),
