@@ -62,7 +62,7 @@ async fn a_cluster_without_nodes_says_so() {
 async fn the_node_of_a_name_is_drained_and_no_other() {
     let (_world, nodes, flags) = cluster().await;
     let output = gim(&format!("{flags} drain b")).await;
-    let report = "drained b: 5 sessions closed, 2 cut at the deadline\n";
+    let report = "drained b: 5 closed, 2 cut at the deadline\n";
     assert_eq!((output.code, output.out.as_str()), (DONE, report), "{output:?}");
     let calls = nodes.each_ref().map(|node| node.script.calls());
     assert_eq!(calls, [vec![], vec!["DrainRequest".to_owned()]]);
