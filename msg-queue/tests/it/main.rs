@@ -6,6 +6,7 @@ mod delivery;
 mod faults;
 mod kinds;
 mod model;
+mod program;
 mod redis;
 mod shutdown;
 mod support;
