@@ -4,11 +4,13 @@ mod process;
 
 use std::time::Duration;
 
-use gim_proxy_sdk::testing::{EtcdServer, RedisServer, free_port, shared_etcd, shared_redis};
+use gim_proxy_sdk::testing::{EtcdServer, RedisServer, free_port, shared_etcd, shared_redis, users_of};
 use rustix::process::Signal;
 use tokio::time::Instant;
 
 use self::process::{Spec, eventually};
+
+const DOCS: &str = include_str!("../../../docs/redis.md");
 
 #[tokio::test]
 async fn a_configuration_that_cannot_be_used_ends_it_with_64_and_a_sentence() {
@@ -169,4 +171,24 @@ async fn without_the_token_only_probes_are_answered() {
     let (status, body) = worker.ask_with("/sysinfo", "authorization: Bearer correct-horse-battery\r\n").await;
     assert_eq!(status, 200, "{body}");
     assert!(!worker.log().contains("correct-horse"), "{}", worker.log());
+}
+
+#[tokio::test]
+async fn the_user_of_the_documentation_may_do_all_of_it() {
+    let redis = RedisServer::start().await;
+    for rules in users_of(DOCS) {
+        redis.set_user(&rules).await;
+    }
+    let login = ["redis.username=gim-worker", "redis.password=secret"];
+    let spec = Spec::new(&redis, shared_etcd().await).prefixed("gim").sets(&login);
+    let mut worker = spec.start().await;
+    spec.enqueue("nobody").await;
+    eventually("it is settled", async || {
+        let info = worker.sysinfo().await;
+        info["lanes"].as_array().unwrap().iter().any(|lane| lane["settled"] == 1).then_some(())
+    })
+    .await;
+    worker.signal(Signal::TERM);
+    assert_eq!(worker.ended().await, Some(0), "{}", worker.log());
+    assert_eq!(redis.denials().await, []);
 }

@@ -57,6 +57,10 @@ impl Spec {
         Self { id: id.to_owned(), port: free_port(), ..self.clone() }
     }
 
+    pub(super) fn prefixed(self, prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned(), ..self }
+    }
+
     pub(super) fn sets(mut self, settings: &[&str]) -> Self {
         self.more.extend(settings.iter().map(|setting| (*setting).to_owned()));
         self
