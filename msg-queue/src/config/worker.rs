@@ -22,7 +22,8 @@ pub struct WorkerSection {
     pub unsettled_messages: usize,
     /// Bytes read but not settled. At the bound the lane stops reading, its lag shows.
     pub unsettled_bytes: ByteSize,
-    /// Messages held back behind a retry to the same target. At the bound the lane stops reading.
+    /// Messages held back behind a retry to the same target, of a group: at the same node. At the bound the lane stops
+    /// reading.
     pub held_per_target: usize,
     /// Deliveries tried before a message is dead, reason `attempts`.
     pub attempts: u32,
