@@ -17,6 +17,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::{Duration, timeout};
 use tonic::metadata::MetadataValue;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Streaming};
 
 use super::users;
@@ -195,6 +196,12 @@ impl Raw {
         Self { run, requests, answers }
     }
 
+    async fn open_by(node: &TestNode, way: Endpoint) -> Self {
+        let run = hello(node).await.incarnation;
+        let (requests, answers) = open_on(way.connect().await.unwrap(), Some("1")).await.unwrap();
+        Self { run, requests, answers }
+    }
+
     /// A batch to a user that is nobody's.
     fn batch(&self, number: u64) -> DeliverRequest {
         let session = rpc::Addressed { uid: "a".into(), session: SessionId::mint().to_string(), fence: 1 };
@@ -219,7 +226,11 @@ impl Raw {
 type Line = (mpsc::Sender<DeliverRequest>, Streaming<DeliverResponse>);
 
 async fn open(node: &TestNode, version: Option<&str>) -> Result<Line, Code> {
-    let mut rpc = NodeClient::connect(format!("http://{}", node.rpc)).await.unwrap();
+    open_on(Channel::from_shared(format!("http://{}", node.rpc)).unwrap().connect().await.unwrap(), version).await
+}
+
+async fn open_on(channel: Channel, version: Option<&str>) -> Result<Line, Code> {
+    let mut rpc = NodeClient::new(channel);
     let (requests, mut outgoing) = mpsc::channel(16);
     let mut request = Request::new(stream::poll_fn(move |context| outgoing.poll_recv(context)));
     if let Some(version) = version {
@@ -286,13 +297,21 @@ async fn a_batch_for_another_run_is_not_taken() {
 #[tokio::test]
 async fn who_does_not_read_answers_is_not_read_either_and_disturbs_nobody() {
     let node = TestNode::start().await;
-    let mut raw = Raw::open(&node).await;
-    // What the node answers ahead and the flow control of the connection take is bounded: then nothing is taken any more.
+    let narrow = Endpoint::from_shared(format!("http://{}", node.rpc)).unwrap().initial_stream_window_size(16 * 1024);
+    let mut raw = Raw::open_by(&node, narrow).await;
+    let Some(rpc::delivery::To::Sessions(one)) = raw.batch(0).deliveries[0].to.clone() else { unreachable!() };
+    let many = rpc::Sessions { sessions: vec![one.sessions[0].clone(); 50] };
+    // What the node answers ahead is bounded, and what the connection holds: then nothing is taken any more.
     let mut sent = 0;
-    while let Ok(taken) = timeout(SHORT, raw.requests.send(raw.batch(sent))).await {
-        taken.unwrap();
+    loop {
+        let mut batch = raw.batch(sent);
+        batch.deliveries[0].to = Some(rpc::delivery::To::Sessions(many.clone()));
+        match timeout(SHORT, raw.requests.send(batch)).await {
+            Ok(taken) => taken.unwrap(),
+            Err(_) => break,
+        }
         sent += 1;
-        assert!(sent < 1_000_000, "it is read all the same");
+        assert!(sent < 100_000, "it is read all the same");
     }
     let way = Way::to(&node).await;
     let [a] = users(&node, [("a", &[])]).await;
