@@ -18,6 +18,7 @@ mod kinds;
 mod lease;
 mod membership;
 mod operate;
+mod peers;
 mod producer;
 mod producers;
 mod queue;

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
+use futures_util::stream::BoxStream;
 use gim_proto::rpc::{self, node_server, queue_server};
 use gim_proto::{EntryId, Incarnation};
 use tokio::net::TcpListener;
@@ -12,6 +13,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
+use super::line::Line;
 use super::within;
 
 /// What the node does, and what it was asked.
@@ -32,8 +34,14 @@ pub(crate) struct Script {
     pub(crate) outcome: rpc::SendOutcome,
     /// How many dead letters there are.
     pub(crate) dead: u64,
+    /// What it does with batches.
+    pub(crate) line: Arc<Line>,
+    /// What it says about sessions.
+    pub(crate) held: bool,
     /// What it was asked, in order.
     pub(crate) requests: Mutex<Vec<String>>,
+    /// What each of them showed.
+    pub(crate) shown: Mutex<Vec<Option<String>>>,
 }
 
 impl Default for Script {
@@ -47,7 +55,10 @@ impl Default for Script {
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
             outcome: rpc::SendOutcome::Offered,
             dead: 0,
+            line: Arc::default(),
+            held: true,
             requests: Mutex::default(),
+            shown: Mutex::default(),
         }
     }
 }
@@ -56,6 +67,11 @@ impl Script {
     /// The requests so far, handshakes too.
     pub(crate) fn seen(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
+    }
+
+    /// The `authorization` of each request.
+    pub(crate) fn tokens(&self) -> Vec<Option<String>> {
+        self.shown.lock().unwrap().clone()
     }
 
     /// The requests so far but the handshakes.
@@ -70,6 +86,8 @@ impl Script {
     fn remember<T: std::fmt::Debug>(&self, request: &Request<T>) {
         assert!(request.metadata().contains_key("grpc-timeout"), "a call without a deadline: {request:?}");
         self.requests.lock().unwrap().push(format!("{:?}", request.get_ref()));
+        let shown = request.metadata().get("authorization").map(|shown| shown.to_str().unwrap().to_owned());
+        self.shown.lock().unwrap().push(shown);
     }
 
     async fn answer<Q: std::fmt::Debug, A>(&self, request: &Request<Q>, answer: A) -> Result<Response<A>, Status> {
@@ -119,26 +137,10 @@ impl FakeNode {
 
 #[tonic::async_trait]
 impl node_server::Node for Script {
-    type DeliverStream = futures_util::stream::Empty<Result<rpc::DeliverResponse, Status>>;
-
     async fn hello(&self, request: Request<rpc::HelloRequest>) -> Result<Response<rpc::HelloResponse>, Status> {
         self.remember(&request);
         let node = self.name.to_owned();
         Ok(Response::new(rpc::HelloResponse { version: self.version, node, incarnation: self.incarnation.to_string() }))
-    }
-
-    async fn deliver(
-        &self,
-        _request: Request<tonic::Streaming<rpc::DeliverRequest>>,
-    ) -> Result<Response<Self::DeliverStream>, Status> {
-        Err(Status::unimplemented("no batches"))
-    }
-
-    async fn stop_session(
-        &self,
-        request: Request<rpc::StopSessionRequest>,
-    ) -> Result<Response<rpc::StopSessionResponse>, Status> {
-        self.answer(&request, rpc::StopSessionResponse::default()).await
     }
 
     async fn enqueue(&self, request: Request<rpc::EnqueueRequest>) -> Result<Response<rpc::EnqueueResponse>, Status> {
@@ -180,6 +182,25 @@ impl node_server::Node for Script {
 
     async fn drain(&self, request: Request<rpc::DrainRequest>) -> Result<Response<rpc::DrainResponse>, Status> {
         self.answer(&request, rpc::DrainResponse { clean: 5, forced: 2 }).await
+    }
+
+    type DeliverStream = BoxStream<'static, Result<rpc::DeliverResponse, Status>>;
+
+    async fn deliver(
+        &self,
+        request: Request<tonic::Streaming<rpc::DeliverRequest>>,
+    ) -> Result<Response<Self::DeliverStream>, Status> {
+        match &self.failure {
+            Some(failure) => Err(failure.clone()),
+            None => Ok(Response::new(self.line.serve(Arc::clone(&self.line), request))),
+        }
+    }
+
+    async fn stop_session(
+        &self,
+        request: Request<rpc::StopSessionRequest>,
+    ) -> Result<Response<rpc::StopSessionResponse>, Status> {
+        self.answer(&request, rpc::StopSessionResponse { held: self.held }).await
     }
 }
 
