@@ -9,11 +9,12 @@ run:
 test: needs
 	cargo test --workspace --locked
 
-# The page is tested in a real browser, mode `redis` against real servers that the tests start themselves.
+# The page is tested in a real browser, Redis and etcd are real servers that the tests start themselves.
 needs:
 	@missing=""; \
 	command -v chromium >/dev/null || missing="$$missing chromium"; \
 	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
+	command -v etcd >/dev/null || missing="$$missing etcd-server"; \
 	[ -z "$$missing" ] && exit 0; \
 	echo "installing for the tests:$$missing"; \
 	export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1; \

@@ -6,12 +6,14 @@
 
 pub mod duration;
 mod error;
+mod etcd;
 mod invalid;
 mod layer;
 mod log;
 mod mode;
 mod node;
 pub mod optional;
+mod pem;
 mod queue;
 mod redis;
 mod schema;
@@ -31,6 +33,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use error::{ConfigError, ConfigErrorKind, Origin};
+pub use etcd::EtcdSection;
 pub use invalid::{Invalid, span_within, within};
 pub use log::{LogFormat, LogRotation, LogSection, LogTarget};
 pub use mode::{Mode, ModeError};

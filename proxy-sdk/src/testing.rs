@@ -6,6 +6,7 @@
 
 mod acl;
 mod cluster;
+mod etcd;
 mod instance;
 mod process;
 mod redis;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 pub use self::acl::{Denial, denials, sentinel_users_of, users_of};
 pub use self::cluster::RedisCluster;
+pub use self::etcd::{EtcdServer, EtcdSet};
 pub use self::process::Process;
 pub use self::redis::{RedisServer, shared_redis};
 pub use self::sentinel::SentinelSet;

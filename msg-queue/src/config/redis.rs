@@ -3,7 +3,7 @@
 //! Owns the keys and makes of them what the store takes ([`RedisSection::options`]). Counts in modes `redis` and
 //! `cluster` only.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use gim_proxy_sdk::store::{RedisOptions, TlsFiles};
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::invalid::{Invalid, span_within, within};
 use super::secret::Secret;
-use super::{duration, optional};
+use super::{duration, optional, pem};
 
 /// A call that hangs for longer would outlast the leases.
 const LONGEST: Duration = Duration::from_secs(3);
@@ -120,19 +120,14 @@ impl RedisSection {
     }
 
     fn tls_files(&self) -> Result<TlsFiles, Invalid> {
-        let read = |key, path: &Option<PathBuf>| path.as_deref().map(|path| file(key, path)).transpose();
-        let certificate = read("redis.tls_cert", &self.tls_cert)?;
-        let key = read("redis.tls_key", &self.tls_key)?;
-        Ok(TlsFiles { ca: read("redis.tls_ca", &self.tls_ca)?, identity: certificate.zip(key) })
+        let certificate = pem::read("redis.tls_cert", &self.tls_cert)?;
+        let key = pem::read("redis.tls_key", &self.tls_key)?;
+        Ok(TlsFiles { ca: pem::read("redis.tls_ca", &self.tls_ca)?, identity: certificate.zip(key) })
     }
 }
 
 fn exposed(secret: Option<&Secret>) -> Option<String> {
     secret.map(|secret| secret.expose().to_owned())
-}
-
-fn file(key: &'static str, path: &Path) -> Result<Vec<u8>, Invalid> {
-    std::fs::read(path).map_err(|error| Invalid::new(key, format!("names a file that cannot be read: {error}")))
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ const HEAD_START: Duration = Duration::from_millis(300);
 impl EtcdOptions {
     /// Opens a way: asks the endpoints one after another, beginning anywhere, without waiting long for one that hangs.
     /// The first that knows what is below the prefix is the one; that takes a leader, and leave to read it.
-    pub(super) async fn open(&self, prefix: &str) -> Result<Client, EtcdError> {
+    pub(crate) async fn open(&self, prefix: &str) -> Result<Client, EtcdError> {
         let first = draw(u32::try_from(self.endpoints.len()).unwrap_or(1));
         let mut rest = self.endpoints.iter().cycle().skip(first as usize).take(self.endpoints.len());
         let mut asked = FuturesUnordered::new();
