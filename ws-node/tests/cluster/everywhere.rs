@@ -1,0 +1,44 @@
+//! Nothing fails: every message is where it belongs.
+
+use std::collections::HashSet;
+
+use tokio::time::Instant;
+
+use crate::support::client::Client;
+use crate::support::cluster::Cluster;
+use crate::support::node::Spec;
+use crate::support::play::{PEOPLE, Play};
+use crate::support::recorder::all_reach_the_end;
+
+/// One in eleven is to a group.
+const ENTRIES: usize = 11_000;
+const BATCH: usize = 200;
+const PER_SECOND: usize = 4_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_direct_and_a_thousand_group_messages_are_each_where_they_belong_once_and_in_order() {
+    let cluster = Cluster::start(Spec::new(4), 3, 2).await;
+    let owners: HashSet<String> = cluster.owners().await.into_iter().collect();
+    assert_eq!(owners.len(), 2, "both workers have lanes: {owners:?}");
+    let mut play = Play::begin(cluster).await;
+    // On each node somebody who is in no group, and to whom nobody writes.
+    let mut strangers = Vec::new();
+    for (at, node) in play.cluster.nodes.iter().enumerate() {
+        strangers.push(Client::user(node.public, &format!("stranger{at}")).await);
+    }
+    let begun = Instant::now();
+    play.traffic.produce(ENTRIES, BATCH, PER_SECOND).await;
+    all_reach_the_end(&play.recorders, PEOPLE, &play.traffic).await;
+    let took = begun.elapsed();
+    play.cluster.lanes().settle().await;
+
+    let groups: usize = (0..PEOPLE.groups).map(|group| play.traffic.accepted(&format!("g{group}"))).sum();
+    assert_eq!((play.traffic.total() - groups, groups), (10_000, 1_000));
+    for stranger in &mut strangers {
+        stranger.expect_silence().await;
+    }
+    play.nobody_noticed(&format!("nothing fails, 3 nodes, 2 workers, {took:.1?}")).await;
+    for dead in ["gim_worker_dead_total", "gim_worker_lost_total"] {
+        assert!(play.cluster.of_workers(dead, "").await < 1.0, "{dead}");
+    }
+}

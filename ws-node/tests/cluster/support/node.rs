@@ -1,0 +1,48 @@
+//! What all processes of one cluster are configured with.
+
+use std::fmt::Display;
+
+use gim_proto::Keys;
+use gim_proxy_sdk::testing::prefix;
+
+/// See the module.
+#[derive(Clone)]
+pub(crate) struct Spec {
+    prefix: String,
+    lanes: u16,
+    settings: Vec<String>,
+}
+
+impl Spec {
+    /// Keys of its own, and so many lanes.
+    pub(crate) fn new(lanes: u16) -> Self {
+        let settings = vec![
+            "mode=cluster".to_owned(),
+            "auth.mode=none".to_owned(),
+            "rpc.token=a-token-for-the-tests".to_owned(),
+            "worker.embedded=false".to_owned(),
+            // What a client on a busy machine did not read yet is not what is tested here.
+            "session.outbox_frames=100000".to_owned(),
+            "session.outbox_bytes=16MiB".to_owned(),
+        ];
+        Self { prefix: prefix(), lanes, settings }
+    }
+
+    pub(crate) fn set(mut self, key: &str, value: impl Display) -> Self {
+        self.settings.push(format!("{key}={value}"));
+        self
+    }
+
+    pub(crate) fn keys(&self) -> Keys {
+        Keys::new(&self.prefix).expect("a prefix")
+    }
+
+    pub(crate) fn lane_count(&self) -> u16 {
+        self.lanes
+    }
+
+    pub(crate) fn settings(&self) -> Vec<String> {
+        let own = [format!("prefix={}", self.prefix), format!("queue.lanes={}", self.lanes)];
+        self.settings.iter().cloned().chain(own).collect()
+    }
+}
