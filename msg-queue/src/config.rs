@@ -4,6 +4,8 @@
 //! [`Secret`]) and the sections that a node and a worker both have. Never reads the process environment by itself,
 //! never exits, and never shows the value of a secret.
 
+pub mod address;
+mod admin;
 pub mod duration;
 mod error;
 mod etcd;
@@ -16,8 +18,10 @@ pub mod optional;
 mod pem;
 mod queue;
 mod redis;
+mod rpc;
 mod schema;
 mod secret;
+mod shutdown;
 mod size;
 #[cfg(test)]
 mod tests;
@@ -32,6 +36,7 @@ use figment::value::{Dict, Value};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use admin::AdminSection;
 pub use error::{ConfigError, ConfigErrorKind, Origin};
 pub use etcd::EtcdSection;
 pub use invalid::{Invalid, span_within, within};
@@ -40,7 +45,9 @@ pub use mode::{Mode, ModeError};
 pub use node::NodeSection;
 pub use queue::QueueSection;
 pub use redis::RedisSection;
+pub use rpc::RpcSection;
 pub use secret::Secret;
+pub use shutdown::ShutdownSection;
 pub use size::{ByteSize, SizeError};
 pub use worker::WorkerSection;
 
@@ -125,7 +132,7 @@ impl Sources {
         };
         settings.extend(layer::environment(&self.environment, schema)?);
         for flag in &self.flags {
-            settings.push(layer::flag(&flag.shown, &flag.key, &flag.text, schema)?);
+            settings.extend(layer::flag(&flag.shown, &flag.key, &flag.text, schema)?);
         }
         Ok(settings)
     }
@@ -169,7 +176,19 @@ pub fn load<T>(sources: &Sources) -> Result<Loaded<T>, ConfigError>
 where
     T: DeserializeOwned + Serialize + Default,
 {
-    let schema = Schema::of::<T>()?;
+    load_beside(sources, &[])
+}
+
+/// Reads a configuration that another program shares: as [`load`] does, but `others`, keys and sections that are none of
+/// this program's, are passed over wherever they are set, whatever they hold.
+///
+/// # Errors
+/// Those of [`load`].
+pub fn load_beside<T>(sources: &Sources, others: &'static [&'static str]) -> Result<Loaded<T>, ConfigError>
+where
+    T: DeserializeOwned + Serialize + Default,
+{
+    let schema = Schema::of::<T>(others)?;
     let mut dict = Dict::new();
     let mut origins = BTreeMap::new();
     for setting in sources.settings(&schema)? {

@@ -24,7 +24,8 @@ pub enum DeliverErrorKind {
     Unreachable,
     /// No answer: all, some or none of it was delivered.
     Unknown,
-    /// The node has seen a higher term of this lane.
+    /// The node has seen a higher term of this lane: somebody else may own it by now. Nothing was delivered, no attempt is
+    /// counted, and the lane's lease is looked at before anything else is sent.
     Refused,
     /// The node may not act right now, because nobody can tell whether its lease lasts: nothing was delivered. Or it has
     /// lost its place in the middle of the batch, and never acts again. No attempt is counted.
@@ -55,15 +56,13 @@ pub enum Failure {
     Unreachable,
     /// The node did not answer, or not what was asked.
     Unknown,
-    /// The node has seen a higher term of this lane.
-    Refused,
     /// Twice in a row the node named by the directory did not hold the session.
     NotOwner,
 }
 
 impl Failure {
     /// Every failure.
-    pub const ALL: [Self; 4] = [Self::Unreachable, Self::Unknown, Self::Refused, Self::NotOwner];
+    pub const ALL: [Self; 3] = [Self::Unreachable, Self::Unknown, Self::NotOwner];
 
     /// The word used in metrics, logs and dead letters.
     #[must_use]
@@ -71,7 +70,6 @@ impl Failure {
         match self {
             Self::Unreachable => "unreachable",
             Self::Unknown => "unknown",
-            Self::Refused => "refused",
             Self::NotOwner => "not_owner",
         }
     }
@@ -84,8 +82,7 @@ impl DeliverErrorKind {
         match self {
             Self::Unreachable => Some(Failure::Unreachable),
             Self::Unknown => Some(Failure::Unknown),
-            Self::Refused => Some(Failure::Refused),
-            Self::Suspended => None,
+            Self::Refused | Self::Suspended => None,
         }
     }
 }

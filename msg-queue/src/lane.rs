@@ -4,19 +4,26 @@
 //! Pure: does no IO, has no clock (the time is passed in) and draws its jitter from a seed, so that the same calls
 //! give the same answers.
 //!
-//! Words: a *leg* is what of a message goes to one user, or to all nodes of a group; a *key* is a target whose messages
-//! keep their order (a uid, a tgid, `all`). A leg of several groups has several keys. A key is in *flight* from the
-//! moment legs of it are taken until all of them are answered; until then no other leg of it is taken, so that a
-//! failure can never let a later message pass an earlier one. Legs of one key that wait together leave together, so
-//! that a busy key needs no more calls than a quiet one.
+//! Words: a *leg* is what of a message goes to one user, or to one node that holds members of its groups; a *key* is
+//! where messages keep their order: a uid, or a tgid (or `all`) at one node. A leg of several groups has several keys. A
+//! key is in *flight* from the moment legs of it are taken until all of them are answered; until then no other leg of it
+//! is taken, so that a failure can never let a later message pass an earlier one. Legs of one key that wait together
+//! leave together, so that a busy key needs no more calls than a quiet one.
+//!
+//! A message to groups or to all has one leg at first, which stands for its look-up and keeps the order of look-ups.
+//! Once it is known which nodes it goes to ([`Lane::fan_out`]), it has a leg for each of them: a node that does not answer
+//! holds back what goes to that node, and nothing else. Where a message goes later than others of its group, because a
+//! node has come up since, those others go first ([`spread`]).
 
 mod admit;
 mod candidates;
 mod complete;
+mod fan;
 mod keys;
 mod park;
 mod pending;
 mod ready;
+mod spread;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +38,7 @@ use gim_proxy_sdk::delivery::Message;
 use self::candidates::Candidates;
 use self::keys::Keys;
 use self::pending::Pending;
+use self::spread::Spread;
 use crate::backoff::{Backoff, Jitter};
 use crate::config::WorkerSection;
 use crate::deliver::Failure;
@@ -52,7 +60,7 @@ pub struct Limits {
     pub held_per_target: usize,
     /// Attempts and the waits between them.
     pub persistence: Persistence,
-    /// A longer wait for a retry is spent in the source.
+    /// A longer wait for a user's retry is spent in the source. A node's retry for a group is never longer.
     pub longest_wait: Duration,
 }
 
@@ -78,6 +86,13 @@ pub struct Now {
     pub steady_ms: u64,
 }
 
+impl Now {
+    /// Tells when a wait that begins now is over, on the steady clock.
+    fn after(self, wait: Duration) -> u64 {
+        self.steady_ms.saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
 /// Names a leg of a message in the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LegId {
@@ -96,6 +111,8 @@ pub struct Job {
     pub message: Arc<Message>,
     /// To whom.
     pub aim: Aim,
+    /// It did not get through to a node that was named for it: who was looked up then may have moved.
+    pub tried: bool,
 }
 
 /// To whom a message is routed.
@@ -108,17 +125,17 @@ pub enum Aim {
         /// Only if a member of one of these groups. Empty: no such condition.
         of: Arc<[Tgid]>,
     },
-    /// The members of groups, each once: leg 0.
+    /// The members of groups, each once.
     Groups {
         /// The groups.
         tgids: Arc<[Tgid]>,
-        /// Runs of nodes that have it already.
-        done: Vec<Incarnation>,
+        /// Runs of nodes that have it already, or for which it waits, or that are about to answer.
+        but: Vec<Incarnation>,
     },
-    /// Everybody: leg 0.
+    /// Everybody.
     All {
-        /// Runs of nodes that have it already.
-        done: Vec<Incarnation>,
+        /// Runs of nodes that have it already, or for which it waits, or that are about to answer.
+        but: Vec<Incarnation>,
     },
 }
 
@@ -130,7 +147,10 @@ pub enum Verdict {
     /// It did not work. Counts as an attempt.
     Failed(Failure),
     /// It was not tried, because the directory did not answer or the node may not act. Counts as nothing.
-    Postponed,
+    Postponed {
+        /// Before the next try.
+        wait: Duration,
+    },
 }
 
 /// What a node answered for a message to groups or to all.
@@ -146,7 +166,10 @@ pub enum Answer {
     /// It did not work. Counts as an attempt.
     Failed(Failure),
     /// It was not tried. Counts as nothing.
-    Postponed,
+    Postponed {
+        /// Before the next try.
+        wait: Duration,
+    },
 }
 
 /// The state of a lane.
@@ -160,6 +183,7 @@ pub struct Lane {
     prioritised: usize,
     keys: Keys,
     candidates: Candidates,
+    spread: Spread,
     round: u64,
     settlements: Vec<(EntryId, Settlement)>,
     events: Vec<Event>,
@@ -177,6 +201,7 @@ impl Lane {
             bytes: 0,
             prioritised: 0,
             candidates: Candidates::default(),
+            spread: Spread::default(),
             round: 0,
             settlements: Vec::new(),
             events: Vec::new(),
@@ -224,10 +249,13 @@ impl Lane {
         self.bytes
     }
 
-    /// Names the lowest entry read and not settled.
+    /// Names the lowest entry that was tried or may be at any moment, and that has no outcome the source knows of, as far
+    /// as the lane can tell: those of the window, those whose settlement was not taken yet, those put aside for a retry.
     #[must_use]
     pub fn low_water(&self) -> Option<EntryId> {
-        self.window.keys().next().copied()
+        let window = self.window.keys().next().copied();
+        let to_settle = self.settlements.iter().map(|(entry_id, _)| *entry_id).min();
+        [window, to_settle, self.keys.lowest_parked()].into_iter().flatten().min()
     }
 
     /// Hands over what was settled since the last call, in the order it was.

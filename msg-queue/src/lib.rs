@@ -2,10 +2,13 @@
 // Redis clients make types of futures that are deeper than the default.
 #![recursion_limit = "256"]
 
+pub mod admin;
 pub mod backoff;
 pub mod clock;
 pub mod config;
 pub mod deliver;
+pub mod exporter;
+pub mod host;
 pub mod lane;
 pub mod local;
 pub mod logging;
@@ -14,4 +17,5 @@ pub mod redis;
 pub mod route;
 pub mod settle;
 pub mod source;
+pub mod team;
 pub mod worker;

@@ -4,6 +4,7 @@
 //! only, never into metric labels. Never decides anything.
 
 mod metrics;
+mod settled;
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tracing::{debug, error, info, warn};
 use crate::deliver::Failure;
 
 pub use self::metrics::WorkerMetrics;
+pub use self::settled::CountSettled;
 
 /// Something that happened in a lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +82,7 @@ pub enum Event {
         /// Bytes.
         bytes: usize,
     },
-    /// A store did not answer: the lane waits and counts no attempt.
+    /// A store did not answer, or a node takes nothing right now: what depends on it waits and counts no attempt.
     Paused {
         /// What cannot go on.
         step: Step,
@@ -137,6 +139,8 @@ pub enum Event {
 pub enum Step {
     /// Reading entries.
     Read,
+    /// Making sure that the lane is this worker's.
+    Own,
     /// Looking up where users and groups are.
     Route,
     /// Handing batches to a node.
@@ -147,13 +151,14 @@ pub enum Step {
 
 impl Step {
     /// Every step.
-    pub const ALL: [Self; 4] = [Self::Read, Self::Route, Self::Deliver, Self::Settle];
+    pub const ALL: [Self; 5] = [Self::Read, Self::Own, Self::Route, Self::Deliver, Self::Settle];
 
     /// The word used in metrics and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
+            Self::Own => "own",
             Self::Route => "route",
             Self::Deliver => "deliver",
             Self::Settle => "settle",
@@ -211,7 +216,7 @@ fn log(lane: u16, event: &Event) {
             warn!(lane, %message_id, reason = reason.as_str(), attempts, %error, "message is dead");
         }
         Event::Paused { step, wait, error } => {
-            warn!(lane, step = step.as_str(), ?wait, %error, "lane waits, no attempt is counted");
+            warn!(lane, step = step.as_str(), ?wait, %error, "waits, no attempt is counted");
         }
         Event::Lost => warn!(lane, "somebody else owns the lane, left it"),
         Event::Taken { term } => info!(lane, term, "this worker owns the lane"),

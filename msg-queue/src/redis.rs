@@ -26,6 +26,7 @@ mod survey;
 mod trouble;
 mod wake;
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -45,6 +46,9 @@ use crate::observe::Observer;
 use crate::source::{Backlog, Fetched, Room, Settlement, Source, SourceError};
 
 pub use self::clock::RedisClock;
+
+/// How often a lane that somebody else has is looked at: it may be given back before its lease is over.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// A `fetch` begins anew so often when it finds that the lease or the consumer group is gone.
 const TRIES: usize = 3;
@@ -108,7 +112,7 @@ impl RedisSource {
                 Ok(true)
             }
             Own::Waits(left) => {
-                self.shared.wake.lease_wait(left.min(self.shared.block)).await;
+                self.shared.wake.lease_wait(left.min(LOOK)).await;
                 Ok(false)
             }
         }
@@ -135,6 +139,22 @@ impl Source for RedisSource {
     /// That of the Redis that holds the lane.
     fn clock(&self) -> Arc<dyn Clock> {
         Arc::clone(&self.shared.clock) as Arc<dyn Clock>
+    }
+
+    fn is_owned(&self) -> bool {
+        self.shared.is_owned()
+    }
+
+    async fn confirm(&self) -> Result<(), SourceError> {
+        self.own().await.map(|_| ()).map_err(SourceError::from)
+    }
+
+    fn doubt(&self) {
+        self.shared.lease.doubt();
+    }
+
+    fn has_caught_up(&self) -> bool {
+        self.shared.caught_up.load(Ordering::Acquire)
     }
 
     async fn fetch(&self, room: Room) -> Result<Vec<Fetched>, SourceError> {
@@ -171,6 +191,7 @@ impl Source for RedisSource {
     }
 
     async fn rewind(&self) -> Result<usize, SourceError> {
+        self.shared.caught_up.store(false, Ordering::Release);
         self.reader.lock().await.forget();
         self.shared.chores().start_over();
         Ok(self.shared.outstanding().clear())

@@ -18,8 +18,8 @@ use crate::lane::{Aim, Job, LegId};
 pub struct Routed {
     /// Legs whose user is not connected.
     pub offline: Vec<LegId>,
-    /// Messages to groups or to all, and to how many nodes each goes.
-    pub fans: Vec<(EntryId, usize)>,
+    /// Messages to groups or to all, and the nodes each goes to.
+    pub fans: Vec<(EntryId, Vec<Incarnation>)>,
     /// What each node gets, in order.
     pub nodes: Vec<(NodeRef, Vec<Parcel>)>,
 }
@@ -56,8 +56,15 @@ pub enum ReceiptLegs {
         /// Only if a member of one of these groups. Empty: no such condition.
         of: Arc<[Tgid]>,
     },
-    /// The one leg of a message to groups or to all.
+    /// The node's leg of a message to groups or to all.
     Fan,
+}
+
+impl Receipt {
+    /// Tells whether it is about a message to groups or to all.
+    pub(crate) fn is_fan(&self) -> bool {
+        matches!(self.legs, ReceiptLegs::Fan)
+    }
 }
 
 /// Finds out where messages go; `again`: after a node did not hold the session it was named for.
@@ -66,8 +73,9 @@ pub enum ReceiptLegs {
 /// Those of the directory. Nothing was routed then.
 pub async fn route(directory: &dyn Directory, jobs: &[Job], again: bool) -> Result<Routed, DirectoryError> {
     // Who was named in vain is asked for anew; for the first try a recent answer does.
-    let freshness = if again { Freshness::Current } else { Freshness::Cached };
-    let owners = owners(directory, jobs, freshness).await?;
+    let (tried, first): (Vec<&Job>, Vec<&Job>) = jobs.iter().partition(|job| again || job.tried);
+    let mut owners = owners(directory, &first, Freshness::Cached).await?;
+    owners.extend(self::owners(directory, &tried, Freshness::Current).await?);
     let holders = holders(directory, jobs).await?;
     let everywhere = match jobs.iter().any(|job| matches!(job.aim, Aim::All { .. })) {
         true => directory.nodes().await?,
@@ -77,11 +85,11 @@ pub async fn route(directory: &dyn Directory, jobs: &[Job], again: bool) -> Resu
     for job in jobs {
         match &job.aim {
             Aim::Users { legs, of } => plan.users(job, legs, of, &owners),
-            Aim::Groups { tgids, done } => {
+            Aim::Groups { tgids, but } => {
                 let nodes = holders.get(&**tgids).map_or(&[][..], Vec::as_slice);
-                plan.fan(job, nodes, done, || Recipients::Groups(tgids.to_vec()));
+                plan.fan(job, nodes, but, || Recipients::Groups(tgids.to_vec()));
             }
-            Aim::All { done } => plan.fan(job, &everywhere, done, || Recipients::All),
+            Aim::All { but } => plan.fan(job, &everywhere, but, || Recipients::All),
         }
     }
     Ok(plan.routed)
@@ -89,7 +97,7 @@ pub async fn route(directory: &dyn Directory, jobs: &[Job], again: bool) -> Resu
 
 async fn owners(
     directory: &dyn Directory,
-    jobs: &[Job],
+    jobs: &[&Job],
     freshness: Freshness,
 ) -> Result<HashMap<Uid, Option<Owner>>, DirectoryError> {
     let mut owners: HashMap<Uid, Option<Owner>> = HashMap::new();
@@ -161,15 +169,14 @@ impl Plan {
         }
     }
 
-    fn fan(&mut self, job: &Job, nodes: &[NodeRef], done: &[Incarnation], to: impl Fn() -> Recipients) {
-        let left = nodes.iter().filter(|node| !done.contains(&node.incarnation));
-        let mut count = 0;
-        for node in left {
+    fn fan(&mut self, job: &Job, nodes: &[NodeRef], but: &[Incarnation], to: impl Fn() -> Recipients) {
+        let mut goes_to = Vec::with_capacity(nodes.len());
+        for node in nodes.iter().filter(|node| !but.contains(&node.incarnation)) {
             let place = self.place(node);
             self.put(place, job, to(), ReceiptLegs::Fan);
-            count += 1;
+            goes_to.push(node.incarnation);
         }
-        self.routed.fans.push((job.entry_id, count));
+        self.routed.fans.push((job.entry_id, goes_to));
     }
 
     fn place(&mut self, node: &NodeRef) -> usize {

@@ -130,6 +130,26 @@ pub trait Source: Send + Sync + 'static {
     /// The clock that due times and ttl of its entries count in.
     fn clock(&self) -> Arc<dyn Clock>;
 
+    /// Tells, without asking anybody, whether the lane is this owner's for long enough to send a batch. If not, nothing is
+    /// sent before [`confirm`](Source::confirm) has said so.
+    fn is_owned(&self) -> bool {
+        true
+    }
+
+    /// Makes sure that the lane is this owner's, as far as that can be found out now.
+    async fn confirm(&self) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    /// Takes note that somebody else may own the lane: a node has heard of a higher term.
+    fn doubt(&self) {}
+
+    /// Tells whether everything that earlier owners, or this one before a [`rewind`](Source::rewind), may have tried and
+    /// not settled has been read again. Until then nobody may forget an outcome.
+    fn has_caught_up(&self) -> bool {
+        true
+    }
+
     /// Reads entries in order, those first whose time has come. Waits until there is one, or for a time of the
     /// adapter's choice; then, and after [`stop_waiting`](Source::stop_waiting), the answer may be empty.
     async fn fetch(&self, room: Room) -> Result<Vec<Fetched>, SourceError>;

@@ -8,6 +8,7 @@ mod driver;
 mod handle;
 mod pause;
 mod pipes;
+mod settling;
 
 use std::sync::Arc;
 

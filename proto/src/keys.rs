@@ -155,10 +155,22 @@ impl Keys {
         format!("{}:node:{node}", self.prefix)
     }
 
-    /// Hash: schema version and number of lanes.
+    /// Sorted set: the workers that share the lanes, each with the time until which it counts.
+    #[must_use]
+    pub fn workers(&self) -> String {
+        self.plain("workers")
+    }
+
+    /// Hash: schema version, number of lanes, runs of nodes (`run:<incarnation>`) and who may be here (`node`).
     #[must_use]
     pub fn meta(&self) -> String {
         self.plain("meta")
+    }
+
+    /// String: the process that sweeps what dead runs have left, while it does.
+    #[must_use]
+    pub fn sweeper(&self) -> String {
+        self.plain("sweeper")
     }
 
     /// Stream: what happened to a message, step by step.

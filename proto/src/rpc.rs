@@ -15,6 +15,9 @@ pub use generated::*;
 /// The contract as a serialized `FileDescriptorSet`, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/gim.v1.bin"));
 
+/// The metadata in which a stream of batches says which version it is of, as a decimal number.
+pub const VERSION_KEY: &str = "gim-version";
+
 impl From<Fields> for QueueEntry {
     fn from(fields: Fields) -> Self {
         let fields = fields.iter().map(|(name, value)| Field { name: name.to_owned(), value: value.clone() });

@@ -11,6 +11,7 @@ mod push;
 mod queue;
 mod table;
 mod time;
+mod token;
 mod users;
 
 use std::ffi::OsString;
@@ -51,9 +52,10 @@ where
 }
 
 async fn execute(flags: Flags) -> Result<Answer, Error> {
-    let options = ClientOptions { deadline: flags.timeout, ..ClientOptions::default() };
+    let token = token::read(flags.token_file.as_deref())?;
+    let options = ClientOptions { deadline: flags.timeout, token, ..ClientOptions::default() };
     let connect_timeout = options.connect_timeout.min(flags.timeout);
-    let client = NodeClient::at(flags.node, ClientOptions { connect_timeout, ..options });
+    let client = NodeClient::at(flags.node, ClientOptions { connect_timeout, ..options })?;
     match flags.command {
         Command::Push(push) => push::run(push, &client).await,
         Command::Kick(kick) => users::kick(kick, &client).await,

@@ -4,6 +4,7 @@
 //! again is the channel's; a failed call is never repeated here, because only the caller knows whether it may be.
 
 mod address;
+mod between;
 mod call;
 mod operate;
 mod options;
@@ -19,6 +20,7 @@ pub use options::ClientOptions;
 
 pub(crate) use address::Address;
 use call::Calls;
+pub(crate) use status::never_reached;
 
 /// The RPC versions this client speaks, lowest and highest.
 pub const VERSIONS: std::ops::RangeInclusive<u32> = 1..=1;
@@ -40,9 +42,9 @@ impl NodeClient {
     /// `address` is `http://host:port` or `host:port` of the node's RPC listener.
     ///
     /// # Errors
-    /// Kind `Invalid`: the address is none of these.
+    /// Kind `Invalid`: the address is none of these, or the token cannot be sent.
     pub fn lazy(address: &str, options: ClientOptions) -> Result<Self, Error> {
-        Ok(Self::at(address.parse()?, options))
+        Self::at(address.parse()?, options)
     }
 
     /// Makes a client, connects and shakes hands, so that a wrong address or version shows now.
@@ -55,8 +57,8 @@ impl NodeClient {
         Ok(client)
     }
 
-    pub(crate) fn at(address: Address, options: ClientOptions) -> Self {
-        Self { calls: Arc::new(Calls::new(address, options)) }
+    pub(crate) fn at(address: Address, options: ClientOptions) -> Result<Self, Error> {
+        Ok(Self { calls: Arc::new(Calls::new(address, options)?) })
     }
 }
 

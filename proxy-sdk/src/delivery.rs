@@ -2,6 +2,10 @@
 //!
 //! Owns the types alone. Who routes is the worker, who offers is the node.
 
+mod rest;
+
+pub use self::rest::Rest;
+
 use bytes::Bytes;
 use gim_proto::{Class, EntryId, Fence, MessageId, Payload, SessionId, Tgid, Uid};
 use std::sync::Arc;
@@ -37,6 +41,18 @@ pub enum Recipients {
     Groups(Vec<Tgid>),
     /// Every session of this node.
     All,
+}
+
+impl Recipients {
+    /// Names the addressed sessions, in order. Groups and all address none.
+    #[must_use]
+    pub fn addressed(&self) -> &[Addressed] {
+        match self {
+            Self::Sessions(all) => all,
+            Self::Member { to, .. } => std::slice::from_ref(to),
+            Self::Groups(_) | Self::All => &[],
+        }
+    }
 }
 
 /// A user's session, as the directory named it.

@@ -9,25 +9,29 @@ pub(crate) mod boot;
 mod guard;
 mod host;
 mod keeper;
+mod mode;
 mod probe;
 mod proof;
+mod record;
 mod seat;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use gim_proto::{Incarnation, Keys, NodeId};
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::directory::NodeRef;
 use crate::store::{Runs, Store, StoreError};
 
+pub use self::boot::BootClock;
 pub use self::guard::{Guard, Unproven};
 pub use self::probe::{Probe, RpcProbe};
 pub use self::proof::{Proof, Since};
+pub use self::record::{NodeRecord, RecordError, SCHEMA};
 
-use self::boot::BootClock;
+pub(crate) use self::mode::runs_in;
+
 use self::guard::Facts;
 use self::keeper::Keeper;
 use self::seat::Seat;
@@ -47,7 +51,7 @@ pub struct LeaseOptions {
     pub renew: Duration,
     /// How long a holder of the same name gets to show that it lives. Default 300 ms.
     pub probe: Duration,
-    /// Whether this is the only node there may be, as in mode `redis`.
+    /// Whether this is the only node there may be, as in mode `redis`. Otherwise many of this kind live side by side.
     pub alone: bool,
 }
 
@@ -65,29 +69,12 @@ impl LeaseOptions {
             alone: true,
         }
     }
-}
 
-/// What a node writes about itself, as JSON.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeRecord {
-    /// This run of it, or what followed a lost lease.
-    pub incarnation: Incarnation,
-    /// As whom its worker owns lanes: the process's first incarnation.
-    pub worker: Incarnation,
-    /// Where its RPC listener is.
-    pub rpc: String,
-    /// Where clients reach it.
-    pub public: String,
-    /// Which machine it runs on, as far as loopback addresses go.
-    #[serde(default)]
-    pub host: String,
-    /// Version of the program.
-    pub version: String,
-    /// When the process started, Unix milliseconds.
-    pub started_ms: u64,
-    /// Dead runs whose place this one has, the last ones: it may not have taken all their lanes yet.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub after: Vec<Incarnation>,
+    /// Takes the defaults for one of many nodes, as in mode `cluster`. The addresses are those that others reach.
+    #[must_use]
+    pub fn clustered(id: NodeId, rpc: impl Into<String>, public: impl Into<String>) -> Self {
+        Self { alone: false, ..Self::alone(id, rpc, public) }
+    }
 }
 
 /// Why a node cannot have its place.
@@ -104,6 +91,14 @@ pub enum LeaseError {
     /// Another node lives, and there may be one only.
     #[error("the node {id} lives at {rpc}, and in mode `redis` there is one node; stop it first")]
     NotAlone {
+        /// Its name.
+        id: NodeId,
+        /// Where it is.
+        rpc: String,
+    },
+    /// A node of mode `redis` lives, and there may be no other.
+    #[error("the node {id} lives at {rpc} in mode `redis`, where there is one node; stop it first")]
+    Alone {
         /// Its name.
         id: NodeId,
         /// Where it is.
@@ -160,10 +155,16 @@ impl NodeLease {
         let seat = Seat::new(store, keys, &options);
         let begun = BootClock::now_ms();
         let first = Incarnation::mint();
-        let record = seat.take(seat.record(first, first), probe).await?;
-        let voided = record.after.clone();
         let proof = Arc::new(Proof::new(store, keys));
+        let (since, before) = (proof.begin(), proof.read().await?);
+        // Nothing is held yet, so nothing can be missing.
+        let record = NodeRecord { asserted: Some(before.name()), ..seat.record(first, first) };
+        let record = seat.take(record, probe).await?;
+        let voided = record.after.clone();
         let runs = proof.read().await?;
+        if runs == before {
+            proof.assert(since, before);
+        }
         let node = Arc::new(NodeRef { id: options.id.clone(), incarnation: first });
         let lease = Self(Arc::new(Inner {
             keeper: tokio::sync::Mutex::new(Keeper::new(record, runs.clone())),
@@ -203,7 +204,7 @@ impl NodeLease {
         Guard::new(self.clone())
     }
 
-    /// Tells what is known about the runs of Redis.
+    /// Tells what is known about the runs of Redis, and whether everything that this node holds is recorded there.
     #[must_use]
     pub fn proof(&self) -> &Arc<Proof> {
         &self.0.proof
@@ -225,5 +226,11 @@ impl NodeLease {
 
     fn now(&self) -> std::sync::MutexGuard<'_, Arc<NodeRef>> {
         self.0.node.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for NodeLease {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NodeLease").field("node", &self.node()).finish_non_exhaustive()
     }
 }

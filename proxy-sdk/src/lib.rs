@@ -12,6 +12,7 @@ pub mod error;
 pub mod etcd;
 pub mod lease;
 pub mod members;
+pub mod membership;
 pub mod peers;
 pub mod producer;
 pub mod proxy;

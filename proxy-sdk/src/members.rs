@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use async_trait::async_trait;
 use gim_proto::Incarnation;
 
 use crate::directory::NodeRef;
@@ -31,6 +32,22 @@ impl From<NodeRef> for Member {
         Self { node, rpc: Arc::clone(&none), public: Arc::clone(&none), version: none, started_ms: 0 }
     }
 }
+
+/// Finds out whether runs live that are not in the view: they may have just begun.
+#[async_trait]
+pub trait Judge: std::fmt::Debug + Send + Sync {
+    /// Returns once the view is of a moment after this call, or at once if all of them are known to be dead. Whoever is
+    /// not in the view afterwards is dead.
+    ///
+    /// # Errors
+    /// Nobody can tell now.
+    async fn judge(&self, incarnations: &[Incarnation]) -> Result<(), Unjudged>;
+}
+
+/// Nobody can tell whether a run lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it is not known whether a node's run lives")]
+pub struct Unjudged;
 
 /// Which runs of nodes live. Cheap to clone and to read; clones share one view.
 #[derive(Clone, Debug, Default)]

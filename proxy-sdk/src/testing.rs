@@ -18,7 +18,7 @@ use std::time::Duration;
 
 pub use self::acl::{Denial, denials, sentinel_users_of, users_of};
 pub use self::cluster::RedisCluster;
-pub use self::etcd::{EtcdServer, EtcdSet};
+pub use self::etcd::{EtcdServer, EtcdSet, shared_etcd};
 pub use self::process::Process;
 pub use self::redis::{RedisServer, shared_redis};
 pub use self::sentinel::SentinelSet;

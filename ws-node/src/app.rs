@@ -4,13 +4,14 @@
 
 mod backend;
 mod place;
-mod settled;
 mod worker;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use gim_msg_queue::admin;
+use gim_msg_queue::host;
 use gim_msg_queue::logging::LogGuard;
 use gim_msg_queue::observe::{Observer, Telemetry, WorkerMetrics};
 use gim_proto::codes::CloseCode;
@@ -23,10 +24,11 @@ use tokio_util::task::TaskTracker;
 use self::backend::{Backend, Candidate, Keeper};
 use self::place::Followed;
 use self::worker::EmbeddedWorker;
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::core::{Core, Parts, Settings};
 use crate::embed::Handlers;
 use crate::hub::Users;
+use crate::intake::{Intake, Remembers};
 use crate::listener::{self, Admission};
 use crate::metrics::Metrics;
 use crate::node::StartError;
@@ -36,6 +38,8 @@ use crate::{heartbeat, http, rpc};
 /// What runs as long as the node does.
 pub(crate) struct Running {
     pub(crate) core: Arc<Core>,
+    /// What batches pass, from this process's worker and from others'.
+    intake: Arc<Intake>,
     pub(crate) public: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) rpc: SocketAddr,
@@ -63,14 +67,13 @@ pub(crate) async fn start(
     log: Option<Arc<LogGuard>>,
 ) -> Result<Arc<Running>, StartError> {
     listener::raise_open_file_limit();
-    let listeners = Listeners::open(&config).await?;
+    let listeners = Listeners::open(&config)?;
     let (public, admin, rpc) = listeners.addresses(&config)?;
-    let candidate = Candidate { id: config.node.name(&host_name(), rpc.port())?, public, rpc };
+    let candidate = Candidate { id: config.node.name(&host::name(), rpc.port())?, public, rpc };
     let metrics = Metrics::new();
     let observer: Arc<dyn Observer> =
         Arc::new(Telemetry::new(WorkerMetrics::new(metrics.recorder(), config.queue.lanes)));
     let backend = Backend::open(&config, candidate, &observer).await?;
-    let guard = backend.keeper.place().map(place::Place::guard);
     let core = Core::new(Parts {
         node: backend.node,
         directory: backend.directory,
@@ -80,15 +83,19 @@ pub(crate) async fn start(
         handlers,
         admission: Admission::new(&config.limits),
         metrics,
-        guard: guard.clone(),
+        guard: backend.keeper.place().map(place::Place::guard),
         log,
         peers: backend.peers,
         live: backend.live,
         etcd: backend.etcd,
     });
-    let worker = EmbeddedWorker::start(&core, backend.sources, guard, backend.observer, &config.worker);
+    // A worker elsewhere may not hear an answer; the one in this process hears every one.
+    let remembers = if config.mode == Mode::Cluster { Remembers::Outcomes } else { Remembers::Nothing };
+    let intake = Arc::new(Intake::new(&core, remembers));
+    let worker = EmbeddedWorker::start(&core, &intake, backend.work, backend.observer, &config.worker);
     let running = Arc::new(Running {
         core,
+        intake,
         public,
         admin,
         rpc,
@@ -105,11 +112,11 @@ pub(crate) async fn start(
 }
 
 impl Listeners {
-    async fn open(config: &Config) -> Result<Self, StartError> {
+    fn open(config: &Config) -> Result<Self, StartError> {
         Ok(Self {
-            public: open("listen.public", config.listen.public).await?,
-            admin: open("listen.admin", config.listen.admin).await?,
-            rpc: open("listen.rpc", config.listen.rpc).await?,
+            public: open("listen.public", config.listen.public)?,
+            admin: open("listen.admin", config.listen.admin)?,
+            rpc: open("listen.rpc", config.listen.rpc)?,
         })
     }
 
@@ -125,31 +132,21 @@ impl Listeners {
     }
 }
 
-async fn open(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    // A queue of 1,024: logins come in storms.
-    let listen = || {
-        let socket =
-            if address.is_ipv4() { tokio::net::TcpSocket::new_v4()? } else { tokio::net::TcpSocket::new_v6()? };
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(1_024)
-    };
-    listen().map_err(|source| StartError::Listen { key, address, source })
-}
-
-fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
+fn open(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    admin::listen(address).map_err(|source| StartError::Listen { key, address, source })
 }
 
 impl Running {
     fn serve(self: &Arc<Self>, listeners: Listeners, config: &Config) {
         let core = &self.core;
         let page = http::public_router(Arc::clone(core), config.limits.page, self.admin.to_string());
-        let admin = http::admin_router(Arc::clone(core), config.admin.token.clone());
+        let operators = http::admin_router(Arc::clone(core), config.admin.token.clone());
         let stop = &self.stop_surfaces;
         self.tasks.spawn(listener::serve(Arc::clone(core), listeners.public, page, self.stop_public.clone()));
-        self.tasks.spawn(http::serve(Arc::clone(core), listeners.admin, admin, stop.clone()));
-        self.tasks.spawn(rpc::serve(Arc::clone(core), listeners.rpc, stop.clone()));
+        self.tasks.spawn(admin::serve(listeners.admin, operators, core.metrics.admin_counters(), stop.clone()));
+        let calls =
+            rpc::Calls { core: Arc::clone(core), intake: Arc::clone(&self.intake), token: config.rpc.token.clone() };
+        self.tasks.spawn(rpc::serve(calls, listeners.rpc, stop.clone()));
         self.tasks.spawn(heartbeat::run(Arc::clone(core), stop.clone()));
         if self.keeper.place().is_some() {
             let running = Arc::clone(self);

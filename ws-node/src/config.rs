@@ -4,12 +4,10 @@
 //! `Config::default()` is the default of mode `local`; who embeds the node builds one in code. Never reads the
 //! process environment: [`crate::cli`] is given it.
 
-mod admin;
 mod auth;
 mod limits;
 mod listen;
 mod session;
-mod shutdown;
 #[cfg(test)]
 mod tests;
 mod upstream;
@@ -21,17 +19,16 @@ use gim_proto::Keys;
 use serde::{Deserialize, Serialize};
 
 pub use gim_msg_queue::config::{
-    ByteSize, ConfigError, ConfigErrorKind, Invalid, LogFormat, LogRotation, LogSection, LogTarget, Mode, NodeSection,
-    Origin, QueueSection, RedisSection, Secret, Sources, WorkerSection,
+    AdminSection, ByteSize, ConfigError, ConfigErrorKind, EtcdSection, Invalid, LogFormat, LogRotation, LogSection,
+    LogTarget, Mode, NodeSection, Origin, QueueSection, RedisSection, RpcSection, Secret, ShutdownSection, Sources,
+    WorkerSection,
 };
 pub use gim_proxy_sdk::directory::OnDuplicate;
 
-pub use admin::AdminSection;
 pub use auth::{AuthMode, AuthSection};
 pub use limits::LimitsSection;
 pub use listen::ListenSection;
 pub use session::{OnSlow, SessionSection};
-pub use shutdown::ShutdownSection;
 pub use upstream::UpstreamSection;
 
 /// Everything a node can be told.
@@ -46,10 +43,14 @@ pub struct Config {
     pub node: NodeSection,
     /// Where Redis is, in mode `redis`.
     pub redis: RedisSection,
+    /// Where etcd is and how to get in.
+    pub etcd: EtcdSection,
     /// Addresses.
     pub listen: ListenSection,
     /// The admin listener's door.
     pub admin: AdminSection,
+    /// How processes of the service know each other.
+    pub rpc: RpcSection,
     /// How one session lives.
     pub session: SessionSection,
     /// What the public listener lets in.
@@ -75,8 +76,10 @@ impl Default for Config {
             prefix: "gim".to_owned(),
             node: NodeSection::default(),
             redis: RedisSection::default(),
+            etcd: EtcdSection::default(),
             listen: ListenSection::default(),
             admin: AdminSection::default(),
+            rpc: RpcSection::default(),
             session: SessionSection::default(),
             limits: LimitsSection::default(),
             auth: AuthSection::default(),
@@ -127,8 +130,10 @@ impl Config {
             .map_err(|_| Invalid::new("prefix", "must be 1 to 64 of the characters A-Z a-z 0-9 . _ : -"))?;
         self.node.validate()?;
         self.redis.validate()?;
+        self.etcd.validate()?;
         self.listen.validate()?;
         self.admin.validate()?;
+        self.rpc.validate()?;
         self.session.validate()?;
         self.limits.validate()?;
         self.queue.validate()?;
@@ -141,13 +146,7 @@ impl Config {
 
     /// Checks that nobody reaches from outside what has no lock.
     fn validate_reach(&self) -> Result<(), Invalid> {
-        if !self.listen.admin.ip().is_loopback() && self.admin.token.is_none() {
-            return Err(Invalid::against(
-                "listen.admin",
-                "admin.token",
-                "must be a loopback address unless admin.token is set",
-            ));
-        }
+        self.admin.validate_reach(self.listen.admin)?;
         match self.mode {
             Mode::Local | Mode::Redis => self.validate_alone()?,
             Mode::Cluster => self.validate_cluster()?,

@@ -7,8 +7,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
+use gim_msg_queue::host;
 use gim_msg_queue::logging::LogGuard;
-use gim_proto::{Fields, MessageId};
+use gim_proto::{Fields, Incarnation, MessageId};
 use gim_proxy_sdk::directory::{Directory, NodeRef, OnDuplicate};
 use gim_proxy_sdk::lease::Guard;
 use gim_proxy_sdk::members::LiveNodes;
@@ -24,7 +25,6 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::config::{Config, OnSlow, ShutdownSection};
 use crate::embed::Handlers;
-use crate::host;
 use crate::hub::{Group, Hub};
 use crate::listener::Admission;
 use crate::metrics::{Metrics, Snapshot};
@@ -175,9 +175,9 @@ impl Core {
         Arc::clone(lives.last().expect("a life"))
     }
 
-    /// Whether a node is this process, now or in a life that the directory may still name.
-    pub(crate) fn is_this(&self, node: &NodeRef) -> bool {
-        self.lives.read().unwrap_or_else(PoisonError::into_inner).iter().any(|life| **life == *node)
+    /// Whether a run is this process, now or in a life that the directory may still name.
+    pub(crate) fn has_lived_as(&self, run: &Incarnation) -> bool {
+        self.lives.read().unwrap_or_else(PoisonError::into_inner).iter().any(|life| life.incarnation == *run)
     }
 
     /// Goes on under another incarnation.
@@ -199,22 +199,27 @@ impl Core {
         *self.phase.borrow()
     }
 
-    /// Follows the node's phases.
+    /// Shows the phase, and each later one.
     pub(crate) fn phases(&self) -> watch::Receiver<Phase> {
         self.phase.subscribe()
     }
 
     /// Moves on to a later phase; the node never goes back.
     pub(crate) fn enter(&self, phase: Phase) {
-        let later = self.phase.send_if_modified(|now| {
-            let later = *now < phase;
-            *now = (*now).max(phase);
-            later
-        });
-        if later {
+        let is_later = |now: &mut Phase| {
+            let is_later = *now < phase;
+            *now = phase.max(*now);
+            is_later
+        };
+        if self.phase.send_if_modified(is_later) {
             self.metrics.phase.set(f64::from(phase as u8));
             tracing::info!(phase = phase.as_str(), "node enters phase");
         }
+    }
+
+    /// What has to be passed before each write of a lane's batch. None: nobody else could act in this node's place.
+    pub(crate) const fn guard(&self) -> Option<&Guard> {
+        self.guard.as_ref()
     }
 
     /// What is behind the lease, if the node has one outside this process: `redis`, and whether it does its part.

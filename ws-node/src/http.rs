@@ -4,18 +4,14 @@
 
 mod admin;
 mod dead;
-mod error;
 mod extract;
 mod groups;
-mod guard;
 mod messages;
 mod nodes;
 mod public;
-mod server;
 mod sysinfo;
 mod users;
 
 pub(crate) use self::admin::router as admin_router;
 pub(crate) use self::public::router as public_router;
-pub(crate) use self::server::serve;
 pub(crate) use self::sysinfo::{alone as sysinfo_alone, sysinfo};

@@ -17,6 +17,7 @@ use self::slots::Slots;
 pub(crate) use self::users::Users;
 
 use gim_proto::{SessionId, Uid};
+use gim_proxy_sdk::delivery::Addressed;
 
 use crate::session::Session;
 
@@ -36,5 +37,10 @@ impl Hub {
         // A session is put among the active before it leaves the claiming: looked for in the other order, it could be
         // missed in both.
         active().or_else(|| self.users.claiming(id)).or_else(active)
+    }
+
+    /// Finds the session that the directory named. One whose claim is under way has no fence yet.
+    pub(crate) fn addressed(&self, to: &Addressed) -> Option<Session> {
+        self.session(&to.uid, to.session).filter(|session| session.fence() == to.fence || session.fence().0 == 0)
     }
 }

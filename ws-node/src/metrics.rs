@@ -3,20 +3,20 @@
 //! Owns every metric of this crate: its name, its labels (bounded sets only; users and messages are in log fields) and
 //! the place where it is counted together with its log line. There is one recorder per node, none for the process.
 
+use gim_msg_queue::admin;
+use gim_msg_queue::exporter::{Exporter, as_f64};
 use gim_proto::codes::{CloseCode, ErrorCode};
 use gim_proto::{MessageId, Uid};
 use gim_proxy_sdk::delivery::TargetReport;
 use gim_proxy_sdk::queue::LaneStats;
 use gim_proxy_sdk::upstream::UpstreamError;
-use metrics::{Counter, Gauge, Key, KeyName, Label, Level, Metadata, Recorder, Unit};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics::{Counter, Gauge, Recorder};
 
 use crate::session::{CloseReason, Session};
 
 /// See the module.
 pub(crate) struct Metrics {
-    recorder: PrometheusRecorder,
-    handle: PrometheusHandle,
+    exporter: Exporter,
     pub(crate) accepted: Counter,
     pub(crate) accept_errors: Counter,
     pub(crate) bytes_in: Counter,
@@ -31,11 +31,12 @@ pub(crate) struct Metrics {
     slow_dropped: Counter,
     offered: Counter,
     enqueued: Counter,
+    outcomes_recalled: Counter,
+    outcomes_forgotten: Counter,
+    pub(crate) rpc_refused: Counter,
     sessions: Gauge,
     connections: Gauge,
     groups: Gauge,
-    dropped_log_lines: Counter,
-    resident: Gauge,
 }
 
 /// Label of connections that ended without a close frame.
@@ -59,14 +60,16 @@ const REFUSALS: [&str; 13] = [
     "admin_full",
 ];
 
-const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
+
+/// What batches of workers and of other nodes come to.
+const BATCH_VERDICTS: [&str; 5] = ["done", "refused", "suspended", "not_here", "malformed"];
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        let recorder = PrometheusBuilder::new().build_recorder();
-        describe(&recorder);
-        let counter = |name: &'static str| recorder.register_counter(&Key::from_static_name(name), &METADATA);
-        let gauge = |name: &'static str| recorder.register_gauge(&Key::from_static_name(name), &METADATA);
+        let exporter = Exporter::new();
+        exporter.describe(&COUNTERS, &GAUGES);
+        let counter = |name| exporter.counter(name);
+        let gauge = |name| exporter.gauge(name);
         let metrics = Self {
             accepted: counter("gim_accepted_total"),
             accept_errors: counter("gim_accept_errors_total"),
@@ -82,13 +85,13 @@ impl Metrics {
             slow_dropped: counter("gim_slow_dropped_total"),
             offered: counter("gim_offered_total"),
             enqueued: counter("gim_enqueued_total"),
+            outcomes_recalled: counter("gim_outcomes_recalled_total"),
+            outcomes_forgotten: counter("gim_outcomes_forgotten_total"),
+            rpc_refused: counter("gim_rpc_refused_total"),
             sessions: gauge("gim_sessions"),
             connections: gauge("gim_connections"),
             groups: gauge("gim_groups"),
-            dropped_log_lines: counter("gim_log_lines_dropped_total"),
-            resident: gauge("gim_resident_bytes"),
-            handle: recorder.handle(),
-            recorder,
+            exporter,
         };
         metrics.register_labels();
         metrics
@@ -96,7 +99,13 @@ impl Metrics {
 
     /// Where other parts of this node, the worker for one, register theirs.
     pub(crate) const fn recorder(&self) -> &impl Recorder {
-        &self.recorder
+        self.exporter.recorder()
+    }
+
+    /// What the admin listener counts.
+    pub(crate) fn admin_counters(&self) -> admin::Counters {
+        let full = self.labelled("gim_logins_refused_total", "why", "admin_full");
+        admin::Counters { accept_errors: self.accept_errors.clone(), full }
     }
 
     pub(crate) fn logged_in(&self, session: &Session) {
@@ -154,6 +163,21 @@ impl Metrics {
         self.silent_holders.increment(1);
     }
 
+    /// A batch came in and was answered.
+    pub(crate) fn batch(&self, verdict: &'static str) {
+        self.labelled("gim_batches_total", "verdict", verdict).increment(1);
+    }
+
+    /// Messages came again and were answered from memory.
+    pub(crate) fn outcomes_recalled(&self, messages: u64) {
+        self.outcomes_recalled.increment(messages);
+    }
+
+    /// Outcomes were forgotten that may be asked for again.
+    pub(crate) fn outcomes_forgotten(&self, messages: u64) {
+        self.outcomes_forgotten.increment(messages);
+    }
+
     /// A command was offered to business applications.
     pub(crate) fn offered_upstream(&self, uid: &Uid, outcome: &Result<MessageId, UpstreamError>) {
         let word = match outcome {
@@ -174,35 +198,23 @@ impl Metrics {
     }
 
     pub(crate) fn http_done(&self, status: u16) {
-        self.labelled("gim_http_requests_total", "status", &status.to_string()).increment(1);
+        self.exporter.http_done(status);
     }
 
     /// Condenses the samples of histograms. Left to whoever reads the metrics, they would pile up until somebody does.
     pub(crate) fn upkeep(&self) {
-        self.handle.run_upkeep();
+        self.exporter.upkeep();
     }
 
     /// Renders everything in the text format of Prometheus.
     pub(crate) fn render(&self, now: Snapshot, lanes: &[LaneStats]) -> String {
-        for lane in lanes {
-            self.lane_gauge("gim_queue_lag", lane.lane).set(as_f64(lane.lag));
-            self.lane_gauge("gim_queue_pending", lane.lane).set(as_f64(lane.pending));
-            self.lane_gauge("gim_queue_later", lane.lane).set(as_f64(lane.later));
-            self.lane_gauge("gim_queue_dead", lane.lane).set(as_f64(lane.dead));
-            self.lane_gauge("gim_queue_oldest_pending_seconds", lane.lane)
-                .set(as_f64(lane.oldest_pending_ms) / 1_000.0);
-        }
         self.sessions.set(as_f64(now.sessions));
         self.connections.set(as_f64(now.connections));
         self.groups.set(as_f64(now.groups));
         if let Some(well) = now.redis_is_well {
-            self.recorder
-                .register_gauge(&Key::from_static_name("gim_redis_up"), &METADATA)
-                .set(f64::from(u8::from(well)));
+            self.exporter.gauge("gim_redis_up").set(f64::from(u8::from(well)));
         }
-        self.dropped_log_lines.absolute(now.dropped_log_lines);
-        self.resident.set(as_f64(now.resident_bytes));
-        self.handle.render()
+        self.exporter.render(lanes, now.dropped_log_lines)
     }
 
     /// A counter that first appears with its first event hides that event from whoever watches its growth.
@@ -214,6 +226,9 @@ impl Metrics {
         for why in REFUSALS {
             self.labelled("gim_logins_refused_total", "why", why).increment(0);
         }
+        for verdict in BATCH_VERDICTS {
+            self.labelled("gim_batches_total", "verdict", verdict).increment(0);
+        }
         for word in ["taken", "full", "unavailable", "timeout"] {
             self.labelled("gim_upstream_total", "outcome", word).increment(0);
         }
@@ -222,14 +237,8 @@ impl Metrics {
         }
     }
 
-    fn lane_gauge(&self, name: &'static str, lane: u16) -> Gauge {
-        let key = Key::from_parts(KeyName::from_const_str(name), vec![Label::new("lane", lane.to_string())]);
-        self.recorder.register_gauge(&key, &METADATA)
-    }
-
     fn labelled(&self, name: &'static str, label: &'static str, value: &str) -> Counter {
-        let key = Key::from_parts(KeyName::from_const_str(name), vec![Label::new(label, value.to_owned())]);
-        self.recorder.register_counter(&key, &METADATA)
+        self.exporter.labelled(name, label, value)
     }
 }
 
@@ -244,53 +253,33 @@ pub(crate) struct Snapshot {
     pub(crate) resident_bytes: u64,
 }
 
-fn describe(recorder: &PrometheusRecorder) {
-    const COUNTERS: [(&str, &str); 18] = [
-        ("gim_accepted_total", "connections accepted on the public listener"),
-        ("gim_accept_errors_total", "accepts that failed, for want of descriptors as a rule"),
-        ("gim_received_bytes_total", "bytes read from sessions"),
-        ("gim_received_messages_total", "messages of clients"),
-        ("gim_bad_frames_total", "messages of clients that were no request"),
-        ("gim_close_timeouts_total", "connections cut because the client did not close in time"),
-        ("gim_logins_total", "sessions begun"),
-        ("gim_logins_refused_total", "connections that did not become sessions, by status or cause"),
-        ("gim_closed_total", "sessions ended, by close code"),
-        ("gim_slow_dropped_total", "frames dropped because a client read too slowly"),
-        ("gim_offered_total", "messages taken by sessions' outboxes"),
-        ("gim_enqueued_total", "entries accepted onto the queue, repeats of an id included"),
-        ("gim_commands_total", "commands of clients, by outcome"),
-        ("gim_upstream_total", "commands offered to business applications, by outcome"),
-        ("gim_http_requests_total", "requests on the admin listener, by status"),
-        ("gim_incarnations_total", "times the node's lease was lost or redis came back as another run"),
-        (
-            "gim_silent_holders_total",
-            "users who came back here while the node of their previous session did not answer",
-        ),
-        ("gim_log_lines_dropped_total", "log lines dropped because the log's buffer was full"),
-    ];
-    const GAUGES: [(&str, &str); 12] = [
-        ("gim_outboxes_waiting", "sessions whose socket did not take everything at once"),
-        ("gim_phase", "0 running, 1 not ready, 2 draining queue, 3 draining sessions, 4 stopped"),
-        ("gim_sessions", "sessions on this node"),
-        ("gim_connections", "connections on the public listener, sessions and others"),
-        ("gim_groups", "groups with members on this node"),
-        ("gim_redis_up", "1: redis answers and has on record what this node holds; only beyond mode `local`"),
-        ("gim_resident_bytes", "resident memory of the process"),
-        ("gim_queue_lag", "entries accepted and not read by the worker, by lane"),
-        ("gim_queue_pending", "entries read and not settled, by lane"),
-        ("gim_queue_later", "entries that wait for their time, by lane"),
-        ("gim_queue_dead", "dead letters kept, by lane"),
-        ("gim_queue_oldest_pending_seconds", "age of the oldest entry that is due and not settled, by lane"),
-    ];
-    for (name, what) in COUNTERS {
-        recorder.describe_counter(KeyName::from_const_str(name), Some(Unit::Count), what.into());
-    }
-    for (name, what) in GAUGES {
-        recorder.describe_gauge(KeyName::from_const_str(name), None, what.into());
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "gauges are floats; exact up to 2^53")]
-fn as_f64(value: u64) -> f64 {
-    value as f64
-}
+const COUNTERS: [(&str, &str); 20] = [
+    ("gim_accepted_total", "connections accepted on the public listener"),
+    ("gim_accept_errors_total", "accepts that failed, for want of descriptors as a rule"),
+    ("gim_received_bytes_total", "bytes read from sessions"),
+    ("gim_received_messages_total", "messages of clients"),
+    ("gim_bad_frames_total", "messages of clients that were no request"),
+    ("gim_close_timeouts_total", "connections cut because the client did not close in time"),
+    ("gim_logins_total", "sessions begun"),
+    ("gim_logins_refused_total", "connections that did not become sessions, by status or cause"),
+    ("gim_closed_total", "sessions ended, by close code"),
+    ("gim_slow_dropped_total", "frames dropped because a client read too slowly"),
+    ("gim_offered_total", "messages taken by sessions' outboxes"),
+    ("gim_enqueued_total", "entries accepted onto the queue, repeats of an id included"),
+    ("gim_batches_total", "batches of workers and of other nodes, by verdict"),
+    ("gim_outcomes_recalled_total", "messages that came again and were answered from memory"),
+    ("gim_outcomes_forgotten_total", "messages whose outcome was forgotten early; one that comes again comes twice"),
+    ("gim_rpc_refused_total", "calls on the rpc listener without the token"),
+    ("gim_commands_total", "commands of clients, by outcome"),
+    ("gim_upstream_total", "commands offered to business applications, by outcome"),
+    ("gim_incarnations_total", "times the node's lease was lost or redis came back as another run"),
+    ("gim_silent_holders_total", "users who came back here while the node of their previous session did not answer"),
+];
+const GAUGES: [(&str, &str); 6] = [
+    ("gim_outboxes_waiting", "sessions whose socket did not take everything at once"),
+    ("gim_phase", "0 running, 1 not ready, 2 draining queue, 3 draining sessions, 4 stopped"),
+    ("gim_sessions", "sessions on this node"),
+    ("gim_connections", "connections on the public listener, sessions and others"),
+    ("gim_groups", "groups with members on this node"),
+    ("gim_redis_up", "1: redis answers and has on record what this node holds; only beyond mode `local`"),
+];

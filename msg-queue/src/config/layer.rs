@@ -46,15 +46,15 @@ pub(super) fn environment(variables: &[(OsString, OsString)], schema: &Schema) -
         let Some(text) = text.to_str() else {
             return Err(ConfigError::value(key, "must be UTF-8", origin));
         };
-        settings.push(Setting { value: schema.read(&key, text, &origin)?, key, origin });
+        settings.extend(schema.read(&key, text, &origin)?.map(|value| Setting { key, value, origin }));
     }
     Ok(settings)
 }
 
-/// Reads the setting that a flag makes.
-pub(super) fn flag(flag: &str, key: &str, text: &str, schema: &Schema) -> Result<Setting, ConfigError> {
+/// Reads the setting that a flag makes. None: it is another program's.
+pub(super) fn flag(flag: &str, key: &str, text: &str, schema: &Schema) -> Result<Option<Setting>, ConfigError> {
     let origin = Origin::Flag(flag.to_owned());
-    Ok(Setting { value: schema.read(key, text, &origin)?, key: key.to_owned(), origin })
+    Ok(schema.read(key, text, &origin)?.map(|value| Setting { key: key.to_owned(), value, origin }))
 }
 
 fn parse(text: &str, origin: &Origin) -> Result<Dict, ConfigError> {
@@ -73,6 +73,7 @@ fn walk(dict: Dict, prefix: &str, schema: &Schema, origin: &Origin, out: &mut Ve
         match (schema.named(&key), value) {
             (Named::Leaf(_), value) => out.push(Setting { key, value, origin: origin.clone() }),
             (Named::Section, Value::Dict(_, inner)) => walk(inner, &key, schema, origin, out)?,
+            (Named::Others, _) => {}
             (Named::Section, _) => return Err(section(&key, origin.clone())),
             (Named::Unknown, value) => {
                 return Err(schema.unknown(&deepest(key, &value), origin.clone()));

@@ -13,7 +13,7 @@ pub enum Mode {
     Local,
     /// Directory and queue live in Redis; one node, with the worker inside.
     Redis,
-    /// Directory and queue live in Redis, etcd says where nodes are; many nodes and workers.
+    /// Directory and queue live in Redis; many nodes that etcd tells of each other, and workers beside them.
     Cluster,
 }
 

@@ -13,6 +13,8 @@ use super::error::{ConfigError, ConfigErrorKind, Origin};
 /// The keys of one configuration type.
 pub(super) struct Schema {
     leaves: BTreeMap<String, Value>,
+    /// Keys and sections of other programs.
+    others: &'static [&'static str],
 }
 
 /// What a dotted key names.
@@ -21,23 +23,28 @@ pub(super) enum Named<'a> {
     Leaf(&'a Value),
     /// A table of values.
     Section,
+    /// What another program reads.
+    Others,
     /// Nothing.
     Unknown,
 }
 
 impl Schema {
     /// Reads the keys off the default of `T`.
-    pub(super) fn of<T: Serialize + Default>() -> Result<Self, ConfigError> {
+    pub(super) fn of<T: Serialize + Default>(others: &'static [&'static str]) -> Result<Self, ConfigError> {
         let whole = Value::serialize(T::default())
             .map_err(|error| ConfigError::value("", format!("defaults cannot be written: {error}"), Origin::Default))?;
         let mut leaves = BTreeMap::new();
         if let Some(dict) = whole.into_dict() {
             flatten(dict, "", &mut leaves);
         }
-        Ok(Self { leaves })
+        Ok(Self { leaves, others })
     }
 
     pub(super) fn named(&self, key: &str) -> Named<'_> {
+        if self.others.iter().any(|other| is_within(key, other)) {
+            return Named::Others;
+        }
         if let Some(default) = self.leaves.get(key) {
             return Named::Leaf(default);
         }
@@ -48,10 +55,11 @@ impl Schema {
         }
     }
 
-    /// Makes of a text what `key` asks for.
-    pub(super) fn read(&self, key: &str, text: &str, origin: &Origin) -> Result<Value, ConfigError> {
+    /// Makes of a text what `key` asks for. None: it is another program's.
+    pub(super) fn read(&self, key: &str, text: &str, origin: &Origin) -> Result<Option<Value>, ConfigError> {
         match self.named(key) {
-            Named::Leaf(default) => Ok(shape(default, text)),
+            Named::Leaf(default) => Ok(Some(shape(default, text))),
+            Named::Others => Ok(None),
             Named::Section => Err(section(key, origin.clone())),
             Named::Unknown => Err(self.unknown(key, origin.clone())),
         }
@@ -93,6 +101,10 @@ impl Schema {
 /// Refuses a value where a table of values is asked for.
 pub(super) fn section(key: &str, origin: Origin) -> ConfigError {
     ConfigError::value(key, "is a section and holds keys, not a value", origin)
+}
+
+fn is_within(key: &str, section: &str) -> bool {
+    key.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 fn flatten(dict: Dict, prefix: &str, leaves: &mut BTreeMap<String, Value>) {

@@ -342,3 +342,14 @@ fn what_is_printed_is_read_back() {
     let file = File::with(&print(&config).unwrap());
     assert_eq!(toy(&file.sources()), config);
 }
+
+#[test]
+fn keys_of_another_program_are_passed_over_wherever_they_are_set() {
+    let file = File::with("name = \"n\"\n[session]\nping = 25\n[door]\ntoken = [\"odd\"]\ntarget = \"file\"");
+    let sources = file.sources().environment([("GIM_SESSION__PING", "x"), ("GIM_DOOR__TOKEN", "x")]);
+    let sources = sources.set("session.on.slow=1").unwrap();
+    let toy = load_beside::<Toy>(&sources, &["session", "door.token"]).unwrap().value;
+    assert_eq!((toy.name.as_str(), toy.door.target, toy.door.token), ("n", LogTarget::File, None));
+    let error = load_beside::<Toy>(&sources.set("sessions.ping=1").unwrap(), &["session", "door.token"]).unwrap_err();
+    assert_eq!((error.key.as_str(), matches!(error.kind, ConfigErrorKind::UnknownKey { .. })), ("sessions.ping", true));
+}

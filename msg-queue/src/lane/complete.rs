@@ -1,16 +1,17 @@
 //! What attempts come to: outcomes, retries, and the settlement of a message once all its legs are finished.
 
-use gim_proto::{EntryId, Incarnation, Priority};
+use gim_proto::{EntryId, Priority};
 
 use super::keys::{Key, Landed};
 use super::pending::{LegState, Pending};
-use super::{Answer, Lane, LegId, Now, Verdict};
+use super::{Aim, Job, Lane, LegId, Now, Verdict};
 use crate::observe::Event;
 use crate::settle::{Attempt, Decision, decide};
 use crate::source::{Death, Settlement};
 
-/// What a verdict makes of a leg.
-enum Step {
+/// What becomes of a leg.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step {
     Finished(LegState),
     Again { retry_at: Option<u64> },
 }
@@ -18,7 +19,27 @@ enum Step {
 impl Lane {
     /// Takes the verdict on a leg that was taken. Anything else is ignored.
     pub fn complete(&mut self, at: LegId, verdict: Verdict, now: Now) {
-        let Some(step) = self.judge(at, verdict, now) else { return };
+        if let Some(step) = self.judge(at, verdict, now) {
+            self.step(at, step, now);
+        }
+    }
+
+    /// Takes back a message that could not be looked up. It is taken again at the next opportunity.
+    pub fn not_routed(&mut self, job: &Job, now: Now) {
+        let Some(pending) = self.window.get(&job.entry_id) else { return };
+        let is_of_the_job = |leg: u32| match &job.aim {
+            Aim::Users { legs, .. } => legs.iter().any(|(taken, _)| *taken == leg),
+            Aim::Groups { .. } | Aim::All { .. } => false,
+        };
+        let legs = (0_u32..).zip(&pending.legs);
+        let legs = legs.filter(|(at, leg)| leg.state == LegState::Routing || is_of_the_job(*at));
+        let legs: Vec<u32> = legs.filter(|(_, leg)| !leg.is_finished()).map(|(at, _)| at).collect();
+        for leg in legs {
+            self.step(LegId { entry_id: job.entry_id, leg }, Step::Again { retry_at: None }, now);
+        }
+    }
+
+    pub(super) fn step(&mut self, at: LegId, step: Step, now: Now) {
         let Some(pending) = self.window.get_mut(&at.entry_id) else { return };
         let leg = at.leg as usize;
         let keys: Vec<Key> = pending.keys_of(leg).collect();
@@ -29,7 +50,7 @@ impl Lane {
             };
         }
         pending.open -= usize::from(matches!(step, Step::Finished(_)));
-        self.settle_if_finished(at.entry_id);
+        self.settle_if_finished(at.entry_id, now);
         for key in &keys {
             let landed = match step {
                 Step::Finished(_) => self.keys.finish(key, at.entry_id),
@@ -39,51 +60,18 @@ impl Lane {
         }
     }
 
-    /// Tells to how many nodes a message to groups or to all is sent. None: it is finished.
-    pub fn fan_out(&mut self, entry_id: EntryId, nodes: usize, now: Now) {
-        let Some(pending) = self.window.get_mut(&entry_id) else { return };
-        pending.fan.awaited = nodes;
-        pending.fan.failure = None;
-        pending.fan.postponed = false;
-        self.conclude_fan(entry_id, now);
-    }
-
-    /// Takes a node's answer for a message to groups or to all.
-    pub fn answered(&mut self, entry_id: EntryId, node: Incarnation, answer: Answer, now: Now) {
-        let Some(pending) = self.window.get_mut(&entry_id) else { return };
-        let fan = &mut pending.fan;
-        fan.awaited = fan.awaited.saturating_sub(1);
-        match answer {
-            Answer::Count { offered, slow } => {
-                fan.done.push(node);
-                fan.offered |= offered > 0;
-                fan.slow |= slow > 0;
-            }
-            Answer::Failed(failure) => fan.failure = Some(failure),
-            Answer::Postponed => fan.postponed = true,
-        }
-        self.conclude_fan(entry_id, now);
-    }
-
-    fn conclude_fan(&mut self, entry_id: EntryId, now: Now) {
-        let Some(Pending { fan, .. }) = self.window.get(&entry_id) else { return };
-        if fan.awaited == 0 {
-            let verdict = match fan.failure {
-                Some(failure) => Verdict::Failed(failure),
-                None if fan.postponed => Verdict::Postponed,
-                None => Verdict::Done(fan.outcome()),
-            };
-            self.complete(LegId { entry_id, leg: 0 }, verdict, now);
-        }
-    }
-
     fn judge(&mut self, at: LegId, verdict: Verdict, now: Now) -> Option<Step> {
         let pending = self.window.get_mut(&at.entry_id)?;
+        let is_fan = pending.is_fan();
         let leg = pending.legs.get_mut(at.leg as usize).filter(|leg| leg.state == LegState::Flying)?;
+        leg.tried = true;
         let (attempt, failure) = match verdict {
             Verdict::Done(outcome) => (Attempt::Reached(outcome), None),
             Verdict::Failed(failure) => (Attempt::Failed, Some(failure)),
-            Verdict::Postponed => return Some(Step::Again { retry_at: None }),
+            Verdict::Postponed { wait } => {
+                let retry_at = Some(wait).filter(|wait| !wait.is_zero()).map(|wait| now.after(wait));
+                return Some(Step::Again { retry_at });
+            }
         };
         leg.attempts += 1;
         pending.last_failure = failure.or(pending.last_failure);
@@ -91,14 +79,16 @@ impl Lane {
         let attempts = leg.attempts;
         match (decide(attempt, attempts, &self.limits.persistence, &mut self.jitter), verdict) {
             (Decision::Retry { after }, Verdict::Failed(failure)) => {
+                let after = if is_fan { after.min(self.limits.longest_wait) } else { after };
                 self.events.push(Event::Retry { message_id, failure, attempts, after });
-                let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-                Some(Step::Again { retry_at: Some(now.steady_ms.saturating_add(after_ms)) })
+                Some(Step::Again { retry_at: Some(now.after(after)) })
             }
             (Decision::DeadLetter { .. }, _) => Some(Step::Finished(LegState::Dead)),
             (_, Verdict::Done(outcome)) => {
-                let age_ms = now.unix_ms.saturating_sub(pending.since_ms);
-                self.events.push(Event::Outcome { message_id, outcome, targets: 1, age_ms });
+                if !is_fan {
+                    let age_ms = now.unix_ms.saturating_sub(pending.since_ms);
+                    self.events.push(Event::Outcome { message_id, outcome, targets: 1, age_ms });
+                }
                 Some(Step::Finished(LegState::Done))
             }
             _ => Some(Step::Again { retry_at: None }),
@@ -117,16 +107,21 @@ impl Lane {
         }
     }
 
-    pub(super) fn settle_if_finished(&mut self, entry_id: EntryId) {
+    pub(super) fn settle_if_finished(&mut self, entry_id: EntryId, now: Now) {
         if self.window.get(&entry_id).is_none_or(|pending| pending.open > 0) {
             return;
         }
         let Some(pending) = self.forget(entry_id) else { return };
+        let message_id = pending.message.id.clone();
         let dead = pending.legs.iter().filter(|leg| leg.state == LegState::Dead);
-        match dead.map(|leg| leg.attempts).max() {
-            None => self.settlements.push((entry_id, Settlement::Ack)),
-            Some(attempts) => self.settle_dead(entry_id, pending.message.id.clone(), death(&pending, attempts)),
+        if let Some(attempts) = dead.map(|leg| leg.attempts).max() {
+            return self.settle_dead(entry_id, message_id, death(&pending, attempts));
         }
+        if let Some(outcome) = pending.fan_outcome() {
+            let age_ms = now.unix_ms.saturating_sub(pending.since_ms);
+            self.events.push(Event::Outcome { message_id, outcome, targets: 1, age_ms });
+        }
+        self.settlements.push((entry_id, Settlement::Ack));
     }
 
     pub(super) fn forget(&mut self, entry_id: EntryId) -> Option<Pending> {
@@ -134,6 +129,9 @@ impl Lane {
         self.bytes -= pending.size;
         self.prioritised -= usize::from(pending.priority != Priority::Normal);
         self.candidates.remove(entry_id);
+        if pending.is_fan() {
+            pending.keys_of(0).for_each(|key| self.spread.forget(&key, entry_id));
+        }
         Some(pending)
     }
 }

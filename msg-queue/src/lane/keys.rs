@@ -1,23 +1,40 @@
-//! The order of each target's messages: a queue of legs per key, and what holds it back.
+//! The order of messages: a queue of legs per key, and what holds it back.
 //!
 //! Owns flights, retry timers and the count of keys that hold too much. Knows legs by their entry only.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use gim_proto::{EntryId, Tgid, Uid};
+use gim_proto::{EntryId, Incarnation, Tgid, Uid};
 
-/// A target whose messages keep their order.
+/// Where messages keep their order. Those of a group, and of all, keep it first in being looked up and then at each node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Key {
     User(Uid),
     Group(Tgid),
+    GroupAt(Tgid, Incarnation),
     All,
+    AllAt(Incarnation),
+}
+
+impl Key {
+    pub(super) fn of_group(tgid: &Tgid, node: Option<Incarnation>) -> Self {
+        match node {
+            Some(node) => Self::GroupAt(tgid.clone(), node),
+            None => Self::Group(tgid.clone()),
+        }
+    }
+
+    pub(super) fn of_all(node: Option<Incarnation>) -> Self {
+        node.map_or(Self::All, Self::AllAt)
+    }
 }
 
 /// Messages of a key that wait in the source for its retry.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Parked {
     pub(super) due_ms: u64,
+    /// The first of them.
+    pub(super) first: EntryId,
     /// The last of them: once it is back, so are all.
     pub(super) last: EntryId,
 }
@@ -46,6 +63,8 @@ struct Queue {
 pub(super) struct Keys {
     queues: HashMap<Key, Queue>,
     timers: BTreeSet<(u64, Key)>,
+    /// The first entry of each key that has some parked.
+    parked: BTreeSet<(EntryId, Key)>,
     crowded: usize,
     held_per_key: usize,
 }
@@ -63,7 +82,7 @@ pub(super) enum Landed {
 
 impl Keys {
     pub(super) fn new(held_per_key: usize) -> Self {
-        Self { queues: HashMap::new(), timers: BTreeSet::new(), crowded: 0, held_per_key }
+        Self { queues: HashMap::new(), timers: BTreeSet::new(), parked: BTreeSet::new(), crowded: 0, held_per_key }
     }
 
     #[cfg(test)]
@@ -194,15 +213,23 @@ impl Keys {
         self.queues.get(key).and_then(|queue| queue.parked)
     }
 
+    /// Names the lowest entry that may be parked.
+    pub(super) fn lowest_parked(&self) -> Option<EntryId> {
+        self.parked.first().map(|(entry_id, _)| *entry_id)
+    }
+
     pub(super) fn park(&mut self, key: &Key, parked: Parked) {
         let queue = self.queues.entry(key.clone()).or_default();
-        let last = queue.parked.map_or(parked.last, |earlier| earlier.last.max(parked.last));
-        queue.parked = Some(Parked { last, ..parked });
+        let earlier = queue.parked.unwrap_or(parked);
+        let first = earlier.first.min(parked.first);
+        queue.parked = Some(Parked { first, last: earlier.last.max(parked.last), ..parked });
+        self.parked.remove(&(earlier.first, key.clone()));
+        self.parked.insert((first, key.clone()));
     }
 
     pub(super) fn unpark(&mut self, key: &Key) {
-        if let Some(queue) = self.queues.get_mut(key) {
-            queue.parked = None;
+        if let Some(parked) = self.queues.get_mut(key).and_then(|queue| queue.parked.take()) {
+            self.parked.remove(&(parked.first, key.clone()));
             self.tidy(key);
         }
     }

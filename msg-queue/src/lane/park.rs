@@ -1,7 +1,8 @@
 //! Long waits: a target whose retry is far off leaves the window with all that waits behind it, so that an old entry
 //! never pins the source, and comes back in order.
 //!
-//! What is read for the target in the meantime follows the others, until the last that left is back.
+//! What is read for the target in the meantime follows the others, until the last that left is back. Users only: what one
+//! node lacks of a group's messages stays, because the others go on with them.
 
 use gim_proto::EntryId;
 
@@ -14,16 +15,17 @@ impl Lane {
     /// were parked are not back yet.
     pub(super) fn park(&mut self, key: &Key, retry_at: u64, now: Now) -> bool {
         let wait_ms = retry_at.saturating_sub(now.steady_ms);
-        if u128::from(wait_ms) <= self.limits.longest_wait.as_millis() || self.keys.parked(key).is_some() {
+        let is_short = u128::from(wait_ms) <= self.limits.longest_wait.as_millis();
+        if is_short || !matches!(key, Key::User(_)) || self.keys.parked(key).is_some() {
             return false;
         }
         let legs: Vec<EntryId> = self.keys.legs(key).collect();
-        let Some(last) = legs.last().copied() else { return false };
+        let (Some(first), Some(last)) = (legs.first().copied(), legs.last().copied()) else { return false };
         if !legs.iter().all(|entry_id| self.window.get(entry_id).is_some_and(|pending| may_leave(pending, key))) {
             return false;
         }
         let due_ms = now.unix_ms.saturating_add(wait_ms);
-        self.keys.park(key, Parked { due_ms, last });
+        self.keys.park(key, Parked { due_ms, first, last });
         for entry_id in legs {
             self.keys.withdraw(key, entry_id);
             if let Some(pending) = self.forget(entry_id) {
@@ -41,7 +43,7 @@ impl Lane {
         let parked = pending.open_keys().filter_map(|key| self.keys.parked(&key));
         let due_ms = parked.filter(|parked| parked.last < entry_id).map(|parked| parked.due_ms).max()?;
         for key in pending.open_keys() {
-            self.keys.park(&key, Parked { due_ms, last: entry_id });
+            self.keys.park(&key, Parked { due_ms, first: entry_id, last: entry_id });
         }
         Some(due_ms)
     }

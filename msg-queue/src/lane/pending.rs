@@ -18,7 +18,10 @@ pub(super) const LEG_BYTES: usize = 128;
 pub(super) struct Pending {
     pub(super) message: Arc<Message>,
     pub(super) to: To,
+    /// Those of a message to groups or to all: the look-up, then one per node.
     pub(super) legs: Vec<Leg>,
+    /// Attempts made before it was read.
+    pub(super) attempts: u32,
     /// Legs that are not finished.
     pub(super) open: usize,
     pub(super) fan: Fan,
@@ -34,10 +37,11 @@ pub(super) struct Pending {
 #[derive(Clone, Debug)]
 pub(super) enum To {
     /// One leg per user.
-    Users { uids: Vec<Uid>, of: Arc<[Tgid]> },
-    /// One leg.
+    Users {
+        uids: Vec<Uid>,
+        of: Arc<[Tgid]>,
+    },
     Groups(Arc<[Tgid]>),
-    /// One leg.
     All,
 }
 
@@ -45,11 +49,17 @@ pub(super) enum To {
 pub(super) struct Leg {
     pub(super) state: LegState,
     pub(super) attempts: u32,
+    /// Of a message to groups or to all: the node. None: the look-up.
+    pub(super) node: Option<Incarnation>,
+    /// It was on its way to a node before.
+    pub(super) tried: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LegState {
     Waiting,
+    /// Of a message to groups or to all: it is looked up which nodes it goes to.
+    Routing,
     Flying,
     /// It has its outcome.
     Done,
@@ -57,23 +67,22 @@ pub(super) enum LegState {
     Dead,
 }
 
-/// What the nodes have answered for the one leg of a message to groups or to all.
+/// What the nodes have answered for a message to groups or to all.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fan {
-    pub(super) awaited: usize,
     pub(super) done: Vec<Incarnation>,
     pub(super) offered: bool,
     pub(super) slow: bool,
-    pub(super) failure: Option<Failure>,
-    pub(super) postponed: bool,
+    pub(super) expired: bool,
 }
 
 impl Fan {
-    pub(super) fn outcome(&self) -> Outcome {
-        match (self.offered, self.slow) {
-            (true, _) => Outcome::Offered,
-            (false, true) => Outcome::Slow,
-            (false, false) => Outcome::Offline,
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self { offered: true, .. } => Outcome::Offered,
+            Self { slow: true, .. } => Outcome::Slow,
+            Self { expired: true, .. } => Outcome::Expired,
+            Self { .. } => Outcome::Offline,
         }
     }
 }
@@ -97,7 +106,8 @@ impl Pending {
         Self {
             message: Arc::new(message),
             to,
-            legs: vec![Leg { state: LegState::Waiting, attempts: fetched.attempts }; legs],
+            legs: vec![Leg::new(fetched.attempts, None); legs],
+            attempts: fetched.attempts,
             open: legs,
             fan: Fan { done, ..Fan::default() },
             priority: entry.priority,
@@ -112,20 +122,49 @@ impl Pending {
         self.expires_ms.is_some_and(|at| at <= unix_ms)
     }
 
+    pub(super) fn is_fan(&self) -> bool {
+        matches!(self.to, To::Groups(_) | To::All)
+    }
+
+    /// Names the one outcome of a message to groups or to all, once all nodes have answered.
+    pub(super) fn fan_outcome(&self) -> Option<Outcome> {
+        self.is_fan().then(|| self.fan.outcome())
+    }
+
     /// Names the keys of a leg.
     pub(super) fn keys_of(&self, leg: usize) -> impl Iterator<Item = Key> {
+        let node = self.legs.get(leg).and_then(|leg| leg.node);
         let (one, several): (Option<Key>, &[Tgid]) = match &self.to {
             To::Users { uids, .. } => (uids.get(leg).cloned().map(Key::User), &[]),
             To::Groups(tgids) => (None, tgids),
-            To::All => (Some(Key::All), &[]),
+            To::All => (Some(Key::of_all(node)), &[]),
         };
-        one.into_iter().chain(several.iter().cloned().map(Key::Group))
+        one.into_iter().chain(several.iter().map(move |tgid| Key::of_group(tgid, node)))
     }
 
     /// Names the keys of all legs that are not finished.
     pub(super) fn open_keys(&self) -> impl Iterator<Item = Key> {
         let open = self.legs.iter().enumerate().filter(|(_, leg)| !leg.is_finished());
         open.flat_map(|(at, _)| self.keys_of(at))
+    }
+
+    /// Names the targets of all legs that are not finished, at whatever node: of two messages that share one, the earlier
+    /// goes first.
+    pub(super) fn open_targets(&self) -> impl Iterator<Item = Key> {
+        let looked_up = usize::from(self.is_fan() && self.open > 0);
+        let users = if self.is_fan() { &[][..] } else { &self.legs };
+        let open = users.iter().enumerate().filter(|(_, leg)| !leg.is_finished()).map(|(at, _)| at);
+        (0..looked_up).chain(open).flat_map(|at| self.keys_of(at))
+    }
+
+    /// Finds the leg of a node.
+    pub(super) fn leg_at(&self, node: Incarnation) -> Option<usize> {
+        self.legs.iter().position(|leg| leg.node == Some(node))
+    }
+
+    /// Tells whether a node has it, or a leg for it.
+    pub(super) fn covers(&self, node: Incarnation) -> bool {
+        self.leg_at(node).is_some() || self.fan.done.contains(&node)
     }
 
     /// Names the targets without an outcome.
@@ -154,6 +193,10 @@ impl Pending {
 }
 
 impl Leg {
+    pub(super) fn new(attempts: u32, node: Option<Incarnation>) -> Self {
+        Self { state: LegState::Waiting, attempts, node, tried: attempts > 0 }
+    }
+
     pub(super) fn is_finished(self) -> bool {
         matches!(self.state, LegState::Done | LegState::Dead)
     }

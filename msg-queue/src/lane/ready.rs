@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use gim_proto::{EntryId, Priority};
+use gim_proto::{EntryId, Incarnation, Priority};
 use gim_proxy_sdk::Outcome;
 
 use super::keys::Key;
@@ -59,13 +59,16 @@ impl Lane {
                 taken.push(leg);
             }
         }
+        let state = if pending.is_fan() { LegState::Routing } else { LegState::Flying };
+        let mut tried = false;
         for leg in &taken {
             if let Some(leg) = pending.legs.get_mut(*leg) {
-                leg.state = LegState::Flying;
+                leg.state = state;
+                tried |= leg.tried;
             }
         }
         let aim = aim(pending, &taken)?;
-        Some(Job { entry_id, message: pending.message.clone(), aim })
+        Some(Job { entry_id, message: pending.message.clone(), aim, tried })
     }
 
     /// Gives every leg that waits the outcome `expired`. Legs in flight get their own.
@@ -81,7 +84,9 @@ impl Lane {
             expired += 1;
             withdrawn.extend(keys);
         }
-        if expired > 0 {
+        pending.fan.expired |= expired > 0;
+        // A message to groups has its outcome once all nodes have answered.
+        if expired > 0 && !pending.is_fan() {
             self.events.push(Event::Outcome {
                 message_id: pending.message.id.clone(),
                 outcome: Outcome::Expired,
@@ -92,7 +97,7 @@ impl Lane {
         for key in withdrawn {
             self.candidates.extend(self.keys.withdraw(&key, entry_id));
         }
-        self.settle_if_finished(entry_id);
+        self.settle_if_finished(entry_id, now);
     }
 
     /// Finds what may leave in this round, as far as it looks: the candidates and those behind them.
@@ -129,9 +134,9 @@ impl Lane {
 
 // Called from the last message to the first: `urgency` is that of the later ones.
 fn inherit(pending: &Pending, urgency: &mut HashMap<Key, Priority>) -> Priority {
-    let later = pending.open_keys().filter_map(|key| urgency.get(&key).copied()).max();
+    let later = pending.open_targets().filter_map(|key| urgency.get(&key).copied()).max();
     let priority = later.map_or(pending.priority, |later| later.max(pending.priority));
-    urgency.extend(pending.open_keys().map(|key| (key, priority)));
+    urgency.extend(pending.open_targets().map(|key| (key, priority)));
     priority
 }
 
@@ -154,7 +159,14 @@ fn aim(pending: &Pending, taken: &[usize]) -> Option<Aim> {
             let legs = taken.iter().filter_map(|leg| Some((u32::try_from(*leg).ok()?, uids.get(*leg)?.clone())));
             Aim::Users { legs: legs.collect(), of: of.clone() }
         }
-        To::Groups(tgids) => Aim::Groups { tgids: tgids.clone(), done: pending.fan.done.clone() },
-        To::All => Aim::All { done: pending.fan.done.clone() },
+        To::Groups(tgids) => Aim::Groups { tgids: tgids.clone(), but: settled_elsewhere(pending) },
+        To::All => Aim::All { but: settled_elsewhere(pending) },
     })
+}
+
+/// Names the nodes that a look-up is not about.
+fn settled_elsewhere(pending: &Pending) -> Vec<Incarnation> {
+    let legs = pending.legs.iter().filter(|leg| leg.state != LegState::Routing).filter_map(|leg| leg.node);
+    let before = pending.fan.done.iter().copied().filter(|node| pending.leg_at(*node).is_none());
+    legs.chain(before).collect()
 }

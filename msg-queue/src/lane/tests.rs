@@ -88,6 +88,13 @@ fn outcomes(lane: &mut Lane) -> Vec<(Outcome, u64)> {
     lane.drain_events().filter_map(outcome).collect()
 }
 
+fn but(job: &Job) -> &[Incarnation] {
+    match &job.aim {
+        Aim::Groups { but, .. } | Aim::All { but } => but,
+        Aim::Users { .. } => &[],
+    }
+}
+
 fn node() -> Incarnation {
     Incarnation::mint()
 }
@@ -319,14 +326,21 @@ fn an_excepted_user_is_no_target() {
 #[test]
 fn a_message_to_several_groups_waits_for_all_of_them() {
     let mut lane = lane();
+    let node = node();
     lane.admit(fetched(1, &[("tgid", "a")]), START);
     lane.take_ready(START, 9);
     lane.admit(fetched(2, &[("tgid_list", r#"["a","b"]"#)]), START);
     lane.admit(fetched(3, &[("tgid", "b")]), START);
     lane.admit(fetched(4, &[("tgid", "c")]), START);
-    assert_eq!(seqs(&lane.take_ready(START, 9)), [4]);
-    lane.fan_out(id(1), 0, START);
+    assert_eq!(seqs(&lane.take_ready(START, 9)), [4], "1 is being looked up");
+    assert!(lane.fan_out(id(1), &[node], START).is_empty());
     assert_eq!(seqs(&lane.take_ready(START, 9)), [2, 3]);
+    assert_eq!(lane.fan_out(id(2), &[node], START), [node], "1 is under way to it");
+    assert_eq!(lane.fan_out(id(3), &[node], START), [node]);
+    lane.answered(id(1), node, COUNT, START);
+    assert_eq!(seqs(&lane.take_ready(START, 9)), [2, 3]);
+    assert!(lane.fan_out(id(2), &[node], START).is_empty());
+    assert!(lane.fan_out(id(3), &[node], START).is_empty());
 }
 
 #[test]
@@ -335,13 +349,13 @@ fn nodes_that_answered_are_not_sent_a_group_message_again() {
     let (first, second) = (node(), node());
     lane.admit(fetched(1, &[("tgid", "a")]), START);
     lane.take_ready(START, 9);
-    lane.fan_out(id(1), 2, START);
+    assert!(lane.fan_out(id(1), &[first, second], START).is_empty());
     lane.answered(id(1), first, COUNT, START);
     lane.answered(id(1), second, FAILED, START);
     let now = later(START, 1_000);
     let jobs = lane.take_ready(now, 9);
-    assert!(matches!(&jobs[0].aim, Aim::Groups { done, .. } if **done == [first]));
-    lane.fan_out(id(1), 1, now);
+    assert_eq!(but(&jobs[0]), [first]);
+    assert!(lane.fan_out(id(1), &[second], now).is_empty());
     lane.answered(id(1), second, Answer::Count { offered: 0, slow: 0 }, now);
     assert_eq!(outcomes(&mut lane), [(Outcome::Offered, 1)]);
     assert_eq!(settled(&mut lane), [(1, Settlement::Ack)]);
@@ -360,8 +374,9 @@ fn a_group_has_one_outcome_whatever_its_nodes_say() {
         let mut lane = lane();
         lane.admit(fetched(1, &[("all", "1")]), START);
         lane.take_ready(START, 9);
-        lane.fan_out(id(1), answers.len(), START);
-        answers.into_iter().for_each(|answer| lane.answered(id(1), node(), answer, START));
+        let nodes: Vec<_> = answers.iter().map(|_| node()).collect();
+        assert!(lane.fan_out(id(1), &nodes, START).is_empty());
+        nodes.into_iter().zip(answers).for_each(|(node, answer)| lane.answered(id(1), node, answer, START));
         assert_eq!(outcomes(&mut lane), [(outcome, 1)]);
     }
 }
@@ -374,7 +389,7 @@ fn a_directory_that_does_not_answer_costs_no_attempt() {
     for _ in 0..100 {
         assert_eq!(seqs(&lane.take_ready(START, 9)), [1, 2]);
         for seq in [1, 2] {
-            lane.complete(LegId { entry_id: id(seq), leg: 0 }, Verdict::Postponed, START);
+            lane.complete(LegId { entry_id: id(seq), leg: 0 }, Verdict::Postponed { wait: Duration::ZERO }, START);
         }
     }
     assert!(settled(&mut lane).is_empty());
@@ -421,9 +436,12 @@ fn crowd(pairs: &[(&'static str, &'static str)]) -> Lane {
 }
 
 fn deliver(lane: &mut Lane, jobs: &[Job], now: Now) {
+    let node = node();
     for job in jobs {
-        lane.fan_out(job.entry_id, 1, now);
-        lane.answered(job.entry_id, node(), COUNT, now);
+        assert!(lane.fan_out(job.entry_id, &[node], now).is_empty());
+    }
+    for job in jobs {
+        lane.answered(job.entry_id, node, COUNT, now);
     }
 }
 
@@ -569,6 +587,8 @@ fn the_low_water_mark_is_the_lowest_entry_not_settled() {
     assert_eq!(lane.low_water(), Some(id(1)));
     lane.take_ready(START, 9);
     done(&mut lane, 1, 0, START);
+    assert_eq!(lane.low_water(), Some(id(1)), "the source does not know it yet");
+    lane.take_settlements();
     assert_eq!(lane.low_water(), Some(id(2)));
 }
 

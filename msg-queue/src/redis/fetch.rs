@@ -6,6 +6,7 @@
 //! or comes again.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -107,6 +108,9 @@ impl Reader {
         let mut read = self.all(shared, room).await?;
         if read.is_empty() {
             read = self.pending(shared, room).await?;
+        }
+        if read.is_empty() {
+            shared.caught_up.store(true, Ordering::Release);
         }
         if read.is_empty() && self.has_to_look(shared) {
             read = self.due(shared, room).await?;

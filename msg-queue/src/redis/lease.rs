@@ -1,6 +1,7 @@
 //! Whose the lane is: taking, renewing and giving back its lease.
 //!
-//! A lease counts only as long as Redis was heard to confirm it, less a margin, on this process' own clock. A source that
+//! A lease counts only as long as Redis was heard to confirm it, less a margin, on a clock of this machine that goes on
+//! while the process is frozen and while the machine sleeps. A source that
 //! found somebody else to own its lane has lost it for ever; one whose lease is merely gone takes it again under a new
 //! term, unless others had the lane in between.
 
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use ::redis::Value;
 use gim_proto::Incarnation;
+use gim_proxy_sdk::lease::BootClock;
 use gim_proxy_sdk::store::StoreErrorKind;
 use tokio::time::Instant;
 
@@ -52,15 +54,15 @@ pub(super) struct Lease {
 struct State {
     void: Vec<Incarnation>,
     lost: bool,
-    /// When the call that was confirmed last was sent.
-    confirmed: Option<Instant>,
+    /// When the call that was confirmed last was sent, on the boot clock.
+    confirmed_ms: Option<u64>,
     /// The run of Redis that answered last, and when.
     run: Option<(Box<str>, Instant)>,
 }
 
 impl Lease {
     pub(super) fn new(void: Vec<Incarnation>) -> Self {
-        let state = State { void, lost: false, confirmed: None, run: None };
+        let state = State { void, lost: false, confirmed_ms: None, run: None };
         Self { term: AtomicU64::new(0), state: Mutex::new(state), taking: tokio::sync::Mutex::default() }
     }
 
@@ -90,16 +92,18 @@ impl Lease {
 
     /// Makes the next look at the lease one in Redis.
     pub(super) fn doubt(&self) {
-        self.state().confirmed = None;
+        self.state().confirmed_ms = None;
     }
 
     fn is_fresh(&self, for_time: Duration) -> bool {
-        self.term() > 0 && self.state().confirmed.is_some_and(|at| at.elapsed() < for_time)
+        let since = |at_ms: u64| Duration::from_millis(BootClock::now_ms().saturating_sub(at_ms));
+        let state = self.state();
+        self.term() > 0 && !state.lost && state.confirmed_ms.is_some_and(|at_ms| since(at_ms) < for_time)
     }
 
-    fn confirm(&self, sent: Instant) {
+    fn confirm(&self, sent_ms: u64) {
         let mut state = self.state();
-        state.confirmed = state.confirmed.max(Some(sent));
+        state.confirmed_ms = state.confirmed_ms.max(Some(sent_ms));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -108,10 +112,19 @@ impl Lease {
 }
 
 impl Shared {
+    /// Tells whether Redis has confirmed the lease so lately that it lasts. Asks nobody.
+    pub(super) fn is_owned(&self) -> bool {
+        self.lease.is_fresh(self.trusted())
+    }
+
+    /// A sixth of the lease is the margin for what is on its way: 1 s of 6 s.
+    fn trusted(&self) -> Duration {
+        self.lease_time * 5 / 6
+    }
+
     /// Makes sure that the lane is this source's, and takes it if nobody has it.
     pub(super) async fn own(&self) -> Result<Own, Trouble> {
-        // A sixth of it is the margin for what is on its way: 1 s of 6 s.
-        let trusted = self.lease_time * 5 / 6;
+        let trusted = self.trusted();
         if self.lease.is_lost() {
             return Err(Trouble::Lost);
         }
@@ -145,7 +158,7 @@ impl Shared {
 
     async fn acquire(&self) -> Result<Own, Trouble> {
         let before = self.lease.term();
-        let sent = Instant::now();
+        let sent = BootClock::now_ms();
         let args = Args::default().with(self.owner).with(self.lease_time.as_millis()).with(before);
         let args = self.lease.state().void.iter().fold(args, |args, owner| args.with(owner));
         let mut call = ACQUIRE.prepare_invoke();
@@ -171,18 +184,18 @@ impl Shared {
         }
     }
 
-    fn taken(&self, term: u64, anew: bool, former: Option<ReaderId>, sent: Instant) {
+    fn taken(&self, term: u64, anew: bool, former: Option<ReaderId>, sent_ms: u64) {
         let mut chores = self.chores();
         chores.taken(anew);
         former.into_iter().for_each(|reader| chores.end_reader(reader));
         drop(chores);
         self.lease.term.store(term, Ordering::SeqCst);
-        self.lease.confirm(sent);
+        self.lease.confirm(sent_ms);
         self.tell(&Event::Taken { term });
     }
 
     async fn renew_lease(&self) -> Result<Renewed, Trouble> {
-        let sent = Instant::now();
+        let sent = BootClock::now_ms();
         let before_us = machine_us();
         let args = Args::default().with(self.lease.term()).with(self.owner).with(self.lease_time.as_millis());
         let mut call = RENEW.prepare_invoke();

@@ -1,6 +1,6 @@
 //! What reading, settling and renewing a lane have in common.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -44,6 +44,8 @@ pub(super) struct Shared {
     pub(super) wake: Wake,
     /// Entries settled since the stream was last trimmed.
     pub(super) settled: AtomicU64,
+    /// What was handed out before this source had the lane, or before it was rewound, has been read again.
+    pub(super) caught_up: AtomicBool,
     unread: AtomicU64,
     scheduled: AtomicU64,
     outstanding: Mutex<Outstanding>,
@@ -69,6 +71,7 @@ impl Shared {
             lease: Lease::new(voided),
             wake: Wake::default(),
             settled: AtomicU64::new(0),
+            caught_up: AtomicBool::new(false),
             unread: AtomicU64::new(0),
             scheduled: AtomicU64::new(0),
             outstanding: Mutex::default(),

@@ -9,12 +9,16 @@ use std::time::Duration;
 use gim_proxy_sdk::directory::NodeRef;
 use tokio::time::Instant;
 
+use super::pause::Pause;
+use crate::backoff::{Backoff, Jitter};
 use crate::route::Parcel;
 
 /// Deliveries in one batch, at most.
 const BATCH: usize = 1_000;
 /// A node that takes longer than this for a batch is not waited for.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// A node that takes nothing right now is asked again at least this often.
+const ASK: Duration = Duration::from_secs(1);
 /// Beyond this number, nodes nothing is sent to are forgotten.
 const REMEMBERED: usize = 256;
 
@@ -22,6 +26,8 @@ const REMEMBERED: usize = 256;
 struct Pipe {
     waiting: Vec<Parcel>,
     busy_since: Option<Instant>,
+    /// The node takes nothing right now.
+    pause: Pause,
 }
 
 /// The pipes to all nodes known to this lane.
@@ -70,6 +76,28 @@ impl Pipes {
         self.nodes.get_mut(node).map(|pipe| std::mem::take(&mut pipe.waiting)).unwrap_or_default()
     }
 
+    /// Takes note that a node takes nothing right now. Returns for how long nothing is sent to it.
+    pub(super) fn suspend(&mut self, node: &NodeRef, backoff: &Backoff, jitter: &mut Jitter) -> Duration {
+        let backoff = Backoff { first: backoff.first.min(ASK), max: backoff.max.min(ASK) };
+        let pipe = self.nodes.entry(node.clone()).or_default();
+        pipe.pause.begin(Instant::now(), &backoff, jitter)
+    }
+
+    /// Takes note that a node has taken something.
+    pub(super) fn resume(&mut self, node: &NodeRef) {
+        if let Some(pipe) = self.nodes.get_mut(node) {
+            pipe.pause.end();
+        }
+    }
+
+    /// Tells for how long nothing is sent to a node. None: something may be.
+    pub(super) fn suspended(&self, node: &NodeRef) -> Option<Duration> {
+        let now = Instant::now();
+        let until = self.nodes.get(node)?.pause.until().filter(|until| *until > now)?;
+        // Never less than what the lane can tell apart.
+        Some(until - now + Duration::from_millis(1))
+    }
+
     /// Takes note that a node's batch has ended. Returns the next one, if something waits.
     pub(super) fn ended(&mut self, node: &NodeRef) -> Option<Vec<Parcel>> {
         let pipe = self.nodes.get_mut(node)?;
@@ -79,7 +107,7 @@ impl Pipes {
 
     fn forget_idle(&mut self) {
         if self.nodes.len() >= REMEMBERED {
-            self.nodes.retain(|_, pipe| pipe.busy_since.is_some());
+            self.nodes.retain(|_, pipe| pipe.busy_since.is_some() || pipe.pause.is_on(Instant::now()));
         }
     }
 }

@@ -36,6 +36,7 @@ fn keys_are_spelled_as_documented() {
         (keys.group_durable(&group), "{gim:g:room}:durable"),
         (keys.group_latest(&group), "{gim:g:room}:v"),
         (keys.node(&node), "gim:node:host-8091"),
+        (keys.workers(), "gim:workers"),
         (keys.meta(), "gim:meta"),
         (keys.journey(&id), "gim:j:order-1"),
         (keys.receipts(), "gim:receipts"),

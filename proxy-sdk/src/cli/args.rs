@@ -25,6 +25,9 @@ pub(super) struct Flags {
     /// How long a call may take, such as 500ms
     #[arg(long, global = true, help_heading = CALL, value_name = "DURATION", default_value = "2s", value_parser = time::positive)]
     pub(super) timeout: Duration,
+    /// A file with the token that the nodes ask for; without it the variable GIM_RPC__TOKEN is read
+    #[arg(long, global = true, help_heading = CALL, value_name = "FILE")]
+    pub(super) token_file: Option<PathBuf>,
     /// Writes JSON
     #[arg(long, global = true, help_heading = CALL)]
     pub(super) json: bool,

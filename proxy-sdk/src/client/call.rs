@@ -9,6 +9,7 @@ use gim_proto::rpc::HelloRequest;
 use gim_proto::rpc::node_client::NodeClient as Node;
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
+use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
@@ -24,13 +25,16 @@ pub(super) struct Calls {
     /// One permit stands for [`ClientOptions::SMALLEST`] bytes.
     room: Semaphore,
     permits: u32,
+    /// Shown with every call.
+    token: Option<AsciiMetadataValue>,
     /// Whether the node behind the connection has accepted our version.
     greeted: AtomicBool,
     greeting: Mutex<()>,
 }
 
 impl Calls {
-    pub(super) fn new(address: Address, options: ClientOptions) -> Self {
+    pub(super) fn new(address: Address, options: ClientOptions) -> Result<Self, Error> {
+        let token = options.token.as_deref().map(bearer).transpose()?;
         let permits = permits_for(options.in_flight);
         let channel = address
             .endpoint()
@@ -39,15 +43,24 @@ impl Calls {
             .keep_alive_timeout(options.keep_alive_timeout)
             .keep_alive_while_idle(true)
             .connect_lazy();
-        Self {
+        Ok(Self {
             address,
             options,
             channel,
             room: Semaphore::new(permits as usize),
             permits,
+            token,
             greeted: AtomicBool::new(false),
             greeting: Mutex::new(()),
-        }
+        })
+    }
+
+    pub(super) const fn options(&self) -> &ClientOptions {
+        &self.options
+    }
+
+    pub(super) fn channel(&self) -> Channel {
+        self.channel.clone()
     }
 
     pub(super) const fn address(&self) -> &Address {
@@ -79,7 +92,14 @@ impl Calls {
         self.within(end, self.greet(end)).await
     }
 
-    async fn call_within<Q, A, M, F>(&self, limit: Duration, bytes: usize, request: Q, method: M) -> Result<A, Error>
+    /// The same with a deadline of the caller's.
+    pub(super) async fn call_within<Q, A, M, F>(
+        &self,
+        limit: Duration,
+        bytes: usize,
+        request: Q,
+        method: M,
+    ) -> Result<A, Error>
     where
         M: FnOnce(Channel, Request<Q>) -> F,
         F: Future<Output = Result<Response<A>, Status>>,
@@ -128,12 +148,21 @@ impl Calls {
         Ok(hello)
     }
 
+    /// A request that shows what every call shows.
+    pub(super) fn request<Q>(&self, message: Q) -> Request<Q> {
+        let mut request = Request::new(message);
+        if let Some(token) = &self.token {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        request
+    }
+
     async fn send<Q, A, M, F>(&self, end: Instant, request: Q, method: M) -> Result<A, Error>
     where
         M: FnOnce(Channel, Request<Q>) -> F,
         F: Future<Output = Result<Response<A>, Status>>,
     {
-        let mut request = Request::new(request);
+        let mut request = self.request(request);
         // Told to the node too, so that it does not work for somebody who has left.
         request.set_timeout(end.saturating_duration_since(Instant::now()));
         match method(self.channel.clone(), request).await {
@@ -148,6 +177,13 @@ impl Calls {
             }
         }
     }
+}
+
+fn bearer(token: &str) -> Result<AsciiMetadataValue, Error> {
+    let unfit = |_| Error::new(ErrorKind::Invalid, "a token is made of visible ASCII characters");
+    let mut value = AsciiMetadataValue::try_from(format!("Bearer {token}")).map_err(unfit)?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 fn permits_for(bytes: usize) -> u32 {

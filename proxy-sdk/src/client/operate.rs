@@ -58,18 +58,18 @@ impl NodeClient {
     /// # Errors
     /// See [`ErrorKind`].
     pub async fn sysinfo(&self) -> Result<Value, Error> {
-        self.ask_sysinfo(false).await
+        self.sysinfo_of(false).await
     }
 
-    /// Asks for the same of the node alone, not of those it knows.
+    /// Asks for the same of this node alone, without what it knows of others.
     ///
     /// # Errors
     /// See [`ErrorKind`].
     pub async fn sysinfo_alone(&self) -> Result<Value, Error> {
-        self.ask_sysinfo(true).await
+        self.sysinfo_of(true).await
     }
 
-    async fn ask_sysinfo(&self, alone: bool) -> Result<Value, Error> {
+    async fn sysinfo_of(&self, alone: bool) -> Result<Value, Error> {
         let call = |channel, request| async move { node(channel).sysinfo(request).await };
         let answer = self.calls.call(0, rpc::SysinfoRequest { alone }, call).await?;
         serde_json::from_str(&answer.json)

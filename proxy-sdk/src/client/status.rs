@@ -1,6 +1,6 @@
 //! From a gRPC status to an [`Error`]: the one place that knows both.
 
-use tonic::{Code, Status, TimeoutExpired};
+use tonic::{Code, ConnectError, Status, TimeoutExpired};
 
 use super::Address;
 use crate::{Error, ErrorKind};
@@ -55,9 +55,19 @@ const fn kind(code: Code) -> ErrorKind {
 
 /// The channel keeps the deadline too, and calls what it did a cancellation.
 fn is_timeout(status: &Status) -> bool {
-    let mut cause = std::error::Error::source(status);
+    is_caused_by::<TimeoutExpired>(status)
+}
+
+/// Whether a call certainly had no effect: there was no connection, or the node let nobody in.
+pub(crate) fn never_reached(error: &Error) -> bool {
+    matches!(error.kind, ErrorKind::Full | ErrorKind::Invalid | ErrorKind::Unsupported)
+        || is_caused_by::<ConnectError>(error)
+}
+
+fn is_caused_by<E: std::error::Error + 'static>(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = error.source();
     while let Some(error) = cause {
-        if error.is::<TimeoutExpired>() {
+        if error.is::<E>() {
             return true;
         }
         cause = error.source();

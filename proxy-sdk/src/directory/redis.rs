@@ -2,7 +2,7 @@
 //!
 //! Owns the [`Directory`] over user records, groups and their index in Redis (`docs`: the formats; `*.lua` beside this
 //! file: the rules, one step each). Which nodes live is told to it ([`LiveNodes`]), never found out here: a record of a
-//! node that does not live counts as offline. Every call has the deadline of the connection's options, and one that was
+//! node that does not live counts as offline. A run that nobody has told it of is asked about first ([`Judge`]). Every call has the deadline of the connection's options, and one that was
 //! given up takes no effect afterwards; a session whose claim or release stayed without an answer is taken off the
 //! records by the sweep. While Redis is down calls fail at once, and go on when it is back.
 
@@ -18,13 +18,14 @@ mod script;
 mod sweep;
 mod users;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ::fred::types::Value;
 use async_trait::async_trait;
-use gim_proto::{Fence, Keys, SessionId, Tgid, Uid};
+use gim_proto::{Fence, Incarnation, Keys, SessionId, Tgid, Uid};
 use tokio::sync::Mutex;
 
 use self::cache::Owners;
@@ -36,7 +37,7 @@ use self::sweep::Progress;
 use super::{Claim, ClaimRequest, Directory, DirectoryError, Freshness, Held, NodeRef, Owner};
 use crate::lease::{Proof, Since};
 pub use crate::members::LiveNodes;
-use crate::members::View;
+use crate::members::{Judge, View};
 use crate::store::{RedisOptions, fred_client};
 
 /// What the directory is made of, beyond the connection.
@@ -50,13 +51,15 @@ pub struct RedisDirectoryOptions {
     pub grace: Duration,
     /// Confirms that what was not found was not there. None: it is believed.
     pub proof: Option<Arc<Proof>>,
+    /// Finds out about runs that are not in the view, as in a cluster. None: they are dead.
+    pub judge: Option<Arc<dyn Judge>>,
 }
 
 impl RedisDirectoryOptions {
     /// Takes the defaults: 100,000 owners, 30 s.
     #[must_use]
     pub fn new(keys: Keys) -> Self {
-        Self { keys, cache: 100_000, grace: Duration::from_secs(30), proof: None }
+        Self { keys, cache: 100_000, grace: Duration::from_secs(30), proof: None, judge: None }
     }
 }
 
@@ -70,6 +73,8 @@ pub struct RedisDirectory {
     owners: Owners,
     leftovers: Leftovers,
     progress: Mutex<Progress>,
+    /// Names this directory among all that sweep.
+    sweeper: SessionId,
     swept: AtomicU64,
     hits: AtomicU64,
     misses: AtomicU64,
@@ -110,6 +115,7 @@ impl RedisDirectory {
             connection,
             leftovers: Leftovers::default(),
             progress: Mutex::default(),
+            sweeper: SessionId::mint(),
             swept: AtomicU64::new(0),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
@@ -148,6 +154,23 @@ impl RedisDirectory {
     /// Whether what is not on the records is not there. Asks nobody.
     fn is_asserted(&self) -> bool {
         self.options.proof.as_ref().is_none_or(|proof| proof.is_asserted())
+    }
+
+    /// Has the view be of a moment after these runs were met, if it does not show them all: they may have just begun.
+    async fn view_with(
+        &self,
+        view: Arc<View>,
+        met: impl Iterator<Item = Incarnation> + Send,
+    ) -> Result<Arc<View>, DirectoryError> {
+        let Some(judge) = &self.options.judge else { return Ok(view) };
+        let strangers: BTreeSet<Incarnation> = met.filter(|run| view.find(run).is_none()).collect();
+        if strangers.is_empty() {
+            return Ok(view);
+        }
+        let strangers: Vec<Incarnation> = strangers.into_iter().collect();
+        let judged = judge.judge(&strangers).await;
+        judged.map_err(|error| DirectoryError { source: Some(Box::new(error)), ..DirectoryError::unavailable() })?;
+        self.view()
     }
 
     // Nobody is offline for want of knowledge.
@@ -217,7 +240,13 @@ impl Directory for RedisDirectory {
     }
 
     async fn nodes(&self) -> Result<Vec<NodeRef>, DirectoryError> {
-        Ok(self.view()?.members().iter().map(|member| member.node.clone()).collect())
+        let since = self.begin();
+        let nodes = self.view()?.members().iter().map(|member| member.node.clone()).collect();
+        if self.options.judge.is_some() {
+            // One that is about to come back with its users is missing, and the answer never shows it.
+            self.confirm(since).await?;
+        }
+        Ok(nodes)
     }
 
     async fn sweep(&self) -> Result<(), DirectoryError> {

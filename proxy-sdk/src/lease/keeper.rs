@@ -117,7 +117,10 @@ impl NodeLease {
         let renewed = match keeper.pending {
             // What was begun is finished first: the key may hold that record already.
             Some(_) => Renewed::Gone,
-            None => self.0.seat.renew(&keeper.record).await?,
+            None => {
+                keeper.record.asserted = self.0.proof.is_asserted_in(&keeper.runs).then(|| keeper.runs.name());
+                self.0.seat.renew(&keeper.record).await?
+            }
         };
         let runs = self.0.proof.read().await?;
         match renewed {
@@ -130,7 +133,7 @@ impl NodeLease {
     }
 
     async fn begin_anew(&self, keeper: &mut Keeper, runs: Runs) -> Result<(), StoreError> {
-        let fresh = || NodeRecord { incarnation: Incarnation::mint(), ..keeper.record.clone() };
+        let fresh = || NodeRecord { incarnation: Incarnation::mint(), asserted: None, ..keeper.record.clone() };
         let record = keeper.pending.clone().unwrap_or_else(fresh);
         let incarnation = record.incarnation;
         keeper.pending = Some(record.clone());

@@ -1,12 +1,14 @@
 //! Asking the holder of a name whether it lives.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::timeout;
 
 use super::{NodeRecord, host};
+use crate::ErrorKind;
 use crate::client::{ClientOptions, NodeClient};
 
 /// Tells whether the node of a record lives.
@@ -18,10 +20,12 @@ pub trait Probe: Send + Sync {
 
 /// Asks by RPC: whoever answers `Hello` with the incarnation on record lives. Whoever can be reached on another machine
 /// only counts as living while his lease lasts.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct RpcProbe {
     /// The asking node's own RPC address: it holds that port, so nobody else lives there.
     pub own: String,
+    /// What the nodes of the service ask callers for, `rpc.token`.
+    pub token: Option<Arc<str>>,
 }
 
 #[async_trait]
@@ -34,9 +38,14 @@ impl Probe for RpcProbe {
         if record.rpc == self.own {
             return false;
         }
-        let Ok(client) = NodeClient::lazy(&record.rpc, ClientOptions::default()) else { return false };
-        let hello = timeout(most, client.hello()).await;
-        hello.is_ok_and(|hello| hello.is_ok_and(|hello| hello.node.incarnation == record.incarnation))
+        let options = ClientOptions { token: self.token.clone(), ..ClientOptions::default() };
+        let Ok(client) = NodeClient::lazy(&record.rpc, options) else { return false };
+        match timeout(most, client.hello()).await {
+            Ok(Ok(hello)) => hello.node.incarnation == record.incarnation,
+            // Somebody is there and does not know us. The lease speaks for it as long as that lasts.
+            Ok(Err(error)) => error.kind == ErrorKind::Invalid,
+            Err(_) => false,
+        }
     }
 }
 
@@ -55,6 +64,7 @@ mod tests {
         let text = String::new;
         let (version, public, started_ms) = (text(), text(), 0);
         NodeRecord {
+            schema: crate::lease::SCHEMA,
             incarnation,
             worker: incarnation,
             rpc: rpc.to_owned(),
@@ -62,13 +72,14 @@ mod tests {
             host,
             version,
             started_ms,
+            asserted: None,
             after: vec![],
         }
     }
 
     #[tokio::test]
     async fn a_loopback_address_of_another_machine_says_nothing() {
-        let probe = RpcProbe { own: "127.0.0.1:8091".to_owned() };
+        let probe = RpcProbe { own: "127.0.0.1:8091".to_owned(), token: None };
         let most = Duration::from_millis(300);
         assert!(!probe.answers(&record("127.0.0.1:8091", host::name()), most).await, "its port is ours");
         assert!(!probe.answers(&record("127.0.0.1:1", host::name()), most).await, "nobody is there");

@@ -1,8 +1,9 @@
 //! Whether what is missing in Redis was never there.
 //!
 //! A Redis that started without its data, or a replica that took over with less of it, answers that a user is offline.
-//! That is no outcome. So whoever finds something missing asks afterwards which run answered: only the run in which this
-//! node has asserted everything it holds may say so.
+//! That is no outcome. So whoever finds something missing asks afterwards which run answered: only the run in which
+//! everything that is held has been asserted may say so. A node's lease has a proof of what that node holds, a
+//! [`Membership`](crate::membership::Membership) one of what all nodes of a cluster hold.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -17,10 +18,11 @@ use crate::store::{RunReader, Runs, Store, StoreError};
 #[derive(Debug)]
 pub struct Proof {
     reader: RunReader,
-    /// The runs in which everything was asserted. None: not yet.
+    /// The runs in which everything is asserted. None: not yet.
     asserted: Mutex<Option<Runs>>,
     alarm: Notify,
-    doubts: AtomicU64,
+    /// Counts assertions and doubts.
+    turns: AtomicU64,
 }
 
 /// The moment a look-up began.
@@ -28,39 +30,44 @@ pub struct Proof {
 pub struct Since(u64);
 
 impl Proof {
-    pub(super) fn new(store: &Store, keys: &Keys) -> Self {
+    pub(crate) fn new(store: &Store, keys: &Keys) -> Self {
         Self {
             reader: RunReader::new(store, keys.meta()),
             asserted: Mutex::new(None),
             alarm: Notify::new(),
-            doubts: AtomicU64::new(0),
+            turns: AtomicU64::new(0),
         }
     }
 
-    /// Takes note that everything this node holds is recorded in these runs, if nothing was doubted since it began to be.
+    /// Takes note that everything held is recorded in these runs, if nothing was doubted since it began to be.
     pub fn assert(&self, since: Since, runs: Runs) {
         let mut asserted = self.asserted();
-        if since == self.begin() {
-            *asserted = Some(runs);
+        if since != self.begin() || asserted.as_ref() == Some(&runs) {
+            return;
         }
+        *asserted = Some(runs);
+        // A look-up that began before may have missed what was recorded while it was on its way.
+        self.turns.fetch_add(1, Ordering::AcqRel);
+        drop(asserted);
+        self.ring();
     }
 
-    /// Tells whether everything this node holds is recorded, as far as it knows.
+    /// Tells whether everything held is recorded, as far as it is known.
     #[must_use]
     pub fn is_asserted(&self) -> bool {
         self.asserted().is_some()
     }
 
-    /// Begins a look-up: its answer counts if nothing was doubted meanwhile.
+    /// Begins a look-up: its answer counts if nothing was doubted or asserted meanwhile.
     #[must_use]
     pub fn begin(&self) -> Since {
-        Since(self.doubts.load(Ordering::Acquire))
+        Since(self.turns.load(Ordering::Acquire))
     }
 
     /// Confirms that what was read since `begin` and not found was not there. One round trip.
     ///
     /// # Errors
-    /// Redis does not answer, or has lost what this node recorded: it will be recorded again.
+    /// Redis does not answer, or has lost what was recorded: it will be recorded again.
     pub async fn confirm(&self, since: Since) -> Result<(), Unproven> {
         let runs = self.read().await.map_err(|_| Unproven)?;
         let known = self.asserted().as_ref() == Some(&runs);
@@ -68,22 +75,32 @@ impl Proof {
         if known && since == self.begin() {
             return Ok(());
         }
-        self.alarm.notify_one();
+        self.ring();
         Err(Unproven)
     }
 
-    pub(super) async fn read(&self) -> Result<Runs, StoreError> {
+    pub(crate) async fn read(&self) -> Result<Runs, StoreError> {
         self.reader.read().await
     }
 
-    /// Takes back what was asserted: another incarnation, or another run.
-    pub(super) fn doubt(&self) {
+    /// Takes back what was asserted: another incarnation, another run, or a node that has not recorded what it holds.
+    pub(crate) fn doubt(&self) {
         let mut asserted = self.asserted();
-        self.doubts.fetch_add(1, Ordering::AcqRel);
+        self.turns.fetch_add(1, Ordering::AcqRel);
         *asserted = None;
     }
 
-    pub(super) async fn alarmed(&self) {
+    /// Tells whether everything held is recorded in these very runs, as far as it is known.
+    pub(crate) fn is_asserted_in(&self, runs: &Runs) -> bool {
+        self.asserted().as_ref() == Some(runs)
+    }
+
+    /// Has whoever keeps this proof look at Redis now.
+    pub(crate) fn ring(&self) {
+        self.alarm.notify_one();
+    }
+
+    pub(crate) async fn alarmed(&self) {
         self.alarm.notified().await;
     }
 

@@ -8,21 +8,19 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ::redis::{Script, cmd};
 use gim_proto::{Incarnation, Keys, NodeId};
 
-use super::{LeaseError, LeaseOptions, NodeRecord, Probe, host};
+use super::{LeaseError, LeaseOptions, NodeRecord, Probe, SCHEMA, host};
 use crate::store::{Link, Store, StoreError, StoreErrorKind};
 
 /// Times somebody else may come in between while the place is taken.
 const TRIES: usize = 5;
-/// Dead runs that a record names, at most. A lane's lease lasts no longer than a few starts take.
-const FOLLOWED: usize = 32;
-const UNREADABLE: StoreError = StoreError { kind: StoreErrorKind::Corrupt, code: None, source: None };
+pub(super) const UNREADABLE: StoreError = StoreError { kind: StoreErrorKind::Corrupt, code: None, source: None };
 
 pub(super) struct Seat {
-    keys: Keys,
-    options: LeaseOptions,
-    store: Store,
+    pub(super) keys: Keys,
+    pub(super) options: LeaseOptions,
+    pub(super) store: Store,
     node: Link,
-    meta: Link,
+    pub(super) meta: Link,
     started_ms: u64,
 }
 
@@ -48,6 +46,7 @@ impl Seat {
 
     pub(super) fn record(&self, incarnation: Incarnation, worker: Incarnation) -> NodeRecord {
         NodeRecord {
+            schema: SCHEMA,
             incarnation,
             worker,
             rpc: self.options.rpc.clone(),
@@ -55,15 +54,14 @@ impl Seat {
             host: host::name(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_ms: self.started_ms,
+            asserted: None,
             after: Vec::new(),
         }
     }
 
     /// Takes the place, from nobody or from somebody who does not answer. The record returned tells whose it was.
     pub(super) async fn take(&self, mut record: NodeRecord, probe: &dyn Probe) -> Result<NodeRecord, LeaseError> {
-        if self.options.alone {
-            self.be_alone(&mut record, probe).await?;
-        }
+        self.enter(&mut record, probe).await?;
         self.register(&record).await?;
         for _ in 0..TRIES {
             let found = self.holder(&self.node, &self.options.id).await?;
@@ -76,44 +74,49 @@ impl Seat {
             }
             let expected = found.as_ref().map_or("", |(text, _)| text);
             if self.swap(&self.node, &self.options.id, expected, Some(&record)).await? {
-                return self.stay_alone(record).await;
+                return self.stay(record).await;
             }
         }
         Err(LeaseError::Held { id: self.options.id.clone(), rpc: "an address that keeps changing".to_owned() })
     }
 
-    // Somebody of another name may have been named in between, when this one had no key yet.
-    async fn stay_alone(&self, record: NodeRecord) -> Result<NodeRecord, LeaseError> {
-        if !self.options.alone || self.claim_meta(self.options.id.as_str()).await? {
+    // Somebody else may have been named in between, when this one had no key yet; and a sweep that found no key may have
+    // taken the run off the list.
+    async fn stay(&self, record: NodeRecord) -> Result<NodeRecord, LeaseError> {
+        self.register(&record).await?;
+        if self.keep_name().await? {
             return Ok(record);
         }
         self.leave(&record).await?;
         self.unregister(&record).await?;
-        Err(LeaseError::NotAlone { id: self.options.id.clone(), rpc: "an address it has just taken".to_owned() })
+        let (id, rpc) = (self.options.id.clone(), "an address it has just taken".to_owned());
+        Err(if self.options.alone { LeaseError::NotAlone { id, rpc } } else { LeaseError::Alone { id, rpc } })
     }
 
     /// Follows an incarnation of this process with the next. False: somebody else has the place.
     pub(super) async fn follow(&self, before: &NodeRecord, record: &NodeRecord) -> Result<bool, StoreError> {
-        if self.options.alone && !self.claim_meta(self.options.id.as_str()).await? {
+        if !self.keep_name().await? {
             return Ok(false);
         }
         self.register(record).await?;
-        for expected in [text_of(before)?, String::new()] {
+        for expected in [before.incarnation.to_string(), String::new()] {
             if self.swap(&self.node, &self.options.id, &expected, Some(record)).await? {
+                self.register(record).await?;
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
+    /// Renews the lease, with what the record says now.
     pub(super) async fn renew(&self, record: &NodeRecord) -> Result<Renewed, StoreError> {
         let script = Script::new(include_str!("renew.lua"));
         let mut call = script.key(self.keys.node(&self.options.id));
-        let call = call.arg(text_of(record)?).arg(self.ttl_ms());
+        let call = call.arg(record.incarnation.to_string()).arg(text_of(record)?).arg(self.ttl_ms());
         let word: String = self.node.script(call).await?;
         match word.as_str() {
             "held" => {
-                if self.options.alone && !self.claim_meta(self.options.id.as_str()).await? {
+                if !self.keep_name().await? {
                     return Ok(Renewed::Taken);
                 }
                 // A sweep that looked while this run was starting, or a Redis that lost it, may have taken it off the list.
@@ -129,38 +132,8 @@ impl Seat {
     }
 
     pub(super) async fn leave(&self, record: &NodeRecord) -> Result<(), StoreError> {
-        self.swap(&self.node, &self.options.id, &text_of(record)?, None).await?;
+        self.swap(&self.node, &self.options.id, &record.incarnation.to_string(), None).await?;
         Ok(())
-    }
-
-    // The one node there may be is named in the meta hash; whoever is named there and silent loses its key first.
-    async fn be_alone(&self, record: &mut NodeRecord, probe: &dyn Probe) -> Result<(), LeaseError> {
-        let mut named = cmd("HGET");
-        named.arg(self.keys.meta()).arg("node");
-        let named: Option<String> = self.meta.query(&named).await?;
-        let other = named.filter(|named| named != self.options.id.as_str());
-        let other = other.map(|named| NodeId::parse(&named).map_err(|_| UNREADABLE)).transpose()?;
-        if let Some(other) = &other {
-            let link = self.store.link(self.keys.node(other));
-            if let Some((text, holder)) = self.holder(&link, other).await? {
-                let lives = || LeaseError::NotAlone { id: other.clone(), rpc: holder.rpc.clone() };
-                if probe.answers(&holder, self.options.probe).await || !self.swap(&link, other, &text, None).await? {
-                    return Err(lives());
-                }
-                record.follow(&holder);
-            }
-        }
-        let expected = other.as_ref().unwrap_or(&self.options.id);
-        if self.claim_meta(expected.as_str()).await? {
-            return Ok(());
-        }
-        Err(LeaseError::NotAlone { id: expected.clone(), rpc: "an address it has just taken".to_owned() })
-    }
-
-    async fn claim_meta(&self, expected: &str) -> Result<bool, StoreError> {
-        let script = Script::new(include_str!("alone.lua"));
-        let mut call = script.key(self.keys.meta());
-        self.meta.script(call.arg(expected).arg(self.options.id.as_str())).await
     }
 
     async fn register(&self, record: &NodeRecord) -> Result<(), StoreError> {
@@ -176,13 +149,12 @@ impl Seat {
     async fn holder(&self, link: &Link, id: &NodeId) -> Result<Option<(String, NodeRecord)>, StoreError> {
         let text: Option<String> = link.query(cmd("GET").arg(self.keys.node(id))).await?;
         let Some(text) = text else { return Ok(None) };
-        let record = serde_json::from_str(&text);
-        let record = record.map_err(|error| StoreError { source: Some(Box::new(error)), ..UNREADABLE })?;
+        let record = read(text.as_bytes())?;
         Ok(Some((text, record)))
     }
 
-    /// Puts a record, or nothing, in the place of the one expected.
-    async fn swap(
+    /// Puts a record, or nothing, in the place of the one expected, which is named by its text or its incarnation.
+    pub(super) async fn swap(
         &self,
         link: &Link,
         id: &NodeId,
@@ -200,16 +172,9 @@ impl Seat {
     }
 }
 
-impl NodeRecord {
-    /// Takes note of a dead run, and of those it followed: one that died at its start had not taken their lanes.
-    fn follow(&mut self, dead: &Self) {
-        for run in dead.after.iter().chain([&dead.worker, &dead.incarnation]) {
-            if !self.after.contains(run) {
-                self.after.push(*run);
-            }
-        }
-        self.after.drain(..self.after.len().saturating_sub(FOLLOWED));
-    }
+/// Reads a holder's record.
+pub(super) fn read(text: &[u8]) -> Result<NodeRecord, StoreError> {
+    NodeRecord::read(text).map_err(|error| StoreError { source: Some(Box::new(error)), ..UNREADABLE })
 }
 
 fn run_field(record: &NodeRecord) -> String {

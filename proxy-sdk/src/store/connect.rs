@@ -172,6 +172,15 @@ pub(super) fn masters(slots: &Value, asked: &Address) -> Vec<Address> {
     masters
 }
 
+/// Names the master of every range of slots: the first, the last, and who has them.
+pub(super) fn homes(slots: &Value, asked: &Address) -> Vec<(u16, u16, Address)> {
+    let home = |range: &&[Value]| {
+        let (Value::Int(first), Value::Int(last)) = (range.first()?, range.get(1)?) else { return None };
+        Some((u16::try_from(*first).ok()?, u16::try_from(*last).ok()?, master(range, asked)?))
+    };
+    ranges(slots).iter().filter_map(home).collect()
+}
+
 // Answer: ranges of slots, each [first, last, [host, port, id, ...], replicas...].
 fn ranges(slots: &Value) -> Vec<&[Value]> {
     let Value::Array(ranges) = slots else { return Vec::new() };

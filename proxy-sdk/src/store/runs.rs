@@ -16,6 +16,18 @@ use super::{Address, Link, Store, StoreError, StoreErrorKind};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Runs(BTreeSet<Box<str>>);
 
+impl Runs {
+    /// Names them all in 32 digits: FNV-1a over their texts, the same in every version. Equal runs have equal names.
+    #[must_use]
+    pub fn name(&self) -> String {
+        const START: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+        const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+        let bytes = self.0.iter().flat_map(|run| run.bytes().chain([0]));
+        let hash = bytes.fold(START, |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME));
+        format!("{hash:032x}")
+    }
+}
+
 /// Asks which runs there are.
 #[derive(Debug)]
 pub struct RunReader {
@@ -79,4 +91,19 @@ fn line(info: &Value, name: &str) -> Option<String> {
         _ => return None,
     };
     text.lines().find_map(|line| line.strip_prefix(name)).map(|rest| rest.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_runs_is_short_and_theirs_alone() {
+        let runs = |names: &[&str]| Runs(names.iter().map(|name| Box::from(*name)).collect());
+        assert_eq!(runs(&[]).name(), "6c62272e07bb014262b821756295c58d");
+        assert_eq!(runs(&["a/b", "c/d"]).name(), runs(&["c/d", "a/b"]).name());
+        assert_eq!(runs(&["a/b", "c/d"]).name().len(), 32);
+        assert_ne!(runs(&["a/b", "c/d"]).name(), runs(&["a/b c/d"]).name());
+        assert_ne!(runs(&["a/b"]).name(), runs(&["a/c"]).name());
+    }
 }

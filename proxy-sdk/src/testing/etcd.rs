@@ -7,6 +7,7 @@ use std::path::Path;
 
 use etcd_client::{Client, ConnectOptions, Permission, PermissionType};
 use gim_proto::Keys;
+use tokio::sync::OnceCell;
 
 use self::member::{Member, Peers};
 use super::tls::Certificates;
@@ -140,4 +141,10 @@ async fn add_user(client: &mut Client, name: &str, role: &str) {
     }
     client.user_add(name, PASSWORD, None).await.expect("a user");
     client.user_grant_role(name, role).await.expect("a user with a role");
+}
+
+/// The etcd that the tests of this process share, each under a prefix of its own.
+pub async fn shared_etcd() -> &'static EtcdServer {
+    static SHARED: OnceCell<EtcdServer> = OnceCell::const_new();
+    SHARED.get_or_init(EtcdServer::start).await
 }

@@ -9,4 +9,4 @@ mod model;
 mod reassert;
 mod sweep;
 mod wire;
-mod world;
+pub(crate) mod world;

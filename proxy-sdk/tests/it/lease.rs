@@ -1,5 +1,8 @@
 //! One node, one place: who takes it, who loses it, and what a node knows of it.
 
+mod asserted;
+mod modes;
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -42,11 +45,21 @@ impl<'a> World<'a> {
     }
 
     async fn take(&self, id: &str, holder: &Holder) -> Result<(NodeLease, Vec<gim_proto::Incarnation>), LeaseError> {
-        let options = LeaseOptions {
-            // Soon noticed, and never by chance too late.
-            renew: Duration::from_millis(50),
-            ..LeaseOptions::alone(NodeId::parse(id).unwrap(), "127.0.0.1:1", "127.0.0.1:2")
-        };
+        self.take_as(LeaseOptions::alone(NodeId::parse(id).unwrap(), "127.0.0.1:1", "127.0.0.1:2"), holder).await
+    }
+
+    /// As one of many.
+    async fn join(&self, id: &str, holder: &Holder) -> Result<(NodeLease, Vec<gim_proto::Incarnation>), LeaseError> {
+        self.take_as(LeaseOptions::clustered(NodeId::parse(id).unwrap(), "127.0.0.1:1", "127.0.0.1:2"), holder).await
+    }
+
+    async fn take_as(
+        &self,
+        options: LeaseOptions,
+        holder: &Holder,
+    ) -> Result<(NodeLease, Vec<gim_proto::Incarnation>), LeaseError> {
+        // Soon noticed, and never by chance too late.
+        let options = LeaseOptions { renew: Duration::from_millis(50), ..options };
         NodeLease::acquire(&self.server.store(), &self.keys, options, holder).await
     }
 
@@ -149,6 +162,7 @@ async fn a_redis_that_forgot_everything_makes_a_new_incarnation() {
     let state = next(&lease, |state| matches!(state, LeaseState::Held { node, .. } if *node != before)).await;
     assert!(proof.confirm(since).await.is_err(), "nothing is recorded in this run yet");
     let LeaseState::Held { node, runs } = state else { panic!("held") };
+    let meanwhile = proof.begin();
     assert_eq!(lease.node(), node);
     assert_ne!(node.incarnation, before.incarnation);
     assert_eq!(lease.worker(), before.incarnation, "its lanes stay its own");
@@ -156,6 +170,7 @@ async fn a_redis_that_forgot_everything_makes_a_new_incarnation() {
     assert!(!proof.is_asserted(), "what was recorded before counts for nothing");
     proof.assert(proof.begin(), runs);
     assert!(proof.confirm(since).await.is_err(), "what was read before counts for nothing");
+    assert!(proof.confirm(meanwhile).await.is_err(), "nor does what was read while it was being recorded");
     proof.confirm(proof.begin()).await.unwrap();
     lease.guard().pass().await.unwrap();
 }

@@ -10,9 +10,11 @@ mod support;
 
 mod bounds;
 mod directory;
+mod etcd;
 mod handshake;
 mod kinds;
 mod lease;
+mod membership;
 mod operate;
 mod producer;
 mod producers;

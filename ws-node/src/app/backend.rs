@@ -11,6 +11,8 @@ use gim_msg_queue::clock::SystemClock;
 use gim_msg_queue::local::LocalQueue;
 use gim_msg_queue::observe::Observer;
 use gim_msg_queue::source::Source;
+use gim_msg_queue::team::TeamPorts;
+use gim_msg_queue::worker::Ports;
 use gim_proto::{Incarnation, NodeId};
 use gim_proxy_sdk::directory::local::LocalDirectory;
 use gim_proxy_sdk::directory::{Directory, NodeRef};
@@ -20,7 +22,7 @@ use gim_proxy_sdk::queue::Queue;
 use gim_proxy_sdk::upstream::Upstream;
 
 use super::place::Place;
-use crate::config::{Config, Invalid, Mode};
+use crate::config::{Config, Mode};
 use crate::node::StartError;
 
 /// The adapters of one mode.
@@ -28,7 +30,7 @@ pub(super) struct Backend {
     pub(super) node: NodeRef,
     pub(super) directory: Arc<dyn Directory>,
     pub(super) queue: Arc<dyn Queue>,
-    pub(super) sources: Vec<Arc<dyn Source>>,
+    pub(super) work: Work,
     pub(super) upstream: Option<Arc<dyn Upstream>>,
     /// Who hears of what the worker does.
     pub(super) observer: Arc<dyn Observer>,
@@ -38,6 +40,16 @@ pub(super) struct Backend {
     pub(super) live: Option<LiveNodes>,
     /// Tells whether etcd answers, where it is asked at all.
     pub(super) etcd: Option<Box<dyn Fn() -> bool + Send + Sync>>,
+}
+
+/// Who works on the queue.
+pub(super) enum Work {
+    /// This process, on all lanes.
+    Lanes(Vec<Arc<dyn Source>>),
+    /// This process, on its share of the lanes.
+    Team(Box<dyn FnOnce(Ports) -> TeamPorts + Send>),
+    /// Others.
+    Elsewhere,
 }
 
 /// What of a mode has to be ended with the node.
@@ -63,9 +75,8 @@ impl Backend {
         observer: &Arc<dyn Observer>,
     ) -> Result<Self, StartError> {
         match config.mode {
-            Mode::Redis => Place::take(config, candidate, observer).await,
+            Mode::Redis | Mode::Cluster => Place::take(config, candidate, observer).await,
             Mode::Local => Ok(Self::local(config, candidate, observer)),
-            other => Err(Invalid::new("mode", format!("`{}` is not built yet", other.as_str())).into()),
         }
     }
 
@@ -75,7 +86,7 @@ impl Backend {
         Self {
             directory: Arc::new(LocalDirectory::new(node.clone())),
             node,
-            sources: queue.sources(),
+            work: Work::Lanes(queue.sources()),
             queue: Arc::clone(&queue) as Arc<_>,
             upstream: None,
             observer: Arc::clone(observer),

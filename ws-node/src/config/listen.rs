@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use gim_msg_queue::config::Invalid;
+use gim_msg_queue::config::{Invalid, address};
 use serde::{Deserialize, Serialize};
 
 /// The three listeners. Port 0 takes any free port, which is told in the log.
@@ -57,23 +57,4 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     let either_is_any = one.ip().is_unspecified() || other.ip().is_unspecified();
     let same_ip = one.ip() == other.ip() || (one.is_ipv4() == other.is_ipv4() && either_is_any);
     same_port && same_ip
-}
-
-/// An address as text, with an error that says how one looks.
-mod address {
-    use std::net::SocketAddr;
-
-    use serde::de::Error;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(address: &SocketAddr, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(address)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(|_| {
-            D::Error::custom("must be an IP address and a port, such as \"127.0.0.1:8081\" or \"[::1]:8081\"")
-        })
-    }
 }

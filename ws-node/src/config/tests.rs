@@ -83,6 +83,7 @@ fn a_value_out_of_bounds_is_refused_by_its_key() {
         ("listen.rpc", "127.0.0.1:8081"),
         ("listen.admin", "127.0.0.1:8080"),
         ("admin.token", "two words"),
+        ("rpc.token", "too short"),
         ("session.on_duplicate", "both"),
         ("session.on_slow", "1"),
         ("session.ping", "25"),

@@ -1,33 +1,27 @@
 //! The routes of the admin listener.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
+use gim_msg_queue::admin::{self, ApiError, Guard};
 use gim_msg_queue::config::Secret;
 use gim_proto::MAX_ENTRY_BYTES;
-use gim_proto::codes::ErrorCode;
-use http::{StatusCode, header};
+use http::header;
 use serde_json::json;
 
-use super::error::ApiError;
-use super::guard::{self, Guard};
 use super::{dead, groups, messages, nodes, public, users};
 use crate::core::Core;
 
 /// A request body is at most this long: 16 entries of the largest size, or 1,000 of 4 KiB.
 const MOST_BODY: usize = 16 * MAX_ENTRY_BYTES;
 
-/// The longest a request may take, its body included.
-const LONGEST: Duration = Duration::from_secs(30);
-
 /// Routes of the admin listener. `token`: what callers must present; without one they must be on this machine.
 pub(crate) fn router(core: Arc<Core>, token: Option<Secret>) -> Router {
-    let guard = Guard(Arc::new(token));
+    let guard = Guard::new(token);
     let open =
         Router::new().route("/healthz", get(public::healthz)).route("/readyz", get(public::readyz_for_operators));
     let guarded = Router::new()
@@ -44,21 +38,17 @@ pub(crate) fn router(core: Arc<Core>, token: Option<Secret>) -> Router {
         .route("/api/v1/dead/{lane}/redrive", post(dead::redrive))
         .route("/api/v1/nodes", get(nodes::list))
         .route("/api/v1/nodes/{id}/drain", post(nodes::drain))
-        .fallback(public::not_found)
-        .method_not_allowed_fallback(public::method_not_allowed)
+        .fallback(admin::not_found)
+        .method_not_allowed_fallback(admin::method_not_allowed)
         .layer(DefaultBodyLimit::max(MOST_BODY))
-        .layer(middleware::from_fn_with_state(guard, guard::check));
+        .layer(middleware::from_fn_with_state(guard, admin::check));
     let count = middleware::from_fn_with_state(Arc::clone(&core), count);
     open.merge(guarded).layer(count).with_state(core)
 }
 
-/// Counts a request and bounds its time: a client that sends its body slowly keeps no place for long.
+/// Counts a request and bounds its time.
 async fn count(State(core): State<Arc<Core>>, request: Request, next: Next) -> Response {
-    let response = match tokio::time::timeout(LONGEST, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => ApiError::new(StatusCode::REQUEST_TIMEOUT, ErrorCode::ParamsError, "the request took too long")
-            .into_response(),
-    };
+    let response = admin::bounded(request, next).await;
     core.metrics.http_done(response.status().as_u16());
     response
 }

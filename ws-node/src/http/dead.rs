@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use gim_msg_queue::admin::ApiError;
 use gim_proto::EntryId;
 use gim_proxy_sdk::queue::Selection;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::error::ApiError;
 use super::extract::{Body, Path, Query};
 use crate::core::Core;
 

@@ -1,12 +1,11 @@
 //! Extractors whose refusals have the shape of every other error.
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
+use gim_msg_queue::admin::ApiError;
 use gim_proto::codes::ErrorCode;
 use http::StatusCode;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
-
-use super::error::ApiError;
 
 /// Parts of the path, percent-decoded.
 pub(super) struct Path<T>(pub(super) T);

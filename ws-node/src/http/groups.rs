@@ -1,16 +1,17 @@
-//! `/api/v1/groups`: which groups have members here, who they are, and membership on a user's behalf.
+//! `/api/v1/groups`: which groups have members here, who they are, which nodes hold others, and membership on a user's
+//! behalf.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use gim_msg_queue::admin::ApiError;
 use gim_proto::{Tgid, Uid};
 use gim_proxy_sdk::RunProxy;
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::error::ApiError;
 use super::extract::{Path, Query};
 use crate::core::Core;
 
@@ -63,7 +64,10 @@ pub(super) async fn show(
         members.iter().flat_map(|members| members.iter()).map(|session| session.uid().clone()).collect();
     let total = uids.len();
     let more = page.cut(&mut uids, Uid::as_str);
-    Ok(Json(json!({ "tgid": tgid, "members": uids, "total": total, "more": more })))
+    // Null: the directory does not answer. The members here are known all the same.
+    let holders = core.directory.holders(std::slice::from_ref(&tgid)).await.ok();
+    let nodes: Option<Vec<_>> = holders.as_ref().map(|nodes| nodes.iter().map(|node| &node.id).collect());
+    Ok(Json(json!({ "tgid": tgid, "members": uids, "total": total, "more": more, "nodes": nodes })))
 }
 
 pub(super) async fn join(

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use gim_msg_queue::admin::ApiError;
 use gim_proto::codes::ErrorCode;
 use gim_proto::{Fields, MalformedKind};
 use gim_proxy_sdk::queue::{QueueError, QueueErrorKind};
@@ -11,7 +12,6 @@ use http::{HeaderMap, StatusCode, header};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::error::ApiError;
 use super::extract::Body;
 use crate::core::Core;
 

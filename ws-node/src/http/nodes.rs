@@ -10,11 +10,11 @@ use gim_proxy_sdk::members::Member;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::error::ApiError;
 use super::extract::Path;
 use super::sysinfo::others;
 use crate::core::Core;
 use crate::shutdown;
+use gim_msg_queue::admin::ApiError;
 
 pub(super) async fn list(State(core): State<Arc<Core>>) -> Json<Value> {
     let node = core.node();

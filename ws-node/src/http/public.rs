@@ -6,11 +6,10 @@ use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use gim_proto::codes::ErrorCode;
+use gim_msg_queue::admin::{method_not_allowed, not_found};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::json;
 
-use super::error::ApiError;
 use crate::core::Core;
 
 const PAGE: &str = include_str!("page.html");
@@ -66,12 +65,4 @@ fn readiness(core: &Core, held: usize) -> Response {
         (false, _) => phase.as_str(),
     };
     (status, Json(json!({ "status": state, "connections": held }))).into_response()
-}
-
-pub(super) async fn not_found() -> ApiError {
-    ApiError::not_found("there is nothing at this path")
-}
-
-pub(super) async fn method_not_allowed() -> ApiError {
-    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::ParamsError, "this path does not take this method")
 }

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
+use gim_msg_queue::host;
 use gim_proxy_sdk::members::Member;
 use gim_proxy_sdk::queue::LaneStats;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
 use crate::core::Core;
-use crate::host;
 
 /// How long the other nodes have, together.
 const DEADLINE: Duration = Duration::from_secs(1);

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use gim_msg_queue::admin::ApiError;
 use gim_proto::Uid;
 use gim_proxy_sdk::RunProxy;
 use gim_proxy_sdk::directory::Freshness;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::error::ApiError;
 use super::extract::Path;
 use crate::core::Core;
 

@@ -129,9 +129,7 @@ impl Hub {
     /// Finds the addressed session. After one refusal, later messages of the batch for that user are refused too: they
     /// must not overtake the one that is routed again.
     fn holder_of(&self, to: &Addressed, refused: &mut HashSet<Uid>) -> Result<Session, TargetReport> {
-        let found =
-            self.session(&to.uid, to.session).filter(|session| session.fence() == to.fence || session.fence().0 == 0);
-        match found {
+        match self.addressed(to) {
             Some(session) if refused.is_empty() || !refused.contains(&to.uid) => Ok(session),
             _ => {
                 refused.insert(to.uid.clone());

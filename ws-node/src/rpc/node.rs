@@ -2,24 +2,31 @@
 
 use std::sync::Arc;
 
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
+use gim_proto::codes::CloseCode;
 use gim_proto::rpc::{self, node_server};
 use gim_proto::{Entry, Fields, Payload, Tgid, Uid};
 use gim_proxy_sdk::{Body, LocalProxy, Outcome, RunProxy, Sent};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::status;
+use super::{deliver, status};
 use crate::core::Core;
+use crate::intake::Intake;
 
 /// Entries in one call.
 const MOST_ENTRIES: usize = 1_000;
 
 pub(super) struct NodeService {
     core: Arc<Core>,
+    intake: Arc<Intake>,
+    stop: CancellationToken,
 }
 
 impl NodeService {
-    pub(super) const fn new(core: Arc<Core>) -> Self {
-        Self { core }
+    pub(super) const fn new(core: Arc<Core>, intake: Arc<Intake>, stop: CancellationToken) -> Self {
+        Self { core, intake, stop }
     }
 }
 
@@ -28,7 +35,7 @@ impl node_server::Node for NodeService {
     async fn hello(&self, request: Request<rpc::HelloRequest>) -> Result<Response<rpc::HelloResponse>, Status> {
         let range = request.into_inner();
         if !(range.min_version..=range.max_version).contains(&super::VERSION) {
-            return Err(Status::failed_precondition(format!("this node speaks version {} only", super::VERSION)));
+            return Err(status::other_version());
         }
         Ok(Response::new(rpc::HelloResponse {
             version: super::VERSION,
@@ -115,20 +122,40 @@ impl node_server::Node for NodeService {
         Ok(Response::new(rpc::DrainResponse { clean, forced }))
     }
 
-    type DeliverStream = futures_util::stream::Empty<Result<rpc::DeliverResponse, Status>>;
+    type DeliverStream = BoxStream<'static, Result<rpc::DeliverResponse, Status>>;
 
     async fn deliver(
         &self,
-        _request: Request<tonic::Streaming<rpc::DeliverRequest>>,
+        request: Request<tonic::Streaming<rpc::DeliverRequest>>,
     ) -> Result<Response<Self::DeliverStream>, Status> {
-        Err(Status::unimplemented("batches"))
+        let version = request.metadata().get(rpc::VERSION_KEY).and_then(|version| version.to_str().ok());
+        if version != Some(super::VERSION.to_string().as_str()) {
+            return Err(status::other_version());
+        }
+        let mut answers = deliver::answer(Arc::clone(&self.intake), request.into_inner(), self.stop.clone());
+        Ok(Response::new(stream::poll_fn(move |context| answers.poll_recv(context)).boxed()))
     }
 
     async fn stop_session(
         &self,
-        _request: Request<rpc::StopSessionRequest>,
+        request: Request<rpc::StopSessionRequest>,
     ) -> Result<Response<rpc::StopSessionResponse>, Status> {
-        Err(Status::unimplemented("sessions"))
+        let request = request.into_inner();
+        let mode = request.mode();
+        let named = request.session.ok_or_else(|| Status::invalid_argument("session is missing"))?;
+        let named = deliver::addressed(named).map_err(|malformed| Status::invalid_argument(malformed.to_string()))?;
+        let held = self.core.hub.addressed(&named).filter(|session| !session.is_closing());
+        let held = match mode {
+            rpc::StopMode::Unspecified => return Err(Status::invalid_argument("mode is missing or unknown")),
+            rpc::StopMode::Ask => held.is_some(),
+            rpc::StopMode::Replaced => {
+                held.is_some_and(|session| session.close(CloseCode::Replaced, "replaced by a newer connection"))
+            }
+            rpc::StopMode::AlreadyConnected => {
+                held.is_some_and(|session| session.close(CloseCode::AlreadyConnected, "connected from elsewhere"))
+            }
+        };
+        Ok(Response::new(rpc::StopSessionResponse { held }))
     }
 }
 

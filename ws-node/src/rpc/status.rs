@@ -38,3 +38,13 @@ pub(super) fn of_queue(error: &QueueError) -> Status {
 pub(super) fn of_name(error: NameError) -> Status {
     Status::invalid_argument(error.to_string())
 }
+
+/// The token was not shown.
+pub(super) fn closed() -> Status {
+    Status::unauthenticated("this node wants a token")
+}
+
+/// The caller and this node share no version.
+pub(super) fn other_version() -> Status {
+    Status::failed_precondition(format!("this node speaks version {} only", super::VERSION))
+}

@@ -1,9 +1,12 @@
-//! Random schedules of entries, takes, answers and time, against the promises of a lane.
+//! Random schedules of entries, takes, look-ups, answers, time, and nodes that come and go, against the promises of a lane.
+
+mod nodes;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use proptest::prelude::*;
 
+use self::nodes::{Change, Nodes, change};
 use super::super::pending::LegState;
 use super::*;
 
@@ -13,7 +16,11 @@ type Name = String;
 #[derive(Clone, Debug)]
 enum Op {
     Read(usize),
+    /// Nothing is taken while a look-up is under way.
     Take(usize),
+    /// The look-up is answered, or fails.
+    Route(bool),
+    Change(Change),
     /// Which of those under way is answered, and how.
     Answer(usize, How),
     Pass(u64),
@@ -51,6 +58,8 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         3 => (1..6_usize).prop_map(Op::Read),
         3 => (1..9_usize).prop_map(Op::Take),
+        4 => prop::bool::weighted(0.8).prop_map(Op::Route),
+        1 => change().prop_map(Op::Change),
         6 => (0..99_usize, how).prop_map(|(which, how)| Op::Answer(which, how)),
         2 => (0..400_u64).prop_map(Op::Pass),
     ]
@@ -83,11 +92,14 @@ impl Spec {
 #[derive(Clone, Debug)]
 struct Flight {
     entry_id: EntryId,
-    leg: u32,
-    keys: Vec<Name>,
-    /// For groups: nodes that have not answered.
-    nodes: Vec<Incarnation>,
+    to: To,
     round: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum To {
+    User(u32, Name),
+    Node(Incarnation),
 }
 
 struct World {
@@ -96,15 +108,17 @@ struct World {
     specs: Vec<Spec>,
     unread: VecDeque<Fetched>,
     later: BTreeMap<(u64, EntryId), Fetched>,
+    /// Being looked up.
+    routing: Vec<Job>,
     flights: Vec<Flight>,
-    /// Per key: read for the first time and not finished, in order.
+    /// Per user: read for the first time and not finished, in order.
     unfinished: BTreeMap<Name, BTreeSet<EntryId>>,
-    /// Failed attempts of legs.
+    /// Failed attempts for users.
     attempts: BTreeMap<(EntryId, Name), u32>,
-    /// Nodes that took a group message, and users that took a message.
+    /// Users that took a message.
     took: BTreeSet<(EntryId, String)>,
     settled: BTreeSet<EntryId>,
-    nodes: [Incarnation; 2],
+    nodes: Nodes,
     round: u64,
 }
 
@@ -131,12 +145,13 @@ impl World {
             unread: unread.collect(),
             specs,
             later: BTreeMap::new(),
+            routing: Vec::new(),
             flights: Vec::new(),
             unfinished: BTreeMap::new(),
             attempts: BTreeMap::new(),
             took: BTreeSet::new(),
             settled: BTreeSet::new(),
-            nodes: [node(), node()],
+            nodes: Nodes::new(),
             round: 0,
         }
     }
@@ -151,47 +166,56 @@ impl World {
             let due = self.later.first_key_value().is_some_and(|((due_ms, _), _)| *due_ms <= self.now.unix_ms);
             let next = if due { self.later.pop_first().map(|(_, entry)| entry) } else { self.unread.pop_front() };
             let Some(entry) = next else { break };
-            if !due {
-                for key in self.spec(entry.entry_id).keys {
-                    self.unfinished.entry(key).or_default().insert(entry.entry_id);
-                }
+            let spec = self.spec(entry.entry_id);
+            match spec.is_users() {
+                true if !due => self.unfinish(entry.entry_id, spec.keys),
+                true => {}
+                false => self.nodes.read(entry.entry_id, &spec),
             }
             self.lane.admit(entry, self.now);
         }
-        assert!(self.lane.messages() <= 12, "the window is bounded");
+        assert!(self.lane.messages() <= self.lane.limits.unsettled_messages, "the window is bounded");
         self.collect();
     }
 
+    fn unfinish(&mut self, entry_id: EntryId, keys: Vec<Name>) {
+        for key in keys {
+            self.unfinished.entry(key).or_default().insert(entry_id);
+        }
+    }
+
     fn take(&mut self, most: usize) {
+        if !self.routing.is_empty() {
+            return;
+        }
         self.round += 1;
         let jobs = self.lane.take_ready(self.now, most);
         assert!(jobs.len() <= most);
         // What has expired is out of the way before anything of the round starts.
         self.collect();
-        for job in jobs {
-            match job.aim {
+        self.nothing_is_overlooked();
+        self.routing = jobs;
+    }
+
+    fn route(&mut self, found: bool) {
+        for job in std::mem::take(&mut self.routing) {
+            match &job.aim {
+                _ if !found => self.lane.not_routed(&job, self.now),
                 Aim::Users { legs, .. } => {
                     for (leg, uid) in legs {
-                        let key = uid.as_str().to_owned();
-                        assert!(!self.took.contains(&(job.entry_id, key.clone())), "delivered twice");
-                        self.start(job.entry_id, leg, vec![key], Vec::new());
+                        self.start(job.entry_id, *leg, uid.as_str());
                     }
                 }
-                Aim::Groups { done, .. } | Aim::All { done } => {
-                    let nodes: Vec<_> = self.nodes.into_iter().filter(|node| !done.contains(node)).collect();
-                    let again = |node: &Incarnation| self.took.contains(&(job.entry_id, node.to_string()));
-                    assert!(!nodes.iter().any(again), "delivered to a node twice");
-                    self.start(job.entry_id, 0, self.spec(job.entry_id).keys, nodes.clone());
-                    self.lane.fan_out(job.entry_id, nodes.len(), self.now);
-                }
+                Aim::Groups { but, .. } | Aim::All { but } => self.fan_out(job.entry_id, but),
             }
         }
+        self.collect();
         self.nothing_is_overlooked();
     }
 
     /// A lane that says it has nothing to take has no leg that could go.
     fn nothing_is_overlooked(&self) {
-        if self.lane.has_ready(self.now) {
+        if self.lane.has_ready(self.now) || !self.routing.is_empty() {
             return;
         }
         for (entry_id, pending) in &self.lane.window {
@@ -203,66 +227,45 @@ impl World {
         }
     }
 
-    fn start(&mut self, entry_id: EntryId, leg: u32, keys: Vec<Name>, nodes: Vec<Incarnation>) {
-        for key in &keys {
-            let earlier = self.unfinished.get(key).into_iter().flatten().filter(|other| **other < entry_id);
-            for other in earlier {
-                let with = self
-                    .flights
-                    .iter()
-                    .any(|flight| flight.entry_id == *other && flight.round == self.round && flight.keys.contains(key));
-                assert!(with, "{entry_id} of {key} passes {other}");
-            }
+    fn start(&mut self, entry_id: EntryId, leg: u32, user: &str) {
+        assert!(!self.took.contains(&(entry_id, user.to_owned())), "delivered twice");
+        let to = |leg: u32| To::User(leg, user.to_owned());
+        let earlier = self.unfinished.get(user).into_iter().flatten().filter(|other| **other < entry_id);
+        for other in earlier {
+            let is_to_him = |flight: &&Flight| matches!(&flight.to, To::User(_, name) if name == user);
+            let mut flights = self.flights.iter().filter(is_to_him);
+            let with = flights.any(|flight| flight.entry_id == *other && flight.round == self.round);
+            assert!(with, "{entry_id} for {user} passes {other}");
         }
-        self.flights.push(Flight { entry_id, leg, keys, nodes, round: self.round });
+        self.flights.push(Flight { entry_id, to: to(leg), round: self.round });
     }
 
     fn answer(&mut self, which: usize, how: How) {
         if self.flights.is_empty() {
             return;
         }
-        let which = which % self.flights.len();
-        let flight = self.flights[which].clone();
-        if self.spec(flight.entry_id).is_users() {
-            self.flights.remove(which);
-            self.answer_user(&flight, how);
-        } else if let Some(node) = flight.nodes.last().copied() {
-            self.answer_node(which, node, how);
+        let flight = self.flights.remove(which % self.flights.len());
+        match flight.to {
+            To::User(leg, user) => self.answer_user(flight.entry_id, leg, &user, how),
+            To::Node(node) => self.answer_node(flight.entry_id, node, how),
         }
         self.collect();
     }
 
-    fn answer_user(&mut self, flight: &Flight, how: How) {
-        let Flight { entry_id, leg, keys, .. } = flight;
+    fn answer_user(&mut self, entry_id: EntryId, leg: u32, user: &str, how: How) {
         let verdict = match how {
             How::Done => {
-                assert!(self.took.insert((*entry_id, keys[0].clone())));
-                self.finish(*entry_id, keys);
+                assert!(self.took.insert((entry_id, user.to_owned())));
+                self.finish(entry_id, &[user.to_owned()]);
                 Verdict::Done(Outcome::Offered)
             }
             How::Fail => {
-                self.failed(*entry_id, keys);
+                self.failed(entry_id, &[user.to_owned()]);
                 Verdict::Failed(Failure::Unknown)
             }
-            How::Postpone => Verdict::Postponed,
+            How::Postpone => Verdict::Postponed { wait: Duration::from_millis(u64::from(leg) * 20) },
         };
-        self.lane.complete(LegId { entry_id: *entry_id, leg: *leg }, verdict, self.now);
-    }
-
-    fn answer_node(&mut self, which: usize, node: Incarnation, how: How) {
-        let flight = &mut self.flights[which];
-        flight.nodes.pop();
-        let entry_id = flight.entry_id;
-        let answer = if matches!(how, How::Done) { COUNT } else { FAILED };
-        if matches!(how, How::Done) {
-            self.took.insert((entry_id, node.to_string()));
-        }
-        if self.flights[which].nodes.is_empty() {
-            let flight = self.flights.remove(which);
-            let all = self.nodes.iter().all(|node| self.took.contains(&(entry_id, node.to_string())));
-            if all { self.finish(entry_id, &flight.keys) } else { self.failed(entry_id, &flight.keys) }
-        }
-        self.lane.answered(entry_id, node, answer, self.now);
+        self.lane.complete(LegId { entry_id, leg }, verdict, self.now);
     }
 
     fn failed(&mut self, entry_id: EntryId, keys: &[Name]) {
@@ -289,14 +292,21 @@ impl World {
         for message_id in expired {
             let seq = (0..self.specs.len() as u64).find(|seq| MessageId::of_entry(0, id(*seq)) == message_id);
             let entry_id = id(seq.unwrap());
-            let flying: Vec<Name> =
-                self.flights.iter().filter(|flight| flight.entry_id == entry_id).flat_map(|f| f.keys.clone()).collect();
-            let keys: Vec<Name> = self.spec(entry_id).keys.into_iter().filter(|key| !flying.contains(key)).collect();
+            let is_flying = |key: &Name| {
+                let is_to_him = |flight: &Flight| matches!(&flight.to, To::User(_, name) if name == key);
+                self.flights.iter().any(|flight| flight.entry_id == entry_id && is_to_him(flight))
+            };
+            let keys: Vec<Name> = self.spec(entry_id).keys.into_iter().filter(|key| !is_flying(key)).collect();
             self.finish(entry_id, &keys);
         }
         for (entry_id, how) in self.lane.take_settlements() {
             assert!(!self.settled.contains(&entry_id), "{entry_id} settled twice");
             assert!(!self.flights.iter().any(|flight| flight.entry_id == entry_id), "settled while under way");
+            if !self.spec(entry_id).is_users() {
+                self.nodes.settled(entry_id, &how, &self.spec(entry_id));
+                self.settled.insert(entry_id);
+                continue;
+            }
             match how {
                 Settlement::Ack | Settlement::Dead(_) => {
                     self.settled.insert(entry_id);
@@ -327,8 +337,17 @@ impl World {
         match op {
             Op::Read(most) => self.read(*most),
             Op::Take(most) => self.take(*most),
+            Op::Route(found) => self.route(*found),
+            Op::Change(change) => self.nodes.change(change),
             Op::Answer(which, how) => self.answer(*which, *how),
             Op::Pass(ms) => self.now = later(self.now, *ms),
+        }
+    }
+
+    /// Answers everything that is not under way to a node.
+    fn answer_all_but(&mut self, node: Incarnation) {
+        while let Some(which) = self.flights.iter().position(|flight| flight.to != To::Node(node)) {
+            self.answer(which, How::Done);
         }
     }
 
@@ -337,6 +356,7 @@ impl World {
         for _ in 0..20 * self.specs.len() + 100 {
             self.read(6);
             self.take(9);
+            self.route(true);
             while !self.flights.is_empty() {
                 self.answer(0, How::Done);
             }
@@ -365,5 +385,26 @@ proptest! {
         prop_assert!(world.lane.has_room());
         prop_assert_eq!(world.lane.next_retry_ms(), None);
         prop_assert!(world.lane.keys.is_empty() || !world.later.is_empty());
+        prop_assert!(world.lane.spread.is_empty());
+    }
+
+    #[test]
+    fn a_node_that_never_answers_holds_up_nobody_but_itself(
+        specs in prop::collection::vec(spec(), 1..40),
+        rounds in prop::collection::vec((1..6_usize, 1..9_usize), 1..40),
+    ) {
+        let mut world = World::new(specs);
+        world.lane.limits.unsettled_messages = 100;
+        let dead = world.nodes.up(0);
+        for (read, take) in rounds {
+            world.read(read);
+            while world.lane.has_ready(world.now) {
+                world.take(take);
+                world.route(true);
+                world.answer_all_but(dead);
+            }
+            prop_assert!(world.nodes.others_have_everything(dead));
+            world.now = later(world.now, 20);
+        }
     }
 }

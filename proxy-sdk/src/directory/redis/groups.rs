@@ -1,9 +1,9 @@
 //! Which incarnations hold members of a group.
 //!
-//! Owns the index's calls. A name that is not known to live is passed over, and left where it is: a node that has just
-//! started may not be in the view yet, and an index that names too few loses messages. The sweep takes it away once it
-//! is sure.
+//! Owns the index's calls. A name that is not known to live is passed over once it is judged, and left where it is: an
+//! index that names too few loses messages. The sweep takes it away once it is sure.
 
+use ::fred::types::Value;
 use gim_proto::{Incarnation, Tgid};
 
 use super::calls::Command;
@@ -29,12 +29,10 @@ impl RedisDirectory {
         for some in tgids.chunks(AT_ONCE) {
             let command = |tgid: &Tgid| Command::new("SMEMBERS", [self.keys.group(tgid)]);
             let answers = self.calls.together(some.iter().map(command).collect()).await?;
-            let view = self.view()?;
-            for (tgid, answer) in some.iter().zip(answers) {
-                for member in answer.into_array() {
-                    let Some(incarnation) = text(&member).and_then(|member| Incarnation::parse(member).ok()) else {
-                        continue;
-                    };
+            let named: Vec<Vec<Incarnation>> = answers.into_iter().map(incarnations).collect();
+            let view = self.view_with(self.view()?, named.iter().flatten().copied()).await?;
+            for (tgid, incarnations) in some.iter().zip(named) {
+                for incarnation in incarnations {
                     match view.find(&incarnation) {
                         Some(node) if nodes.contains(node) => {}
                         Some(node) => nodes.push(node.clone()),
@@ -47,4 +45,9 @@ impl RedisDirectory {
         self.confirm(since).await?;
         Ok(nodes)
     }
+}
+
+fn incarnations(answer: Value) -> Vec<Incarnation> {
+    let members = answer.into_array();
+    members.iter().filter_map(|member| Incarnation::parse(text(member)?).ok()).collect()
 }

@@ -42,7 +42,7 @@ impl RedisDirectory {
     /// One command per bucket, all in one go.
     async fn look_up(&self, uids: &[Uid]) -> Result<Vec<Option<Owner>>, DirectoryError> {
         let since = self.begin();
-        let view = self.view()?;
+        let before = self.view()?;
         self.misses.fetch_add(uids.len() as u64, Ordering::Relaxed);
         let mut order: Vec<(u16, usize)> = uids.iter().enumerate().map(|(at, uid)| (bucket_of(uid), at)).collect();
         order.sort_unstable();
@@ -53,14 +53,16 @@ impl RedisDirectory {
             Command::new("HMGET", bucket.chain(fields))
         };
         let answers = self.calls.together(buckets.iter().map(command).collect()).await?;
-        let mut owners = vec![None; uids.len()];
+        let mut records: Vec<Option<Record>> = vec![None; uids.len()];
         for (users, answer) in buckets.iter().zip(answers) {
             for ((_, at), value) in users.iter().zip(answer.into_array()) {
-                if let (Some(owner), Some(uid)) = (owners.get_mut(*at), uids.get(*at)) {
-                    *owner = read(uid, &value).and_then(|record| record.owner(&view));
+                if let (Some(record), Some(uid)) = (records.get_mut(*at), uids.get(*at)) {
+                    *record = read(uid, &value);
                 }
             }
         }
+        let view = self.view_with(before, records.iter().flatten().map(|record| record.incarnation)).await?;
+        let owners: Vec<_> = records.iter().map(|record| record.as_ref()?.owner(&view)).collect();
         if owners.iter().any(Option::is_none) {
             self.confirm(since).await?;
         }

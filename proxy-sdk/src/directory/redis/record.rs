@@ -2,9 +2,9 @@
 //!
 //! Owns reading it. Scripts write it.
 
-use gim_proto::{Fence, Incarnation, SessionId};
+use gim_proto::{Fence, Incarnation, NodeId, SessionId};
 
-use crate::directory::Owner;
+use crate::directory::{NodeRef, Owner};
 use crate::members::View;
 
 /// What a record says. Which node it was is known from the incarnation, if that lives.
@@ -32,6 +32,13 @@ impl Record {
         let node = view.find(&self.incarnation)?.clone();
         Some(Owner { node, session: self.session, fence: self.fence })
     }
+
+    /// The owner on the node that a record names, whether it lives or not.
+    pub(super) fn claimant(text: &str) -> Option<Owner> {
+        let Self { fence, session, incarnation } = Self::parse(text)?;
+        let id = NodeId::parse(text.rsplit(' ').next()?).ok()?;
+        Some(Owner { node: NodeRef { id, incarnation }, session, fence })
+    }
 }
 
 #[cfg(test)]
@@ -43,6 +50,8 @@ mod tests {
         let (session, incarnation) = (SessionId::mint(), Incarnation::mint());
         let text = format!("1 42 {session} {incarnation} host-8091");
         assert_eq!(Record::parse(&text), Some(Record { fence: Fence(42), session, incarnation }));
+        let owner = Record::claimant(&text).unwrap();
+        assert_eq!((owner.node.id.as_str(), owner.node.incarnation, owner.fence), ("host-8091", incarnation, Fence(42)));
         for other in
             ["", "1", "2 42 x", &text[..text.len() - 10], &format!("{text} more"), &text.replace("1 42", "2 42")]
         {

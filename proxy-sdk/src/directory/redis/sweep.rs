@@ -2,7 +2,8 @@
 //!
 //! Owns the order and the bounds of a step. One step a second at most does about 256 buckets of one dead run; the next
 //! goes on where it stopped. A run is dead once it has not been in the view of the living for a second and its lease
-//! does not name it; dead runs never come back, so that the verdict is kept. Several processes may sweep the same run.
+//! does not name it; dead runs never come back, so that the verdict is kept. Several processes may sweep the same run,
+//! and in a cluster take turns.
 
 mod verdict;
 
@@ -33,6 +34,8 @@ const GROUPS: &str = "2000";
 /// Leftovers of each kind put right in one step, and of those at the same time.
 const LEFTOVERS: usize = 1_000;
 const LEFTOVERS_AT_ONCE: usize = 250;
+/// How long a process that does not go on keeps others from sweeping. In ms.
+const TURN_MS: &str = "5000";
 
 /// What one step leaves to the next.
 #[derive(Default)]
@@ -78,7 +81,29 @@ impl RedisDirectory {
             }
         };
         self.remove_names(named, &runs, &progress.verdicts.dead, &view).await?;
-        self.walk_on(&mut progress).await
+        if progress.verdicts.dead.is_empty() || !self.has_turn().await? {
+            return Ok(());
+        }
+        self.walk_on(&mut progress, &runs).await
+    }
+
+    /// Whether to walk. Where many processes sweep one does so at a time, for as long as it goes on: another one would do
+    /// no harm and be of no use.
+    async fn has_turn(&self) -> Result<bool, DirectoryError> {
+        if self.options.judge.is_none() {
+            return Ok(true);
+        }
+        let (key, me) = (self.keys.sweeper(), self.sweeper.to_string());
+        let take = [key.clone(), me.clone(), "NX".to_owned(), "PX".to_owned(), TURN_MS.to_owned()];
+        let answers = self.calls.together(vec![Command::new("SET", take), Command::new("GET", [key.clone()])]).await?;
+        let (taken, holder) = (answers.first(), answers.get(1).and_then(text));
+        if holder != Some(&me) {
+            return Ok(false);
+        }
+        if taken.is_some_and(Value::is_null) {
+            self.calls.together(vec![Command::new("PEXPIRE", [key, TURN_MS.to_owned()])]).await?;
+        }
+        Ok(true)
     }
 
     /// Releases what could not be released when it should have been.
@@ -135,7 +160,11 @@ impl RedisDirectory {
         self.calls.together(names.map(command).collect()).await.map(|_counts| ())
     }
 
-    async fn walk_on(&self, progress: &mut Progress) -> Result<(), DirectoryError> {
+    async fn walk_on(
+        &self,
+        progress: &mut Progress,
+        runs: &HashMap<Incarnation, NodeId>,
+    ) -> Result<(), DirectoryError> {
         let Progress { verdicts: Verdicts { dead, .. }, walk } = progress;
         if walk.as_ref().is_none_or(|walk| !dead.contains(&walk.incarnation)) {
             *walk = dead.first().copied().map(Walk::new);
@@ -153,9 +182,13 @@ impl RedisDirectory {
             *walk = Walk::new(incarnation);
             return Ok(());
         }
-        let field = format!("run:{incarnation}");
-        self.calls.together(vec![Command::new("HDEL", [self.keys.meta(), field])]).await?;
-        tracing::info!(%incarnation, "the records of a node's run are swept");
+        // One that took its key only after the verdict lives: it stays registered.
+        let node = runs.get(&incarnation).map(|node| (incarnation, node));
+        if !self.without_lease(node.into_iter().collect()).await?.is_empty() {
+            let field = format!("run:{incarnation}");
+            self.calls.together(vec![Command::new("HDEL", [self.keys.meta(), field])]).await?;
+            tracing::info!(%incarnation, "the records of a node's run are swept");
+        }
         dead.remove(&incarnation);
         progress.walk = None;
         Ok(())

@@ -3,6 +3,7 @@
 //! Owns the calls that change a user's record. The rules are in the scripts, where they are one step; here is what only
 //! this side knows, namely which incarnations live.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::fred::types::Value;
@@ -24,7 +25,7 @@ const REASSERT_AT_ONCE: usize = 256;
 
 /// What the script says to a claim.
 enum Answer {
-    Granted { fence: Fence, previous: Option<Record>, groups: Vec<Tgid> },
+    Granted { fence: Fence, previous: Option<Owner>, groups: Vec<Tgid> },
     Taken { record: Box<str> },
 }
 
@@ -53,17 +54,16 @@ impl RedisDirectory {
             }
             match self.claim_once(request, &dead, give_up).await? {
                 Answer::Granted { fence, previous, groups } => {
-                    let previous = previous.and_then(|record| {
-                        self.leave_behind(&record, &groups, &view);
-                        record.owner(&view)
-                    });
+                    let previous = self.previous(previous, &groups, view).await;
                     let ClaimRequest { node, session, .. } = request;
                     let owner = Owner { node: node.clone(), session: *session, fence };
                     self.owners.correct(&request.uid, Some(&owner));
                     return Ok(Claim::Granted { fence, previous, groups });
                 }
                 Answer::Taken { record } => {
-                    let owner = Record::parse(&record).ok_or_else(DirectoryError::corrupt)?.owner(&view);
+                    let keeper = Record::parse(&record).ok_or_else(DirectoryError::corrupt)?;
+                    let view = self.view_with(view, std::iter::once(keeper.incarnation)).await?;
+                    let owner = keeper.owner(&view);
                     if let Some(owner) = owner {
                         return Ok(Claim::Taken { owner });
                     }
@@ -86,12 +86,19 @@ impl RedisDirectory {
         claimed(answer).ok_or_else(DirectoryError::corrupt)
     }
 
-    // The groups' entries of a node that died stay until somebody is sure that it did. Its user has left it now, so that
-    // a sweep would not learn of them.
-    fn leave_behind(&self, previous: &Record, groups: &[Tgid], view: &View) {
-        if view.find(&previous.incarnation).is_none() {
-            groups.iter().for_each(|tgid| self.leftovers.named(tgid, previous.incarnation));
+    /// The session that has to end, if its node may live. The claim stands, whatever is known of that.
+    async fn previous(&self, owner: Option<Owner>, groups: &[Tgid], view: Arc<View>) -> Option<Owner> {
+        let owner = owner?;
+        let incarnation = owner.node.incarnation;
+        // Where nobody can tell, it may live.
+        let Ok(view) = self.view_with(view, std::iter::once(incarnation)).await else { return Some(owner) };
+        if view.find(&incarnation).is_some() {
+            return Some(owner);
         }
+        // The groups' entries of a node that died stay until somebody is sure that it did. Its user has left it now, so
+        // that a sweep would not learn of them.
+        groups.iter().for_each(|tgid| self.leftovers.named(tgid, incarnation));
+        None
     }
 
     pub(super) async fn release_uid(
@@ -185,7 +192,7 @@ fn claimed(answer: Value) -> Option<Answer> {
     let previous = parts.next()?;
     let previous = match text(&previous)? {
         "" => None,
-        record => Some(Record::parse(record)?),
+        record => Some(Record::claimant(record)?),
     };
     let groups = parts.next()?.into_array();
     let groups = groups.iter().map(|tgid| Tgid::parse(text(tgid)?).ok()).collect::<Option<_>>()?;

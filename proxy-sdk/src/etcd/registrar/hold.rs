@@ -68,9 +68,11 @@ impl Holder {
         let mut pulse = Pulse::begin(&self.options, &mut client, lease, &self.facts).await?;
         loop {
             self.stand(&mut client, lease).await?;
-            backoff.reset();
             select! {
-                beat = pulse.beat(&self.facts) => beat?,
+                beat = pulse.beat(&self.facts) => {
+                    beat?;
+                    backoff.reset();
+                }
                 changed = self.wanted.changed() => changed.map_err(|_| EtcdError::unavailable())?,
             }
         }

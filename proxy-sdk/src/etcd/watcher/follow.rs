@@ -1,12 +1,14 @@
 //! Listing, watching, and listing again.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use etcd_client::{Client, GetOptions, WatchOptions, WatchResponse, WatchStream};
 use gim_proto::Keys;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Facts;
 use super::table::{MOST_NODES, Table};
@@ -14,6 +16,9 @@ use crate::etcd::backoff::Backoff;
 use crate::etcd::fault::EtcdError;
 use crate::etcd::options::EtcdOptions;
 use crate::etcd::snapshot::Snapshot;
+
+/// What has lasted for so long has not failed at once.
+const LASTING: Duration = Duration::from_secs(5);
 
 /// The task of a watcher.
 pub(super) struct Follower {
@@ -54,29 +59,29 @@ impl Follower {
         let mut backoff = Backoff::default();
         let mut was_away = false;
         loop {
-            let lists = self.facts.lists.load(Ordering::Relaxed);
+            let (begun, lists) = (Instant::now(), self.facts.lists.load(Ordering::Relaxed));
             let ended = self.follow().await;
-            if self.facts.lists.load(Ordering::Relaxed) > lists {
-                backoff.reset();
-                was_away = false;
-            }
-            log(&ended, was_away);
+            log(&ended, was_away && self.facts.lists.load(Ordering::Relaxed) == lists);
             was_away = true;
+            // Watches that end as soon as they begin are not to become a storm of lists.
+            if begun.elapsed() > LASTING {
+                backoff.reset();
+            }
             sleep(backoff.next()).await;
         }
     }
 
     /// Lists and watches until the watch ends.
     async fn follow(&mut self) -> Ended {
-        let watched = async {
+        let watched: Result<Infallible, Ended> = async {
             let mut client = self.options.open(&self.prefix).await?;
             let revision = self.list(&mut client).await?;
             let mut stream = self.watch(&mut client, revision + 1).await?;
             self.read(&mut stream).await
-        };
-        match watched.await {
-            Ok(ended) | Err(ended) => ended,
         }
+        .await;
+        let Err(ended) = watched;
+        ended
     }
 
     async fn list(&mut self, client: &mut Client) -> Result<i64, EtcdError> {
@@ -96,7 +101,7 @@ impl Follower {
     }
 
     /// Reads until the stream ends. One that is silent is asked for a sign of life, once.
-    async fn read(&mut self, stream: &mut WatchStream) -> Result<Ended, Ended> {
+    async fn read(&mut self, stream: &mut WatchStream) -> Result<Infallible, Ended> {
         let mut is_asked = false;
         loop {
             match timeout(self.options.keep_alive, stream.message()).await {
@@ -154,5 +159,30 @@ fn log(ended: &Ended, was_away: bool) {
             let cause = error.source.as_ref().map(ToString::to_string).unwrap_or_default();
             tracing::warn!(%error, cause, "etcd is away: the list of nodes stays as it is");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gim_proto::NodeId;
+
+    use super::*;
+    use crate::testing::{prefix, shared_etcd};
+
+    #[tokio::test]
+    async fn a_watch_that_begins_before_what_is_compacted_ends_and_says_so() {
+        let (server, keys) = (shared_etcd().await, Keys::new(&prefix()).unwrap());
+        let mut client = server.client().await;
+        let mut revision = 0;
+        for _ in 0..3 {
+            let put = client.put(keys.etcd_node(&NodeId::parse("n1").unwrap()), "", None).await.unwrap();
+            revision = put.header().unwrap().revision();
+        }
+        client.compact(revision, None).await.unwrap();
+        let published = watch::Sender::new(Arc::default());
+        let mut follower = Follower::new(server.options(), &keys, published, Arc::default());
+        let mut stream = follower.watch(&mut client, revision - 2).await.unwrap();
+        let ended = follower.read(&mut stream).await;
+        assert!(matches!(ended, Err(Ended::Canceled { compacted }) if compacted == revision), "{ended:?}");
     }
 }

@@ -108,10 +108,26 @@ impl FakeNode {
 
 #[tonic::async_trait]
 impl node_server::Node for Script {
+    type DeliverStream = futures_util::stream::Empty<Result<rpc::DeliverResponse, Status>>;
+
     async fn hello(&self, request: Request<rpc::HelloRequest>) -> Result<Response<rpc::HelloResponse>, Status> {
         self.remember(&request);
         let node = "fake".to_owned();
         Ok(Response::new(rpc::HelloResponse { version: self.version, node, incarnation: self.incarnation.to_string() }))
+    }
+
+    async fn deliver(
+        &self,
+        _request: Request<tonic::Streaming<rpc::DeliverRequest>>,
+    ) -> Result<Response<Self::DeliverStream>, Status> {
+        Err(Status::unimplemented("no batches"))
+    }
+
+    async fn stop_session(
+        &self,
+        request: Request<rpc::StopSessionRequest>,
+    ) -> Result<Response<rpc::StopSessionResponse>, Status> {
+        self.answer(&request, rpc::StopSessionResponse::default()).await
     }
 
     async fn enqueue(&self, request: Request<rpc::EnqueueRequest>) -> Result<Response<rpc::EnqueueResponse>, Status> {

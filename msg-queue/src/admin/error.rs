@@ -11,29 +11,41 @@ use serde_json::json;
 
 /// `{"code","msg","field"?}` with a status.
 #[derive(Debug)]
-pub(super) struct ApiError {
-    pub(super) status: StatusCode,
-    pub(super) code: ErrorCode,
-    pub(super) message: String,
-    pub(super) field: Option<String>,
+pub struct ApiError {
+    /// The status of the answer.
+    pub status: StatusCode,
+    /// What went wrong, as a number that stays the same.
+    pub code: ErrorCode,
+    /// What went wrong, for people.
+    pub message: String,
+    /// The part of the request it is about, if it is one.
+    pub field: Option<String>,
 }
 
 impl ApiError {
-    pub(super) fn new(status: StatusCode, code: ErrorCode, message: impl Into<String>) -> Self {
+    /// Makes an error about the request as a whole.
+    #[must_use]
+    pub fn new(status: StatusCode, code: ErrorCode, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into(), field: None }
     }
 
-    pub(super) fn bad_request(field: impl Into<String>, message: impl Into<String>) -> Self {
+    /// Makes the error of a malformed part, 400.
+    #[must_use]
+    pub fn bad_request(field: impl Into<String>, message: impl Into<String>) -> Self {
         let mut error = Self::new(StatusCode::BAD_REQUEST, ErrorCode::ParamsError, message);
         error.field = Some(field.into());
         error
     }
 
-    pub(super) fn offline() -> Self {
+    /// Makes the error of a user that has no session, 404.
+    #[must_use]
+    pub fn offline() -> Self {
         Self::new(StatusCode::NOT_FOUND, ErrorCode::UserOffline, "the user is not connected")
     }
 
-    pub(super) fn not_found(message: impl Into<String>) -> Self {
+    /// Makes the error of something that does not exist, 404.
+    #[must_use]
+    pub fn not_found(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, ErrorCode::ParamsError, message)
     }
 }

@@ -6,17 +6,20 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use gim_msg_queue::observe::{Event, Observer};
 use gim_proxy_sdk::queue::RedisQueue;
 
+use super::{Event, Observer};
+
 /// See the module.
-pub(super) struct CountSettled {
+pub struct CountSettled {
     lanes: Box<[Arc<AtomicU64>]>,
     next: Arc<dyn Observer>,
 }
 
 impl CountSettled {
-    pub(super) fn new(queue: &RedisQueue, next: &Arc<dyn Observer>) -> Arc<Self> {
+    /// Counts in the queue what `next` hears of.
+    #[must_use]
+    pub fn new(queue: &RedisQueue, next: &Arc<dyn Observer>) -> Arc<Self> {
         let lanes = (0..).map_while(|lane| queue.settled(lane)).collect();
         Arc::new(Self { lanes, next: Arc::clone(next) })
     }

@@ -1,4 +1,4 @@
-//! What this process uses of its machine, read from `/proc`.
+//! What this process uses of its machine, read from `/proc`, and what the machine is called.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -6,12 +6,13 @@ use tokio::time::Instant;
 
 /// Processor and memory in use.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Usage {
+pub struct Usage {
     /// Of all cores, since the call before (at least a second earlier), in percent of one core.
-    pub(crate) cpu_percent: f64,
+    pub cpu_percent: f64,
     /// Resident memory of the machine's, in percent.
-    pub(crate) memory_percent: f64,
-    pub(crate) cores: usize,
+    pub memory_percent: f64,
+    /// Cores that the process may use.
+    pub cores: usize,
 }
 
 struct Sample {
@@ -22,7 +23,9 @@ struct Sample {
 
 static LAST: Mutex<Option<Sample>> = Mutex::new(None);
 
-pub(crate) fn usage() -> Usage {
+/// Tells what the process uses now.
+#[must_use]
+pub fn usage() -> Usage {
     let total = memory_total_bytes().unwrap_or(0);
     let memory_percent = if total == 0 { 0.0 } else { 100.0 * as_f64(resident_bytes()) / as_f64(total) };
     Usage {
@@ -32,12 +35,19 @@ pub(crate) fn usage() -> Usage {
     }
 }
 
-/// Resident memory of this process. 0 where `/proc` does not tell.
-pub(crate) fn resident_bytes() -> u64 {
+/// Tells the resident memory of this process in bytes. 0 where `/proc` does not tell.
+#[must_use]
+pub fn resident_bytes() -> u64 {
     let pages = std::fs::read_to_string("/proc/self/statm")
         .ok()
         .and_then(|statm| statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()));
     pages.unwrap_or(0) * rustix::param::page_size() as u64
+}
+
+/// Tells the machine's name.
+#[must_use]
+pub fn name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 fn cpu_percent() -> f64 {

@@ -1,7 +1,12 @@
 //! Section `admin`: who may use the admin listener.
 
-use gim_msg_queue::config::{Invalid, Secret, optional};
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
+
+use super::invalid::Invalid;
+use super::optional;
+use super::secret::Secret;
 
 /// The admin listener's door.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +34,18 @@ impl AdminSection {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// Checks that nobody reaches the listener from outside without a token.
+    ///
+    /// # Errors
+    /// Names `listen.admin`.
+    pub fn validate_reach(&self, listen: SocketAddr) -> Result<(), Invalid> {
+        if listen.ip().is_loopback() || self.token.is_some() {
+            return Ok(());
+        }
+        let allowed = "must be a loopback address unless admin.token is set";
+        Err(Invalid::against("listen.admin", "admin.token", allowed))
     }
 }
 

@@ -8,17 +8,26 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use gim_msg_queue::config::Secret;
 use gim_proto::codes::ErrorCode;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::error::ApiError;
+use crate::config::Secret;
 
-/// What the guard knows.
-#[derive(Clone)]
-pub(super) struct Guard(pub(super) Arc<Option<Secret>>);
+/// What the guard knows: the token, if one is asked for. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Guard(Arc<Option<Secret>>);
 
-pub(super) async fn check(State(Guard(token)): State<Guard>, request: Request, next: Next) -> Response {
+impl Guard {
+    /// Asks for this token. None: only whoever is on this machine may ask.
+    #[must_use]
+    pub fn new(token: Option<Secret>) -> Self {
+        Self(Arc::new(token))
+    }
+}
+
+/// Lets a request pass or refuses it: middleware with a [`Guard`] as its state.
+pub async fn check(State(Guard(token)): State<Guard>, request: Request, next: Next) -> Response {
     let refused = match token.as_ref() {
         Some(token) => check_token(token, request.headers()),
         None => check_host(request.headers()),

@@ -1,9 +1,11 @@
-//! Section `shutdown`: how a node leaves.
+//! Section `shutdown`: how a process leaves. A worker knows the deadline only.
 
 use std::time::Duration;
 
-use gim_msg_queue::config::{Invalid, duration, span_within, within};
 use serde::{Deserialize, Serialize};
+
+use super::duration;
+use super::invalid::{Invalid, span_within, within};
 
 const LONGEST: Duration = Duration::from_hours(1);
 

@@ -1,0 +1,145 @@
+//! What the answers of source and directory are to the lane.
+
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+
+use gim_proxy_sdk::Outcome;
+use gim_proxy_sdk::directory::{DirectoryError, NodeRef};
+use tokio::time::Instant;
+
+use super::{Done, Driver, Settled};
+use crate::lane::{Job, Now, Verdict};
+use crate::observe::{Event, Step};
+use crate::route::{Parcel, Routed};
+use crate::source::{Fetched, Settlement, SourceError, SourceErrorKind};
+
+impl Driver {
+    pub(super) fn take(&mut self, done: Done) {
+        match done {
+            Done::Fetched { draining, result } => {
+                self.fetching = false;
+                self.fetched(draining, result);
+            }
+            Done::Confirmed { result } => {
+                self.confirming = false;
+                self.confirmed(result);
+            }
+            Done::Settled { batch, result } => self.settled(batch, result),
+            Done::Routed { jobs, again, result } => {
+                self.routing &= again;
+                self.routed(&jobs, result);
+            }
+            Done::Delivered { node, receipts, result } => self.delivered(node, receipts, result),
+        }
+    }
+
+    fn fetched(&mut self, draining: bool, result: Result<Vec<Fetched>, SourceError>) {
+        let entries = match result {
+            Ok(entries) => entries,
+            Err(error) => return self.source_failed(Step::Read, &error),
+        };
+        self.read_pause.end();
+        if entries.is_empty() {
+            self.read_all |= draining;
+            return;
+        }
+        self.context.record(&Event::Read { entries: entries.len() });
+        self.one_by_one = self.one_by_one.saturating_sub(entries.len());
+        let now = self.now();
+        for entry in entries {
+            self.lane.admit(entry, now);
+        }
+    }
+
+    fn confirmed(&mut self, result: Result<(), SourceError>) {
+        match result {
+            Ok(()) if self.context.source.is_owned() => self.own_pause.end(),
+            Ok(()) => self.pause(Step::Own, "the lane is not this worker's yet".into()),
+            Err(error) => self.source_failed(Step::Own, &error),
+        }
+    }
+
+    fn settled(&mut self, batch: Settled, result: Result<(), SourceError>) {
+        match result {
+            Ok(()) => {
+                self.settling.end();
+                self.settle_pause.end();
+                let entries = batch.iter().filter(|(_, how)| !matches!(how, Settlement::Later { .. })).count();
+                self.context.settled.fetch_add(entries as u64, Ordering::Relaxed);
+                self.context.record(&Event::Settled { entries });
+            }
+            Err(error) => {
+                self.settling.fail(batch);
+                self.source_failed(Step::Settle, &error);
+            }
+        }
+    }
+
+    fn source_failed(&mut self, step: Step, error: &SourceError) {
+        if error.kind == SourceErrorKind::Lost {
+            self.lost = true;
+            return self.context.record(&Event::Lost);
+        }
+        let detail = describe(error, error.source.as_deref());
+        self.pause(step, detail);
+    }
+
+    fn pause(&mut self, step: Step, error: Box<str>) {
+        let pause = match step {
+            Step::Read => &mut self.read_pause,
+            Step::Own => &mut self.own_pause,
+            Step::Route => &mut self.route_pause,
+            // Of one node only: its pipe waits.
+            Step::Deliver => return,
+            Step::Settle => &mut self.settle_pause,
+        };
+        let wait = pause.begin(Instant::now(), &self.context.limits.persistence.backoff, &mut self.jitter);
+        self.context.record(&Event::Paused { step, wait, error });
+    }
+
+    fn routed(&mut self, jobs: &[Job], result: Result<Routed, DirectoryError>) {
+        let now = self.now();
+        let routed = match result {
+            Ok(routed) => routed,
+            Err(error) => {
+                jobs.iter().for_each(|job| self.lane.not_routed(job, now));
+                return self.pause(Step::Route, describe(&error, error.source.as_deref()));
+            }
+        };
+        self.route_pause.end();
+        for leg in routed.offline {
+            self.lane.complete(leg, Verdict::Done(Outcome::Offline), now);
+        }
+        let mut held = HashSet::new();
+        for (entry_id, nodes) in routed.fans {
+            held.extend(self.lane.fan_out(entry_id, &nodes, now).into_iter().map(|node| (entry_id, node)));
+        }
+        for (node, mut parcels) in routed.nodes {
+            if !held.is_empty() {
+                parcels.retain(|Parcel { receipt, .. }| {
+                    !(receipt.is_fan() && held.contains(&(receipt.entry_id, node.incarnation)))
+                });
+            }
+            self.send(node, parcels, now);
+        }
+    }
+
+    fn send(&mut self, node: NodeRef, parcels: Vec<Parcel>, now: Now) {
+        if let Some(wait) = self.pipes.suspended(&node) {
+            return parcels.iter().for_each(|parcel| self.postponed(&node, &parcel.receipt, wait, now));
+        }
+        if let Some(parcels) = self.pipes.push(&node, parcels) {
+            self.begin_to_deliver(node, parcels);
+        }
+    }
+}
+
+pub(super) fn describe(
+    error: &dyn std::fmt::Display,
+    cause: Option<&(dyn std::error::Error + Send + Sync)>,
+) -> Box<str> {
+    match cause {
+        Some(cause) => format!("{error}: {cause}").into(),
+        None => error.to_string().into(),
+    }
+}

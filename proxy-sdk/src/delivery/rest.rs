@@ -1,0 +1,43 @@
+//! What is left of a delivery when the answers for some of its targets are known.
+//!
+//! Owns the two steps: leaving them out, and putting them back where they belong. Knows no reason for either.
+
+use super::{Addressed, Delivery, Recipients, Report, TargetReport};
+
+/// A delivery without the targets whose answer is known.
+#[derive(Debug)]
+pub struct Rest {
+    /// What is still to be delivered. None: nothing.
+    pub delivery: Option<Delivery>,
+    /// Per addressed session, in order.
+    known: Vec<Option<TargetReport>>,
+}
+
+impl Rest {
+    /// Leaves out what is known. Messages to groups and to all have no targets that could be.
+    #[must_use]
+    pub fn of(delivery: &Delivery, known: impl FnMut(&Addressed) -> Option<TargetReport>) -> Self {
+        let addressed = delivery.to.addressed();
+        let known: Vec<_> = addressed.iter().map(known).collect();
+        if known.iter().all(Option::is_none) {
+            return Self { delivery: Some(delivery.clone()), known };
+        }
+        let left = addressed.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(to, _)| to.clone());
+        let left: Vec<Addressed> = left.collect();
+        // Of one addressed session either all is known or nothing.
+        let delivery = (!left.is_empty()).then(|| Delivery { to: Recipients::Sessions(left), ..delivery.clone() });
+        Self { delivery, known }
+    }
+
+    /// Puts the answers together, in the order asked. `answered` is the report for [`delivery`](Self::delivery).
+    #[must_use]
+    pub fn join(self, answered: Option<Report>) -> Report {
+        let mut answers = match answered {
+            Some(count @ Report::Count { .. }) => return count,
+            Some(Report::Targets(targets)) => targets.into_iter(),
+            None => Vec::new().into_iter(),
+        };
+        let join = |known: Option<TargetReport>| known.or_else(|| answers.next()).unwrap_or(TargetReport::NotOwner);
+        Report::Targets(self.known.into_iter().map(join).collect())
+    }
+}

@@ -1,0 +1,173 @@
+//! Batches in the form they travel in, and the answers to them.
+//!
+//! Owns how much goes in one request, and what of an answer can be believed. Whoever answers another number of reports than
+//! was asked for has answered nothing.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use gim_proto::rpc::{self, DeliverRequest, DeliverResponse, DeliverVerdict, TargetOutcome};
+use gim_proto::{Class, EntryId, Incarnation, Payload, Tgid, Uid};
+use prost::Message as _;
+
+use super::{PeerError, PeerErrorKind};
+use crate::Outcome;
+use crate::delivery::{Addressed, Delivery, LaneOrigin, Message, Recipients, Report, Rest, TargetReport};
+
+/// Bytes of one request, unless one delivery alone is larger. A node takes twice as much, and a delivery is at most about
+/// 1 MiB: an entry has 256 KiB, and 10,000 addressed sessions add 40 bytes each.
+pub(super) const MOST_BYTES: usize = 2 * 1024 * 1024;
+/// Deliveries of one request. A node takes no more.
+pub(super) const MOST_DELIVERIES: usize = 1_000;
+
+/// An answer that breaks the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the node's answer does not fit the batch")]
+pub(super) struct Unreadable;
+
+/// As much of a batch as goes in one request.
+pub(super) struct Part {
+    deliveries: Vec<rpc::Delivery>,
+    asked: Asked,
+}
+
+/// What the answer to a part has to fit.
+pub(super) struct Asked(Vec<Rest>);
+
+impl Part {
+    /// Takes the first deliveries. Who is refused is left out.
+    pub(super) fn of(rest: &[Delivery], refused: &HashSet<Uid>) -> Self {
+        let (mut deliveries, mut asked, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for delivery in rest.iter().take(MOST_DELIVERIES) {
+            let left = Rest::of(delivery, |to| refused.contains(&to.uid).then_some(TargetReport::NotOwner));
+            if let Some(delivery) = left.delivery.as_ref().map(to_wire) {
+                let one = delivery.encoded_len() + 8;
+                if bytes > 0 && bytes + one > MOST_BYTES {
+                    break;
+                }
+                bytes += one;
+                deliveries.push(delivery);
+            }
+            asked.push(left);
+        }
+        Self { deliveries, asked: Asked(asked) }
+    }
+
+    /// How many deliveries of the batch it is.
+    pub(super) const fn covers(&self) -> usize {
+        self.asked.0.len()
+    }
+
+    /// Makes the request, whose number is chosen when it is sent. None: nothing is left to ask.
+    pub(super) fn request(self, node: Incarnation, lane: Option<&LaneOrigin>) -> (Option<DeliverRequest>, Asked) {
+        let request = (!self.deliveries.is_empty()).then(|| DeliverRequest {
+            number: 0,
+            incarnation: node.to_string(),
+            lane: lane.map(|origin| rpc::LaneOrigin {
+                lane: origin.lane.into(),
+                term: origin.term,
+                low_water: origin.low_water.map(position),
+            }),
+            deliveries: self.deliveries,
+        });
+        (request, self.asked)
+    }
+}
+
+impl Asked {
+    /// Reads the answer.
+    pub(super) fn reports(self, answer: DeliverResponse) -> Result<Vec<Report>, PeerError> {
+        match answer.verdict() {
+            DeliverVerdict::Done => {}
+            DeliverVerdict::Refused => return Err(PeerErrorKind::Refused.into()),
+            DeliverVerdict::Suspended => return Err(PeerErrorKind::Suspended.into()),
+            DeliverVerdict::NotHere => return Err(PeerErrorKind::Unreachable.into()),
+            DeliverVerdict::Malformed => {
+                tracing::error!(detail = %answer.detail, "a node calls a batch malformed");
+                return Err(PeerError { kind: PeerErrorKind::Unreachable, source: Some(answer.detail.into()) });
+            }
+            DeliverVerdict::Unspecified => return Err(Unreadable.into()),
+        }
+        let mut answers = answer.reports.into_iter();
+        let mut reports = Vec::with_capacity(self.0.len());
+        for rest in self.0 {
+            let answered = match &rest.delivery {
+                Some(delivery) => Some(report(&delivery.to, answers.next().ok_or(Unreadable)?)?),
+                None => None,
+            };
+            reports.push(rest.join(answered));
+        }
+        if answers.next().is_some() { Err(Unreadable.into()) } else { Ok(reports) }
+    }
+}
+
+fn to_wire(delivery: &Delivery) -> rpc::Delivery {
+    let message: &Arc<Message> = &delivery.message;
+    let class = match message.class {
+        Class::Live => rpc::MessageClass::Live,
+        Class::Latest => rpc::MessageClass::Latest,
+        // None is routed yet. What this version does not know a node calls malformed.
+        Class::Durable => rpc::MessageClass::Unspecified,
+    };
+    // The bytes are shared, not copied.
+    let body = match &message.payload {
+        Payload::Json(json) => rpc::body::Body::Response(json.clone()),
+        Payload::Raw(bytes) => rpc::body::Body::Raw(bytes.clone()),
+    };
+    rpc::Delivery {
+        id: message.id.to_string(),
+        entry: delivery.entry.map(position),
+        class: class.into(),
+        key: message.key.as_deref().unwrap_or_default().to_owned(),
+        body: Some(rpc::Body { body: Some(body) }),
+        except: message.except.iter().map(ToString::to_string).collect(),
+        to: Some(recipients(&delivery.to)),
+    }
+}
+
+fn recipients(to: &Recipients) -> rpc::delivery::To {
+    let names = |tgids: &[Tgid]| tgids.iter().map(ToString::to_string).collect();
+    match to {
+        Recipients::Sessions(all) => {
+            rpc::delivery::To::Sessions(rpc::Sessions { sessions: all.iter().map(addressed).collect() })
+        }
+        Recipients::Member { to, of } => {
+            rpc::delivery::To::Member(rpc::Member { to: Some(addressed(to)), tgids: names(of) })
+        }
+        Recipients::Groups(tgids) => rpc::delivery::To::Groups(rpc::Groups { tgids: names(tgids) }),
+        Recipients::All => rpc::delivery::To::All(true),
+    }
+}
+
+fn addressed(to: &Addressed) -> rpc::Addressed {
+    rpc::Addressed { uid: to.uid.to_string(), session: to.session.to_string(), fence: to.fence.0 }
+}
+
+const fn position(entry: EntryId) -> rpc::EntryPosition {
+    rpc::EntryPosition { ms: entry.ms, seq: entry.seq }
+}
+
+fn report(to: &Recipients, answer: rpc::DeliveryReport) -> Result<Report, Unreadable> {
+    match to {
+        Recipients::Groups(_) | Recipients::All if answer.targets.is_empty() => {
+            Ok(Report::Count { offered: answer.offered, slow: answer.slow })
+        }
+        Recipients::Sessions(_) | Recipients::Member { .. } if answer.targets.len() == to.addressed().len() => {
+            Ok(Report::Targets(answer.targets().map(target).collect::<Result<_, _>>()?))
+        }
+        _ => Err(Unreadable),
+    }
+}
+
+const fn target(outcome: TargetOutcome) -> Result<TargetReport, Unreadable> {
+    match outcome {
+        TargetOutcome::Offered => Ok(TargetReport::Done(Outcome::Offered)),
+        TargetOutcome::NotMember => Ok(TargetReport::Done(Outcome::NotMember)),
+        TargetOutcome::Slow => Ok(TargetReport::Done(Outcome::Slow)),
+        TargetOutcome::NotOwner => Ok(TargetReport::NotOwner),
+        TargetOutcome::Unspecified => Err(Unreadable),
+    }
+}
+
+#[cfg(test)]
+mod tests;

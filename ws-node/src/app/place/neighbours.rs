@@ -1,0 +1,113 @@
+//! What a node of a cluster has beside its place: the view of who lives, its entry in etcd, the way to the others.
+//!
+//! Owns the order in which a node joins and leaves them. Registered last, so that nobody is sent here before the node can
+//! be found in Redis; gone from etcd first, when the node begins to stop or is drained.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use gim_proto::{Keys, NodeId};
+use gim_proxy_sdk::client::ClientOptions;
+use gim_proxy_sdk::directory::NodeRef;
+use gim_proxy_sdk::etcd::{EtcdOptions, Registrar, Registration, Watcher};
+use gim_proxy_sdk::lease::NodeLease;
+use gim_proxy_sdk::membership::{Membership, MembershipOptions};
+use gim_proxy_sdk::peers::Peers;
+use gim_proxy_sdk::store::Store;
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::node::StartError;
+use crate::shutdown::Phase;
+
+/// How long the node stays in etcd without a sign of life.
+const TTL: Duration = Duration::from_secs(10);
+/// How long etcd is waited for at start. Without it the node runs; nobody is told that it does.
+const FIRST: Duration = Duration::from_secs(3);
+
+/// See the module.
+pub(super) struct Neighbours {
+    pub(super) membership: Arc<Membership>,
+    pub(super) peers: Peers,
+    watcher: Watcher,
+    etcd: EtcdOptions,
+    keys: Keys,
+    id: NodeId,
+    registration: Registration,
+    registrar: std::sync::OnceLock<Registrar>,
+}
+
+impl Neighbours {
+    /// Learns who is there. The node is not registered yet.
+    pub(super) async fn meet(
+        config: &Config,
+        store: &Store,
+        keys: &Keys,
+        lease: &NodeLease,
+        addresses: (String, String),
+    ) -> Result<Self, StartError> {
+        let etcd = config.etcd.options()?;
+        let watcher = Watcher::start(&etcd, keys);
+        if watcher.first(FIRST).await.is_none() {
+            tracing::warn!("etcd does not answer: the node runs, and is not registered there before it does");
+        }
+        let options = MembershipOptions::new(keys.clone());
+        let hints = Some(watcher.snapshots());
+        let membership = Membership::start(store, hints, Some(lease.clone()), options);
+        let membership = membership.await.map_err(StartError::Redis)?;
+        let node = lease.node();
+        let (rpc, public) = addresses;
+        let version = env!("CARGO_PKG_VERSION");
+        Ok(Self {
+            peers: Peers::new(membership.live().clone(), ClientOptions::between_processes(config.rpc.shown())),
+            membership,
+            watcher,
+            etcd,
+            keys: keys.clone(),
+            id: node.id.clone(),
+            registration: Registration::new(node.incarnation, rpc, public, version, unix_ms()),
+            registrar: std::sync::OnceLock::new(),
+        })
+    }
+
+    /// Registers the node, as long as it takes calls and connections.
+    pub(super) fn register(&self) {
+        let registration = self.registration.clone();
+        let registrar = || Registrar::start(&self.etcd, &self.keys, self.id.clone(), registration, TTL);
+        self.registrar.get_or_init(registrar);
+    }
+
+    /// Takes note that the node lives under another incarnation.
+    pub(super) async fn live_on_as(&self, node: &NodeRef) {
+        if let Some(registrar) = self.registrar.get() {
+            registrar.change(Registration { incarnation: node.incarnation, ..self.registration.clone() });
+        }
+        // A look that fails is made again by itself.
+        let _ = self.membership.look().await;
+    }
+
+    /// Tells whether etcd answers.
+    pub(super) fn etcd_is_connected(&self) -> impl Fn() -> bool + Send + Sync + use<> {
+        let watcher = self.watcher.clone();
+        move || watcher.is_connected()
+    }
+
+    /// Leaves etcd as soon as the node takes no connections any more.
+    pub(super) async fn leave_with(&self, mut phases: watch::Receiver<Phase>) {
+        if phases.wait_for(|phase| *phase >= Phase::NotReady).await.is_ok() {
+            self.leave().await;
+        }
+    }
+
+    /// Leaves etcd. The second call finds nothing to do.
+    pub(super) async fn leave(&self) {
+        if let Some(registrar) = self.registrar.get() {
+            registrar.leave().await;
+        }
+    }
+}
+
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
