@@ -56,7 +56,10 @@ async fn a_group_message_costs_one_call_per_node_that_holds_members() {
         let given: HashSet<&str> = times.into_keys().collect();
         calls.push((batches.len(), given.len()));
     }
-    eprintln!("{MESSAGES} messages to a group on three of four nodes: calls and messages {calls:?}, {:.1?}", begun.elapsed());
+    eprintln!(
+        "{MESSAGES} messages to a group on three of four nodes: calls and messages {calls:?}, {:.1?}",
+        begun.elapsed()
+    );
     let messages = ids.len();
     assert_eq!(calls, [(messages, messages), (messages, messages), (messages, messages), (0, 0)]);
 }

@@ -4,10 +4,12 @@ use std::collections::HashSet;
 
 use tokio::time::Instant;
 
+use crate::nodes::untouched;
 use crate::support::client::Client;
 use crate::support::cluster::Cluster;
 use crate::support::node::Spec;
 use crate::support::play::{PEOPLE, Play};
+use crate::support::program::Program;
 use crate::support::recorder::all_reach_the_end;
 
 /// One in eleven is to a group.
@@ -38,7 +40,32 @@ async fn ten_thousand_direct_and_a_thousand_group_messages_are_each_where_they_b
         stranger.expect_silence().await;
     }
     play.nobody_noticed(&format!("nothing fails, 3 nodes, 2 workers, {took:.1?}")).await;
-    for dead in ["gim_worker_dead_total", "gim_worker_lost_total"] {
-        assert!(play.cluster.of_workers(dead, "").await < 1.0, "{dead}");
+    nothing_is_dead(&play.cluster.workers).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_work_on_the_queue_themselves_need_no_worker_beside_them() {
+    let cluster = Cluster::start(Spec::new(4).set("worker.embedded", true), 3, 0).await;
+    let mut play = Play::begin(cluster).await;
+    let users = play.users_on(0);
+    play.through("nodes with lanes", &[], async |_| {}).await;
+    // Its lanes go to the others, and its users with them.
+    let killed = play.through("one of them killed", &users, async |cluster| cluster.nodes[0].kill()).await;
+    assert_eq!(killed.struck.count(), users.len());
+    play.through("it is started again", &[], async |cluster| {
+        cluster.nodes[0].start().await;
+        cluster.assembled().await;
+    })
+    .await;
+    let counts = play.judge("nodes with lanes").await;
+    untouched(&play, &counts, &users);
+    nothing_is_dead(&play.cluster.nodes).await;
+}
+
+async fn nothing_is_dead(workers: &[Program]) {
+    for worker in workers {
+        for name in ["gim_worker_dead_total", "gim_worker_lost_total"] {
+            assert!(worker.metric(name, "").await < 1.0, "{name} of {}", worker.id);
+        }
     }
 }

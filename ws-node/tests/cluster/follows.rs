@@ -53,7 +53,10 @@ async fn groups_follow_a_user_to_another_node_within_the_grace_and_only_with_its
     let body = to_group(&cluster, 1).await;
     user.expect_body(body.clone()).await;
     witness.expect_body(body).await;
-    assert_eq!((members(n1).await, members(n2).await), (0, 1));
+    eventually("one member, where it is", || async {
+        (members(n1).await == 0 && members(n2).await == 1).then_some(())
+    })
+    .await;
 
     // Still connected there: the newcomer takes over what the one before it was in.
     let session = user.session().to_owned();

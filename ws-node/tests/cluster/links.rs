@@ -91,7 +91,8 @@ async fn between_worker_and_redis() {
     for span in [SHORT, LONG] {
         for mode in FAULTS {
             let what = format!("worker 1 and redis, {mode:?} for {span:?}");
-            let apart = play.through(&what, &all, async |cluster| break_for(&cluster.workers[0].redis, mode, span).await);
+            let apart =
+                play.through(&what, &all, async |cluster| break_for(&cluster.workers[0].redis, mode, span).await);
             let struck = apart.await.struck;
             assert!(struck.worst() < LONG, "a lane that nobody works on goes to somebody else: {struck}");
         }

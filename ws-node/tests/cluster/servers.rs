@@ -11,7 +11,7 @@ use crate::support::cluster::Cluster;
 use crate::support::node::Spec;
 use crate::support::oracle::{Counts, Window};
 use crate::support::play::Play;
-use crate::support::{eventually, http};
+use crate::support::{eventually, http, now_ms};
 
 /// Within all leases, and beyond all of them.
 const SHORT: Duration = Duration::from_secs(3);
@@ -52,17 +52,18 @@ async fn a_redis_that_comes_back_empty_costs_what_was_in_it_and_nothing_after() 
     let all = everybody(&play);
     for round in 1..=2 {
         let what = format!("redis killed and started again without its data, {round}");
-        let lost = play
-            .through(&what, &all, async |cluster| {
-                cluster.redis.stop();
-                if round == 2 {
-                    sleep(SHORT).await;
-                }
-                cluster.redis.restart().await;
-            })
-            .await;
+        let mut stopped = 0;
+        play.through(&what, &all, async |cluster| {
+            cluster.redis.stop();
+            stopped = now_ms();
+            if round == 2 {
+                sleep(SHORT).await;
+            }
+            cluster.redis.restart().await;
+        })
+        .await;
         // Entries go with Redis; what it accepts afterwards arrives.
-        play.windows.push(Window { users: all.clone(), from: 0, to: lost.from });
+        play.windows.push(Window { users: all.clone(), from: 0, to: stopped });
     }
     let counts: Counts = play.judge("redis emptied").await.into_iter().sum();
     assert!(play.recorders.iter().all(|one| one.is_on_its_first_connection()), "a client was closed");
@@ -78,7 +79,8 @@ async fn etcd_may_die_stand_still_and_forget_and_nobody_notices() {
     let all = everybody(&play);
     let mut longest = Duration::ZERO;
     let mut outcomes = Vec::new();
-    outcomes.push(play.through("etcd killed and started again", &all, async |cluster| cluster.etcd.restart().await).await);
+    outcomes
+        .push(play.through("etcd killed and started again", &all, async |cluster| cluster.etcd.restart().await).await);
     for span in [SHORT, LONG] {
         let what = format!("etcd frozen for {span:?} and thawed");
         outcomes.push(

@@ -29,6 +29,8 @@ impl Spec {
     }
 
     pub(crate) fn set(mut self, key: &str, value: impl Display) -> Self {
+        let is_of_key = |setting: &String| setting.split_once('=').is_some_and(|(name, _)| name == key);
+        self.settings.retain(|setting| !is_of_key(setting));
         self.settings.push(format!("{key}={value}"));
         self
     }

@@ -62,9 +62,8 @@ pub(crate) struct Outcome {
     pub(crate) struck: Reach,
     /// The longest that anybody else waited for a message.
     pub(crate) others: Duration,
-    /// When it began and was over, Unix milliseconds.
+    /// When it began, Unix milliseconds.
     pub(crate) from: u64,
-    pub(crate) to: u64,
 }
 
 impl Play {
@@ -109,7 +108,7 @@ impl Play {
         .await;
         all_reach_the_end(&self.recorders, self.plan.people, &self.traffic).await;
         self.lanes.settle().await;
-        let outcome = Outcome { struck: self.reach(struck, from), others: self.longest_wait(struck, from, to), from, to };
+        let outcome = Outcome { struck: self.reach(struck, from), others: self.longest_wait(struck, from, to), from };
         let entries = self.traffic.total() - before;
         let Outcome { struck, others, .. } = &outcome;
         eprintln!(
