@@ -14,6 +14,7 @@ pub mod local;
 pub mod logging;
 pub mod observe;
 pub mod redis;
+pub mod remote;
 pub mod route;
 pub mod settle;
 pub mod source;

@@ -117,7 +117,8 @@ impl Team {
     /// The lanes that Redis calls this worker's, in order.
     #[must_use]
     pub fn owned(&self) -> Vec<u16> {
-        let owned = |(lane, source): (&u16, &Arc<RedisSource>)| (source.term() > 0).then_some(*lane);
+        let owned =
+            |(lane, source): (&u16, &Arc<RedisSource>)| (source.term() > 0 && source.is_owned()).then_some(*lane);
         lock(&self.shared.sources).iter().filter_map(owned).collect()
     }
 

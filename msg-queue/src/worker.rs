@@ -77,6 +77,12 @@ impl WorkerHandle {
 }
 
 impl DrainReport {
+    /// What of it counts when somebody else goes on with the lane.
+    #[must_use]
+    pub fn handed_over(self) -> Self {
+        Self { unsettled: 0, ..self }
+    }
+
     /// Adds up two reports.
     #[must_use]
     pub fn and(self, other: Self) -> Self {

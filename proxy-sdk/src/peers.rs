@@ -112,14 +112,6 @@ impl Peers {
         self.peer(node)?.deliver(batch).await
     }
 
-    /// Makes a client for a node's other calls, over the connection there is.
-    ///
-    /// # Errors
-    /// It is not among the living.
-    pub fn client(&self, _node: &NodeRef) -> Result<crate::NodeClient, PeerError> {
-        Err(PeerError { kind: PeerErrorKind::Unreachable, source: None })
-    }
-
     /// Asks about a session that the directory names, and has it end if asked to. False: it is not there any more, or on
     /// its way out.
     ///

@@ -65,7 +65,9 @@ impl Run {
             tokio::select! {
                 deadline = tenure::asked_to_leave(&mut self.drain) => return deadline,
                 Ok(()) = self.workers.changed() => {}
-                Some(ended) = self.ended.join_next() => self.take_note(ended),
+                Some(ended) = self.ended.join_next() => {
+                    self.take_note(ended.map(|(lane, report)| (lane, report.handed_over())));
+                }
             }
             self.apportion();
         }

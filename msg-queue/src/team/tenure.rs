@@ -44,11 +44,11 @@ pub(super) async fn serve(team: Arc<Shared>, lane: u16, mut leave: watch::Receiv
 /// Ends the work on a lane. Not asked: the lane is lost, and there is nothing to give back.
 async fn end(team: &Shared, source: &RedisSource, handle: LaneHandle, asked: Leave) -> DrainReport {
     let report = handle.drain(asked.unwrap_or_else(Instant::now)).await;
-    if let Some(deadline) = asked {
-        // Boxed: the types of so many calls are more than the compiler looks through.
-        let _expires = timeout_at(deadline.max(Instant::now()) + GIVING_BACK, source.release().boxed()).await;
-    }
+    // Before it is somebody else's.
     team.left(source.lane());
+    let Some(deadline) = asked else { return report.handed_over() };
+    // Boxed: the types of so many calls are more than the compiler looks through.
+    let _expires = timeout_at(deadline.max(Instant::now()) + GIVING_BACK, source.release().boxed()).await;
     report
 }
 

@@ -9,4 +9,5 @@ mod model;
 mod redis;
 mod shutdown;
 mod support;
+mod team;
 mod timing;

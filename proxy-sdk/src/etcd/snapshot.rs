@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use gim_proto::NodeId;
 
 use super::registration::Registration;
+use crate::membership::Names;
 
 /// Who was registered at one revision. It stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,5 +36,15 @@ impl Snapshot {
     #[must_use]
     pub fn node(&self, id: &NodeId) -> Option<&Registration> {
         self.nodes.get(id)
+    }
+}
+
+impl Names for Snapshot {
+    fn names(&self) -> Vec<NodeId> {
+        self.nodes.keys().cloned().collect()
+    }
+
+    fn are_known(&self) -> bool {
+        self.is_known()
     }
 }

@@ -143,7 +143,9 @@ impl<N: Names> Watcher<N> {
             }
             match awaited.is_nobody() {
                 true => tracing::info!("every node has recorded what it holds: who is not on the records is not there"),
-                false => tracing::warn!(nodes = ?awaited.nodes, names = awaited.names, "nobody is taken for offline before these have recorded what they hold"),
+                false => {
+                    tracing::warn!(nodes = ?awaited.nodes, names = awaited.names, "nobody is taken for offline before these have recorded what they hold")
+                }
             }
         }
         stats.unreadable = unreadable.count() as u64;

@@ -69,7 +69,7 @@ struct NearOrFar {
 impl Deliver for NearOrFar {
     async fn deliver(&self, node: &NodeRef, batch: Batch) -> Result<Vec<Report>, DeliverError> {
         match &self.far {
-            Some(far) if !self.core.is_this(node) => far.deliver(node, batch).await,
+            Some(far) if !self.core.has_lived_as(&node.incarnation) => far.deliver(node, batch).await,
             _ => {
                 let answer = self.intake.deliver(&node.incarnation, &batch).await;
                 answer.map_err(|declined| kind(declined).into())

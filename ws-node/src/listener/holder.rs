@@ -36,7 +36,7 @@ pub(super) enum Holder {
 /// Its node does not answer.
 pub(super) async fn ask(core: &Core, newcomer: &Session, owner: &Owner) -> Result<Holder, Refusal> {
     let both = core.settings.on_duplicate == OnDuplicate::CloseBoth;
-    if core.is_this(&owner.node) {
+    if core.has_lived_as(&owner.node.incarnation) {
         let held = core.hub.session(newcomer.uid(), owner.session).filter(|held| !held.is_closing());
         let Some(held) = held else { return Ok(Holder::Leaves) };
         if both {
@@ -59,7 +59,7 @@ pub(super) async fn ask(core: &Core, newcomer: &Session, owner: &Owner) -> Resul
 
 /// Waits until the holder may have released the uid. False: it has had its time.
 pub(super) async fn wait_for_release(core: &Core, owner: &Owner, released: Notified<'_>, give_up: Instant) -> bool {
-    if core.is_this(&owner.node) {
+    if core.has_lived_as(&owner.node.incarnation) {
         return timeout_at(give_up, released).await.is_ok();
     }
     let next = Instant::now() + AGAIN;
@@ -71,7 +71,7 @@ pub(super) async fn wait_for_release(core: &Core, owner: &Owner, released: Notif
 /// message that is routed to it afterwards finds nobody.
 pub(super) async fn replace(core: &Core, newcomer: &Session, previous: &Owner) {
     // One that is gone already has been taken down by its own task.
-    if core.is_this(&previous.node) {
+    if core.has_lived_as(&previous.node.incarnation) {
         if let Some(held) = core.hub.session(newcomer.uid(), previous.session) {
             held.close(CloseCode::Replaced, "replaced by a newer connection");
         }

@@ -72,7 +72,7 @@ impl Proxy {
         let holders = core.directory.holders(std::slice::from_ref(tgid)).await?;
         let to = || Recipients::Groups(vec![tgid.clone()]);
         // Here in any case: the index may not name this node for a moment, the hub knows.
-        let others = holders.iter().filter(|node| !core.is_this(node));
+        let others = holders.iter().filter(|node| !core.has_lived_as(&node.incarnation));
         let others = join_all(others.map(|node| self.offer_at(&core, peers, node, &message, to())));
         let (here, others) = tokio::join!(self.offer(&message, to()), others);
         sum(&message, std::iter::once(here).chain(others))
@@ -85,7 +85,7 @@ impl Proxy {
         for freshness in LOOKS {
             match owner(&core, uid, freshness).await? {
                 None => return Ok(false),
-                Some(owner) if core.is_this(&owner.node) => {}
+                Some(owner) if core.has_lived_as(&owner.node.incarnation) => {}
                 Some(owner) => {
                     if ask.at(&peers.client(&owner.node)?, uid).await? {
                         return Ok(true);
@@ -104,7 +104,7 @@ impl Proxy {
         message: &Arc<Message>,
         to: Recipients,
     ) -> Result<Report, Error> {
-        if core.is_this(node) {
+        if core.has_lived_as(&node.incarnation) {
             return self.offer(message, to).await;
         }
         let delivery = Delivery { entry: None, message: Arc::clone(message), to };

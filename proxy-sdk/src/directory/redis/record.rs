@@ -51,7 +51,10 @@ mod tests {
         let text = format!("1 42 {session} {incarnation} host-8091");
         assert_eq!(Record::parse(&text), Some(Record { fence: Fence(42), session, incarnation }));
         let owner = Record::claimant(&text).unwrap();
-        assert_eq!((owner.node.id.as_str(), owner.node.incarnation, owner.fence), ("host-8091", incarnation, Fence(42)));
+        assert_eq!(
+            (owner.node.id.as_str(), owner.node.incarnation, owner.fence),
+            ("host-8091", incarnation, Fence(42))
+        );
         for other in
             ["", "1", "2 42 x", &text[..text.len() - 10], &format!("{text} more"), &text.replace("1 42", "2 42")]
         {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use gim_msg_queue::observe::Observer;
+use gim_msg_queue::observe::{CountSettled, Observer};
 use gim_msg_queue::redis::{LaneOptions, RedisSource};
 use gim_msg_queue::source::Source;
 use gim_msg_queue::team::TeamPorts;
@@ -23,7 +23,7 @@ use super::enter::{addresses, enter};
 use super::neighbours::Neighbours;
 use super::{Others, Place};
 use crate::app::backend::{Backend, Candidate, Keeper, Work};
-use crate::app::settled::CountSettled;
+
 use crate::config::{Config, Invalid, Mode};
 use crate::node::StartError;
 

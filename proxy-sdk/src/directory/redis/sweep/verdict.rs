@@ -72,7 +72,10 @@ impl RedisDirectory {
     }
 
     // The view may lag behind; the lease is what counts.
-    pub(super) async fn without_lease(&self, runs: Vec<(Incarnation, &NodeId)>) -> Result<Vec<Incarnation>, DirectoryError> {
+    pub(super) async fn without_lease(
+        &self,
+        runs: Vec<(Incarnation, &NodeId)>,
+    ) -> Result<Vec<Incarnation>, DirectoryError> {
         let commands = runs.iter().map(|(_, node)| Command::new("GET", [self.keys.node(node)])).collect();
         let leases = self.calls.together(commands).await?;
         let mut dead = Vec::new();
