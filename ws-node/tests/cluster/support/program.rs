@@ -195,22 +195,38 @@ impl Drop for Program {
     }
 }
 
-/// The program of another package: cargo tells no test where it is, so it is built here, once, as this one was.
+/// The program of another package. Whoever tests the whole workspace has built it; otherwise it is built here.
 fn worker_program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let folder = Path::new(NODE).parent().expect("a folder");
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--locked", "-p", "gim-msg-queue", "--bin", "msg-queue"]);
-        build.arg("--manifest-path").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml"));
-        build.arg("--target-dir").arg(folder.parent().expect("the folder of all profiles"));
-        if folder.ends_with("release") {
-            build.arg("--release");
+        let program = folder.join("msg-queue");
+        if !is_fresh(&program) {
+            build_worker(folder);
         }
-        let built = build.status().expect("cargo runs");
-        assert!(built.success(), "msg-queue does not build");
-        folder.join("msg-queue")
+        program
     })
+}
+
+/// Whether it is younger than everything it was made of, which cargo lists beside it.
+fn is_fresh(program: &Path) -> bool {
+    let changed = |path: &Path| std::fs::metadata(path).and_then(|about| about.modified()).ok();
+    let Some(built) = changed(program) else { return false };
+    let listed = std::fs::read_to_string(program.with_extension("d")).unwrap_or_default();
+    let Some((_, sources)) = listed.split_once(": ") else { return false };
+    sources.split_whitespace().all(|source| changed(Path::new(source)).is_some_and(|changed| changed <= built))
+}
+
+fn build_worker(folder: &Path) {
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "--locked", "-p", "gim-msg-queue", "--bin", "msg-queue"]);
+    build.arg("--manifest-path").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml"));
+    build.arg("--target-dir").arg(folder.parent().expect("the folder of all profiles"));
+    if folder.ends_with("release") {
+        build.arg("--release");
+    }
+    let built = build.status().expect("cargo runs");
+    assert!(built.success(), "msg-queue does not build");
 }
 
 /// Waits until a program says that it is not ready, or says nothing.
