@@ -1,6 +1,6 @@
 # What people of this repository type. `make test` is the one that has to pass.
 
-.PHONY: run test needs lint fmt clippy doc bench fuzz producers
+.PHONY: run test needs lint fmt clippy doc deploy-check bench fuzz producers
 
 run:
 	cargo run --release
@@ -22,7 +22,7 @@ needs:
 	elif command -v sudo >/dev/null; then sudo apt-get update -q && sudo apt-get install -y -q --no-install-recommends $$missing; \
 	else echo "missing; as root: apt-get install -y$$missing" >&2; exit 1; fi
 
-lint: fmt clippy doc
+lint: fmt clippy doc deploy-check
 
 fmt:
 	cargo fmt --all --check
@@ -32,6 +32,11 @@ clippy:
 
 doc:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+# The files of deploy/ by the linters of their formats; it says what is missing. Needs python3 and systemd-analyze, and the
+# first time the way to PyPI.
+deploy-check:
+	deploy/check.sh
 
 # Idle connections, fan-out, and mode redis: unicast and the queue; each beside a floor where there is one, in one run.
 bench:

@@ -150,8 +150,18 @@ impl Running {
         self.tasks.spawn(heartbeat::run(Arc::clone(core), stop.clone()));
         if self.keeper.place().is_some() {
             let running = Arc::clone(self);
-            let stop = stop.clone();
-            self.tasks.spawn(async move { running.follow_place(stop).await });
+            let until = stop.clone();
+            self.tasks.spawn(async move { running.follow_place(until).await });
+            let (running, until) = (Arc::clone(self), stop.clone());
+            self.tasks.spawn(async move { running.be_found(until).await });
+        }
+    }
+
+    async fn be_found(&self, stop: CancellationToken) {
+        let Some(place) = self.keeper.place() else { return };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = place.be_found(&self.core) => {}
         }
     }
 

@@ -171,6 +171,10 @@ impl Config {
     }
 
     fn validate_cluster(&self) -> Result<(), Invalid> {
+        if !self.listen.rpc.ip().is_loopback() && self.rpc.token.is_none() {
+            let allowed = "must be a loopback address unless rpc.token is set";
+            return Err(Invalid::against("listen.rpc", "rpc.token", allowed));
+        }
         if self.node.advertise_rpc.is_none() {
             let allowed = "must be set in mode `cluster`: where other nodes, workers and services reach listen.rpc";
             return Err(Invalid::against("node.advertise_rpc", "mode", allowed));

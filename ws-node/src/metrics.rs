@@ -60,7 +60,6 @@ const REFUSALS: [&str; 13] = [
     "admin_full",
 ];
 
-
 /// What batches of workers and of other nodes come to.
 const BATCH_VERDICTS: [&str; 5] = ["done", "refused", "suspended", "not_here", "malformed"];
 

@@ -222,8 +222,12 @@ fn in_mode_redis_the_worker_is_inside_and_rpc_stays_on_this_machine() {
 
 #[test]
 fn a_node_of_a_cluster_says_where_it_is_reached_and_listens_there() {
-    let cluster = ["mode=cluster", "auth.mode=none", "node.advertise_rpc=10.0.0.7:8091"];
-    assert_eq!(refused(&cluster[..2]).key, "node.advertise_rpc");
+    let cluster =
+        ["mode=cluster", "auth.mode=none", "rpc.token=correct-horse-battery", "node.advertise_rpc=10.0.0.7:8091"];
+    assert_eq!(refused(&cluster[..3]).key, "node.advertise_rpc");
+    let without_token = [cluster[0], cluster[1], cluster[3]];
+    assert_eq!(refused(&without_token).key, "listen.rpc");
+    assert!(accepted(&[&without_token[..], &["listen.rpc=127.0.0.1:8091"]].concat()).rpc.token.is_none());
     let config = accepted(&cluster);
     assert_eq!(config.listen.rpc.to_string(), "0.0.0.0:8091");
     assert!(!config.worker.embedded);

@@ -73,7 +73,8 @@ pub(crate) async fn sysinfo(core: &Arc<Core>) -> Value {
 pub(super) fn others(core: &Core) -> Vec<Member> {
     let Some(live) = &core.live else { return Vec::new() };
     let view = live.view();
-    let mut others: Vec<_> = view.members().iter().filter(|member| !core.has_lived_as(&member.node.incarnation)).cloned().collect();
+    let mut others: Vec<_> =
+        view.members().iter().filter(|member| !core.has_lived_as(&member.node.incarnation)).cloned().collect();
     others.sort_by(|one, other| one.node.id.as_str().cmp(other.node.id.as_str()));
     others
 }

@@ -11,6 +11,7 @@ mod support;
 mod admin;
 mod browser;
 mod cli;
+mod deploy;
 mod docs;
 mod frames;
 mod sessions;

@@ -20,8 +20,6 @@ use crate::config::Config;
 use crate::node::StartError;
 use crate::shutdown::Phase;
 
-/// How long the node stays in etcd without a sign of life.
-const TTL: Duration = Duration::from_secs(10);
 /// How long etcd is waited for at start. Without it the node runs; nobody is told that it does.
 const FIRST: Duration = Duration::from_secs(3);
 
@@ -31,6 +29,7 @@ pub(super) struct Neighbours {
     pub(super) peers: Peers,
     watcher: Watcher,
     etcd: EtcdOptions,
+    ttl: Duration,
     keys: Keys,
     id: NodeId,
     registration: Registration,
@@ -63,6 +62,7 @@ impl Neighbours {
             membership,
             watcher,
             etcd,
+            ttl: config.etcd.ttl,
             keys: keys.clone(),
             id: node.id.clone(),
             registration: Registration::new(node.incarnation, rpc, public, version, unix_ms()),
@@ -73,7 +73,7 @@ impl Neighbours {
     /// Registers the node, as long as it takes calls and connections.
     pub(super) fn register(&self) {
         let registration = self.registration.clone();
-        let registrar = || Registrar::start(&self.etcd, &self.keys, self.id.clone(), registration, TTL);
+        let registrar = || Registrar::start(&self.etcd, &self.keys, self.id.clone(), registration, self.ttl);
         self.registrar.get_or_init(registrar);
     }
 
