@@ -56,7 +56,7 @@ impl Cluster {
         self.workers.last_mut().expect("just added")
     }
 
-    /// Waits until every node lists all of them, and every lane has an owner.
+    /// Waits until every node lists all of them, and every lane has an owner if anybody works on lanes.
     pub(crate) async fn assembled(&self) {
         for node in &self.nodes {
             let what = format!("{} to know {} nodes", node.id, self.nodes.len());
@@ -66,7 +66,9 @@ impl Cluster {
             })
             .await;
         }
-        self.owners().await;
+        if !self.workers.is_empty() || self.spec.has("worker.embedded=true") {
+            self.owners().await;
+        }
     }
 
     /// Who works on each lane.

@@ -35,6 +35,10 @@ impl Spec {
         self
     }
 
+    pub(crate) fn has(&self, setting: &str) -> bool {
+        self.settings.iter().any(|one| one == setting)
+    }
+
     pub(crate) fn keys(&self) -> Keys {
         Keys::new(&self.prefix).expect("a prefix")
     }
