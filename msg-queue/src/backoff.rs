@@ -1,4 +1,6 @@
-//! How long to wait before the next attempt: doubling, bounded, with full jitter.
+//! How long to wait before the next attempt: doubling, bounded, with half of it jitter.
+//!
+//! Not all of it: with bad luck every attempt would be over before a dead node's lease is, and what should be offline dead.
 //!
 //! Owns the arithmetic. Never sleeps, and draws its random numbers from a seed it was given.
 
@@ -21,10 +23,12 @@ impl Backoff {
         doubled.map_or(self.max, |wait| wait.min(self.max))
     }
 
-    /// Draws the wait after so many failures: anything from none to [`ceiling`](Self::ceiling), in milliseconds.
+    /// Draws the wait after so many failures: anything from half of [`ceiling`](Self::ceiling) to all of it, in
+    /// milliseconds.
     pub fn wait(&self, failures: u32, jitter: &mut Jitter) -> Duration {
         let ceiling = u64::try_from(self.ceiling(failures).as_millis()).unwrap_or(u64::MAX);
-        Duration::from_millis(jitter.up_to(ceiling))
+        let half = ceiling / 2;
+        Duration::from_millis(half + jitter.up_to(ceiling - half))
     }
 }
 
@@ -90,10 +94,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_wait_is_above_its_ceiling(failures in 1..100_u32, seed: u64) {
+        fn a_wait_is_between_half_of_its_ceiling_and_all_of_it(failures in 1..100_u32, seed: u64) {
             let backoff = Backoff::default();
             let wait = backoff.wait(failures, &mut Jitter::seeded(seed));
-            prop_assert!(wait <= backoff.ceiling(failures));
+            let ceiling = backoff.ceiling(failures);
+            prop_assert!((ceiling / 2..=ceiling).contains(&wait));
         }
     }
 }

@@ -26,6 +26,7 @@ use crate::store::{Runs, Store, StoreError};
 
 pub use self::boot::BootClock;
 pub use self::guard::{Guard, Unproven};
+pub use self::mode::node_alone;
 pub use self::probe::{Probe, RpcProbe};
 pub use self::proof::{Proof, Since};
 pub use self::record::{NodeRecord, RecordError, SCHEMA};

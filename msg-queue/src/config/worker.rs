@@ -22,11 +22,12 @@ pub struct WorkerSection {
     pub unsettled_messages: usize,
     /// Bytes read but not settled. At the bound the lane stops reading, its lag shows.
     pub unsettled_bytes: ByteSize,
-    /// Messages held back behind a retry to the same target. At the bound the lane stops reading.
+    /// Messages held back behind a retry to the same target, of a group: at the same node. At the bound the lane stops
+    /// reading.
     pub held_per_target: usize,
     /// Deliveries tried before a message is dead, reason `attempts`.
     pub attempts: u32,
-    /// Wait before the second attempt; it doubles with each further one, with full jitter.
+    /// Wait before the second attempt; it doubles with each further one. Half of a wait is jitter.
     #[serde(with = "duration")]
     pub backoff_first: Duration,
     /// The longest wait between two attempts.
@@ -42,9 +43,9 @@ impl Default for WorkerSection {
             unsettled_messages: 20_000,
             unsettled_bytes: ByteSize::mib(64),
             held_per_target: 1_000,
-            attempts: 10,
+            attempts: 30,
             backoff_first: Duration::from_millis(100),
-            backoff_max: Duration::from_mins(1),
+            backoff_max: Duration::from_secs(2),
         }
     }
 }

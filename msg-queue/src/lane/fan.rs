@@ -71,9 +71,10 @@ impl Lane {
         }
     }
 
-    fn behind(&self, entry_id: EntryId, nodes: &[Incarnation]) -> Vec<EntryId> {
-        let Some(pending) = self.window.get(&entry_id) else { return Vec::new() };
-        pending.keys_of(0).flat_map(|target| self.spread.behind(&target, entry_id, nodes)).collect()
+    fn behind(&mut self, entry_id: EntryId, nodes: &[Incarnation]) -> Vec<EntryId> {
+        let Self { window, spread, .. } = self;
+        let Some(pending) = window.get(&entry_id) else { return Vec::new() };
+        pending.keys_of(0).flat_map(|target| spread.behind(&target, entry_id, nodes)).collect()
     }
 
     fn add_legs(&mut self, entry_id: EntryId, nodes: &[Incarnation]) {

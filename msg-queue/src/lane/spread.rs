@@ -21,6 +21,8 @@ struct Routes {
     unfinished: BTreeSet<EntryId>,
     /// Nodes that every one of them goes to, went to, or did not have to go to.
     covered: Vec<Incarnation>,
+    /// Nodes that those up to one go to: many that are tried again together are looked through once.
+    lately: Option<(EntryId, Vec<Incarnation>)>,
 }
 
 impl Spread {
@@ -34,19 +36,28 @@ impl Spread {
         let comes_late = routes.unfinished.last().is_some_and(|last| *last > entry_id);
         routes.unfinished.insert(entry_id);
         if comes_late {
+            routes.lately = None;
             routes.covered.retain(|node| nodes.contains(node));
         } else if routes.covered != nodes {
             routes.covered = nodes.to_vec();
         }
     }
 
-    /// Names earlier messages that may not go to all of these nodes.
-    pub(super) fn behind(&self, target: &Key, entry_id: EntryId, nodes: &[Incarnation]) -> Vec<EntryId> {
-        let Some(routes) = self.routes.get(target) else { return Vec::new() };
-        if routes.covered == nodes || nodes.iter().all(|node| routes.covered.contains(node)) {
+    /// Names earlier messages that may not go to all of these nodes. Whoever asks sees to it that they do.
+    pub(super) fn behind(&mut self, target: &Key, entry_id: EntryId, nodes: &[Incarnation]) -> Vec<EntryId> {
+        let Some(Routes { unfinished, covered, lately }) = self.routes.get_mut(target) else { return Vec::new() };
+        if are_within(nodes, covered) {
             return Vec::new();
         }
-        routes.unfinished.range(..entry_id).copied().collect()
+        let from = match lately {
+            Some((to, known)) if are_within(nodes, known) => *to,
+            _ => EntryId::default(),
+        };
+        if from >= entry_id {
+            return Vec::new();
+        }
+        *lately = Some((entry_id, nodes.to_vec()));
+        unfinished.range(from..entry_id).copied().collect()
     }
 
     pub(super) fn forget(&mut self, target: &Key, entry_id: EntryId) {
@@ -61,4 +72,8 @@ impl Spread {
     pub(super) fn is_empty(&self) -> bool {
         self.routes.is_empty()
     }
+}
+
+fn are_within(nodes: &[Incarnation], others: &[Incarnation]) -> bool {
+    nodes == others || nodes.iter().all(|node| others.contains(node))
 }

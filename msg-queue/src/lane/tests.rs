@@ -1,5 +1,6 @@
 //! What a lane promises, one sentence at a time; [`property`] attacks the same promises with random schedules.
 
+mod groups;
 mod property;
 
 use std::time::Duration;
@@ -543,6 +544,7 @@ fn a_retry_that_is_far_off_leaves_with_all_that_waits_behind_it() {
         other => panic!("{other:?}"),
     });
     assert!(due_ms > START.unix_ms + 30_000);
+    assert_eq!(lane.low_water(), Some(id(1)), "it was tried and comes again");
     assert_eq!(ids, [(1, 1), (2, 0)]);
     assert_eq!(seqs(&lane.take_ready(START, 9)), [3]);
 

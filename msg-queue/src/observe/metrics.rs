@@ -46,7 +46,7 @@ const COUNTERS: [(&str, &str); 16] = [
     (LATER, "Messages put aside until their time."),
     (DEAD, "Messages that became dead letters."),
     (SETTLED, "Entries settled."),
-    (PAUSES, "Waits for a store that did not answer."),
+    (PAUSES, "Waits for a store that did not answer, or for a node that takes nothing right now."),
     (LOST, "Lanes left to another owner."),
     (TAKEN, "Lanes taken."),
     (STORE_REPLACED, "Times that another run of the store answered."),

@@ -138,7 +138,7 @@ async fn a_directory_that_does_not_answer_pauses_the_lane_and_costs_no_attempt()
 #[tokio::test(start_paused = true)]
 async fn a_source_that_does_not_answer_delays_and_loses_nothing() {
     for in_effect in [false, true] {
-        let source = Some(Flakiness { fetches: 5, settles: 5, in_effect, kept: false });
+        let source = Some(Flakiness { fetches: 5, settles: 5, in_effect, ..Flakiness::default() });
         let world = World::with(Plan { source, ..Plan::default() }, Nodes::willing());
         world.connect(&["1"]).await;
         world.put((0..50).map(|number| to(number, "1")).collect()).await;

@@ -6,6 +6,8 @@ mod delivery;
 mod faults;
 mod kinds;
 mod model;
+mod outages;
+mod ownership;
 mod redis;
 mod shutdown;
 mod support;

@@ -5,6 +5,7 @@ mod dead;
 mod faults;
 mod kinds;
 mod outage;
+mod ownership;
 mod reading;
 pub(crate) mod rig;
 mod settling;

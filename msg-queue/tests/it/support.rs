@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub(crate) use nodes::{Nodes, reports, text, to_users};
-pub(crate) use wrap::{Flakiness, FlakySource, ShakyDirectory};
+pub(crate) use wrap::{Flakiness, FlakySource, ShakyDirectory, Tenure};
 
 pub(crate) const START_MS: u64 = 1_700_000_000_000;
 
@@ -162,6 +162,11 @@ impl World {
             _ => 0,
         };
         self.events().iter().map(targets).sum()
+    }
+
+    /// Waits until a condition on what the nodes took holds.
+    pub(crate) async fn took(&self, holds: impl Fn(&Nodes) -> bool) {
+        self.until(|_| holds(&self.nodes)).await;
     }
 
     pub(crate) async fn drain(self, within: Duration) -> (DrainReport, Arc<Nodes>) {

@@ -4,14 +4,15 @@
 //! take a place and compare it with every renewal, so that nodes of both never live side by side: whoever comes second
 //! is refused while somebody of the other mode answers, and otherwise takes over from him.
 
-use ::redis::{Script, cmd};
-use futures_util::future::join_all;
-use gim_proto::{Incarnation, NodeId};
 use std::collections::{BTreeSet, HashMap};
 
-use super::seat::{Seat, UNREADABLE};
+use ::redis::{Script, cmd};
+use futures_util::future::join_all;
+use gim_proto::{Incarnation, Keys, NodeId};
+
+use super::seat::{Seat, UNREADABLE, read};
 use super::{LeaseError, NodeRecord, Probe};
-use crate::store::{KeyReader, StoreError};
+use crate::store::{KeyReader, Store, StoreError};
 
 /// What is named where many nodes may live. No node has this id.
 const MANY: &str = "*";
@@ -55,7 +56,7 @@ impl Seat {
         let mut held = Vec::new();
         for (id, text) in ids.iter().zip(KeyReader::new(&self.store).read(&keys).await?) {
             if let Some(text) = text {
-                held.push((id, super::seat::read(&text)?, String::from_utf8(text).map_err(|_| UNREADABLE)?));
+                held.push((id, read(&text)?, String::from_utf8(text).map_err(|_| UNREADABLE)?));
             }
         }
         let asked = held.iter().map(|(_, holder, _)| probe.answers(holder, self.options.probe));
@@ -101,6 +102,17 @@ impl Seat {
         let fields: HashMap<String, String> = self.meta.query(cmd("HGETALL").arg(self.keys.meta())).await?;
         Ok(runs_in(&fields).map(|(_, id)| id).collect())
     }
+}
+
+/// Finds the node of mode `redis` that lives on this prefix, for processes of a cluster that take no place themselves.
+///
+/// # Errors
+/// Redis did not answer, or its record is not what this version reads.
+pub async fn node_alone(store: &Store, keys: &Keys) -> Result<Option<(NodeId, NodeRecord)>, StoreError> {
+    let named: Option<String> = store.link(keys.meta()).query(cmd("HGET").arg(keys.meta()).arg("node")).await?;
+    let Some(id) = named.and_then(|named| NodeId::parse(&named).ok()) else { return Ok(None) };
+    let text: Option<Vec<u8>> = store.link(keys.node(&id)).query(cmd("GET").arg(keys.node(&id))).await?;
+    text.map(|text| Ok((id, read(&text)?))).transpose()
 }
 
 /// The runs that a meta hash registers, and the node of each.

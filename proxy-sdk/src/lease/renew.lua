@@ -6,9 +6,7 @@ local found = redis.call('GET', KEYS[1])
 if not found then return 'gone' end
 local ok, record = pcall(cjson.decode, found)
 if not ok or type(record) ~= 'table' or record.incarnation ~= ARGV[1] then return 'taken' end
-if found == ARGV[2] then
-  redis.call('PEXPIRE', KEYS[1], ARGV[3])
-else
-  redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-end
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+-- A Redis that is full lets nothing be written. The lease goes on, and says it later.
+if found ~= ARGV[2] then redis.pcall('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
 return 'held'

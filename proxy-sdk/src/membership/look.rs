@@ -86,4 +86,11 @@ impl Found {
             Self::Unreadable(_) => None,
         }
     }
+
+    pub(super) fn error(&self) -> Option<&RecordError> {
+        match self {
+            Self::Record(_) => None,
+            Self::Unreadable(error) => Some(error),
+        }
+    }
 }

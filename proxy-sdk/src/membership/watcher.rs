@@ -132,23 +132,25 @@ impl<N: Names> Watcher<N> {
 
     /// Says once who is waited for and whose record cannot be read.
     fn note(&self, sight: &Sight, awaited: Awaited) {
-        let unreadable = sight.found.iter().filter_map(|(id, found)| match found {
-            Found::Unreadable(error) => Some((id, error)),
-            Found::Record(_) => None,
-        });
+        let unreadable: Vec<_> = sight.found.iter().filter_map(|(id, found)| Some((id, found.error()?))).collect();
         let mut stats = lock(&self.inner.stats);
-        if stats.awaited != awaited {
-            for (id, error) in unreadable.clone() {
-                tracing::error!(node = %id, %error, "a node lives that cannot be called");
-            }
-            match awaited.is_nobody() {
-                true => tracing::info!("every node has recorded what it holds: who is not on the records is not there"),
-                false => {
-                    tracing::warn!(nodes = ?awaited.nodes, names = awaited.names, "nobody is taken for offline before these have recorded what they hold")
-                }
-            }
+        stats.unreadable = unreadable.len() as u64;
+        if stats.awaited == awaited {
+            return;
         }
-        stats.unreadable = unreadable.count() as u64;
+        for (node, error) in unreadable {
+            tracing::error!(%node, %error, "a node lives that cannot be called");
+        }
+        if awaited.is_nobody() {
+            tracing::info!("every node has recorded what it holds: who is not on the records is not there");
+        } else {
+            let Awaited { nodes, names } = &awaited;
+            tracing::warn!(
+                ?nodes,
+                etcd = names,
+                "nobody is taken for offline before these have recorded what they hold"
+            );
+        }
         stats.awaited = awaited;
     }
 
@@ -177,5 +179,5 @@ async fn changed<T>(watched: &mut Option<watch::Receiver<T>>) {
         return;
     }
     *watched = None;
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

@@ -153,21 +153,18 @@ fn report(to: &Recipients, answer: rpc::DeliveryReport) -> Result<Report, Unread
             Ok(Report::Count { offered: answer.offered, slow: answer.slow })
         }
         Recipients::Sessions(_) | Recipients::Member { .. } if answer.targets.len() == to.addressed().len() => {
-            Ok(Report::Targets(answer.targets().map(target).collect::<Result<_, _>>()?))
+            Ok(Report::Targets(answer.targets.into_iter().map(target).collect::<Result<_, _>>()?))
         }
         _ => Err(Unreadable),
     }
 }
 
-const fn target(outcome: TargetOutcome) -> Result<TargetReport, Unreadable> {
-    match outcome {
-        TargetOutcome::Offered => Ok(TargetReport::Done(Outcome::Offered)),
-        TargetOutcome::NotMember => Ok(TargetReport::Done(Outcome::NotMember)),
-        TargetOutcome::Slow => Ok(TargetReport::Done(Outcome::Slow)),
-        TargetOutcome::NotOwner => Ok(TargetReport::NotOwner),
-        TargetOutcome::Unspecified => Err(Unreadable),
+fn target(outcome: i32) -> Result<TargetReport, Unreadable> {
+    match TargetOutcome::try_from(outcome) {
+        Ok(TargetOutcome::Offered) => Ok(TargetReport::Done(Outcome::Offered)),
+        Ok(TargetOutcome::NotMember) => Ok(TargetReport::Done(Outcome::NotMember)),
+        Ok(TargetOutcome::Slow) => Ok(TargetReport::Done(Outcome::Slow)),
+        Ok(TargetOutcome::NotOwner) => Ok(TargetReport::NotOwner),
+        Ok(TargetOutcome::Unspecified) | Err(_) => Err(Unreadable),
     }
 }
-
-#[cfg(test)]
-mod tests;

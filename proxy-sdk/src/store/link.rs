@@ -1,6 +1,6 @@
 //! One connection that many calls share, made anew after it failed.
 //!
-//! Owns the connection and its deadline. Calls made at the same time go out together. A call that failed is not
+//! Owns the connection and its deadline, and notices before a call that a rested connection does not stand any more. Calls made at the same time go out together. A call that failed is not
 //! repeated here, unless the server refused it before it had any effect and only the connection was wrong: the caller
 //! knows what a repetition would do.
 
@@ -11,7 +11,7 @@ use ::redis::aio::MultiplexedConnection;
 use ::redis::{Cmd, FromRedisValue, Pipeline, ScriptInvocation};
 use futures_util::FutureExt;
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::{Duration, Instant, timeout};
 
 use super::{Address, Store, StoreError, StoreErrorKind};
 
@@ -26,6 +26,9 @@ struct Shared {
     /// Counts attempts to connect that failed.
     failures: AtomicU64,
 }
+
+/// A connection that rested for longer is asked whether it still stands.
+const RESTED: Duration = Duration::from_secs(1);
 
 /// Whom a link leads to.
 #[derive(Debug)]
@@ -57,6 +60,8 @@ impl Request<'_> {
 #[derive(Default)]
 struct Current {
     connection: Option<MultiplexedConnection>,
+    /// When it was used last.
+    used: Option<Instant>,
     /// Counts connections, so that only the one that failed is thrown away.
     generation: u64,
     /// Why the last attempt to connect failed.
@@ -132,8 +137,13 @@ impl Link {
         let Shared { current, failures, .. } = &*self.0;
         let seen = failures.load(Ordering::Acquire);
         let mut current = current.lock().await;
-        if let Some(connection) = &current.connection {
-            return Ok((connection.clone(), current.generation));
+        let now = Instant::now();
+        let rested = current.used.replace(now).is_some_and(|used| now - used > RESTED);
+        if let Some(mut connection) = current.connection.clone() {
+            if !rested || self.answers(&mut connection).await {
+                return Ok((connection, current.generation));
+            }
+            current.connection = None;
         }
         if let Some(kind) = current.failed.filter(|_| failures.load(Ordering::Acquire) != seen) {
             return Err(StoreError { kind, code: None, source: None });
@@ -150,6 +160,14 @@ impl Link {
                 Err(error)
             }
         }
+    }
+
+    /// Asks whether a connection still stands that nobody has used for a while: a call over one that does not would end
+    /// without anybody knowing whether it took effect.
+    async fn answers(&self, connection: &mut MultiplexedConnection) -> bool {
+        let most = self.0.store.options().deadline();
+        let pong = timeout(most, ::redis::cmd("PING").query_async::<()>(connection)).await;
+        pong.is_ok_and(|pong| pong.is_ok())
     }
 
     async fn connect(&self) -> Result<MultiplexedConnection, StoreError> {

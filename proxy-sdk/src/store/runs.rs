@@ -28,6 +28,14 @@ impl Runs {
     }
 }
 
+#[cfg(test)]
+impl Runs {
+    /// Runs of this name, for tests of what is judged by them.
+    pub(crate) fn of(run: &str) -> Self {
+        Self(BTreeSet::from([run.into()]))
+    }
+}
+
 /// Asks which runs there are.
 #[derive(Debug)]
 pub struct RunReader {
@@ -57,9 +65,7 @@ impl RunReader {
     }
 
     async fn read_all(&self, seeds: &[Address]) -> Result<Runs, StoreError> {
-        let asking = ask_seeds(self.store.options(), seeds, |slots, asked| Some(masters(slots, asked)));
-        let named = tokio::time::timeout(self.store.options().deadline(), asking).await;
-        let named = named.map_err(|_| StoreError::unreachable())??;
+        let named = self.masters_now(seeds).await?;
         let mut masters = self.masters.lock().await;
         masters.retain(|(address, _)| named.contains(address));
         for address in named {
@@ -70,6 +76,20 @@ impl RunReader {
         }
         let runs = futures_util::future::try_join_all(masters.iter().map(|(_, link)| run_of(link))).await?;
         Ok(Runs(runs.into_iter().collect()))
+    }
+
+    // One that is known is asked over the connection there is. A seed costs a new one.
+    async fn masters_now(&self, seeds: &[Address]) -> Result<Vec<Address>, StoreError> {
+        let known = self.masters.lock().await.first().cloned();
+        if let Some((address, link)) = known {
+            let slots: Result<Value, _> = link.query(cmd("CLUSTER").arg("SLOTS")).await;
+            if let Some(named) = slots.ok().map(|slots| masters(&slots, &address)).filter(|named| !named.is_empty()) {
+                return Ok(named);
+            }
+        }
+        let asking = ask_seeds(self.store.options(), seeds, |slots, asked| Some(masters(slots, asked)));
+        let named = tokio::time::timeout(self.store.options().deadline(), asking).await;
+        named.map_err(|_| StoreError::unreachable())?
     }
 }
 

@@ -16,6 +16,7 @@ mod kinds;
 mod lease;
 mod membership;
 mod operate;
+mod peers;
 mod producer;
 mod producers;
 mod queue;

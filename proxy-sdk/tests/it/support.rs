@@ -1,6 +1,8 @@
 //! What the suites share: a node made of closures, and waits with deadlines.
 
 pub(crate) mod fake;
+pub(crate) mod line;
+pub(crate) mod relay;
 pub(crate) mod streams;
 
 use std::time::Duration;

@@ -5,13 +5,17 @@ use std::sync::atomic::Ordering;
 
 use gim_proxy_sdk::Outcome;
 use gim_proxy_sdk::directory::{DirectoryError, NodeRef};
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 
 use super::{Done, Driver, Settled};
+use crate::backoff::Backoff;
 use crate::lane::{Job, Now, Verdict};
 use crate::observe::{Event, Step};
 use crate::route::{Parcel, Routed};
 use crate::source::{Fetched, Settlement, SourceError, SourceErrorKind};
+
+/// A store is asked again at least this often: once it is back, nobody waits for long.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 impl Driver {
     pub(super) fn take(&mut self, done: Done) {
@@ -93,7 +97,9 @@ impl Driver {
             Step::Deliver => return,
             Step::Settle => &mut self.settle_pause,
         };
-        let wait = pause.begin(Instant::now(), &self.context.limits.persistence.backoff, &mut self.jitter);
+        let Backoff { first, max } = self.context.limits.persistence.backoff;
+        let backoff = Backoff { first: first.min(LONGEST_PAUSE), max: max.min(LONGEST_PAUSE) };
+        let wait = pause.begin(Instant::now(), &backoff, &mut self.jitter);
         self.context.record(&Event::Paused { step, wait, error });
     }
 

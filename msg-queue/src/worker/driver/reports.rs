@@ -51,7 +51,7 @@ impl Driver {
             self.context.source.doubt();
         }
         let wait = self.pipes.suspend(node, &self.context.limits.persistence.backoff, &mut self.jitter);
-        let error = describe(error, error.source.as_deref());
+        let error = format!("{}: {}", node.id, describe(error, error.source.as_deref())).into();
         self.context.record(&Event::Paused { step: Step::Deliver, wait, error });
         self.none_was_tried(node, receipts, wait, now);
     }

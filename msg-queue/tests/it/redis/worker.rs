@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout};
 use super::rig::{LANE, Rig, now_ms, to_one};
 use crate::support::{Nodes, node, reports, text, uid};
 
-async fn directory(home: &NodeRef) -> Arc<dyn Directory> {
+pub(crate) async fn directory(home: &NodeRef) -> Arc<dyn Directory> {
     let directory = LocalDirectory::new(home.clone());
     let request = ClaimRequest {
         uid: uid("1"),
@@ -42,7 +42,7 @@ async fn start(rig: &Rig, nodes: &Arc<Nodes>) -> (Arc<gim_msg_queue::redis::Redi
     (source, worker)
 }
 
-async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+pub(crate) async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     let looking = async {
         while !holds().await {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -1,14 +1,15 @@
 //! Nodes that answer as they are told, and remember what they took.
 
+use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use gim_msg_queue::deliver::{Deliver, DeliverError, DeliverErrorKind};
 use gim_proto::{MessageId, Payload};
 use gim_proxy_sdk::Outcome;
-use gim_proxy_sdk::delivery::{Batch, Delivery, Recipients, Report, TargetReport};
+use gim_proxy_sdk::delivery::{Batch, Delivery, LaneOrigin, Recipients, Report, TargetReport};
 use gim_proxy_sdk::directory::NodeRef;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 pub(crate) type Answer = Result<Vec<Report>, DeliverErrorKind>;
 type Script = Box<dyn FnMut(&NodeRef, &Batch) -> Answer + Send>;
@@ -28,6 +29,9 @@ pub(crate) struct Nodes {
     script: Mutex<Script>,
     took: Mutex<Vec<Took>>,
     batches: Mutex<Vec<(String, usize)>>,
+    origins: Mutex<Vec<LaneOrigin>>,
+    /// Names of nodes that do not answer.
+    frozen: watch::Sender<HashSet<String>>,
     /// Batches wait for a permit here.
     gate: Semaphore,
 }
@@ -43,6 +47,8 @@ impl Nodes {
             script: Mutex::new(Box::new(script)),
             took: Mutex::default(),
             batches: Mutex::default(),
+            origins: Mutex::default(),
+            frozen: watch::Sender::default(),
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
         }
     }
@@ -56,6 +62,30 @@ impl Nodes {
     /// Lets so many batches through.
     pub(crate) fn open(&self, batches: usize) {
         self.gate.add_permits(batches);
+    }
+
+    /// Lets a node answer nothing until it is thawed.
+    pub(crate) fn freeze(&self, name: &str) {
+        self.frozen.send_modify(|frozen| {
+            frozen.insert(name.to_owned());
+        });
+    }
+
+    pub(crate) fn thaw(&self, name: &str) {
+        self.frozen.send_modify(|frozen| {
+            frozen.remove(name);
+        });
+    }
+
+    /// Where the batches said they came from, in the order they were begun.
+    pub(crate) fn origins(&self) -> Vec<LaneOrigin> {
+        self.origins.lock().unwrap().clone()
+    }
+
+    /// Numbers a target took at a node, in order.
+    pub(crate) fn numbers_at(&self, node: &str, target: &str) -> Vec<usize> {
+        let took = self.took().into_iter().filter(|took| took.target == target && took.node == node);
+        took.map(|took| took.number).collect()
     }
 
     /// Everything taken, in order.
@@ -78,6 +108,9 @@ impl Nodes {
 impl Deliver for Nodes {
     async fn deliver(&self, node: &NodeRef, batch: Batch) -> Result<Vec<Report>, DeliverError> {
         self.batches.lock().unwrap().push((node.id.to_string(), batch.deliveries.len()));
+        self.origins.lock().unwrap().extend(batch.lane);
+        let mut frozen = self.frozen.subscribe();
+        frozen.wait_for(|frozen| !frozen.contains(node.id.as_str())).await.unwrap();
         self.gate.acquire().await.unwrap().forget();
         // As a stream between two machines would.
         tokio::task::yield_now().await;

@@ -1,7 +1,7 @@
 //! Stores that do not always answer.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,13 +18,14 @@ fn counted_down(left: &AtomicUsize) -> bool {
 }
 
 /// How many calls fail first.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Flakiness {
     pub(crate) fetches: usize,
     pub(crate) settles: usize,
     /// The settlements that fail take effect all the same.
     pub(crate) in_effect: bool,
     pub(crate) kept: bool,
+    pub(crate) tenure: Arc<Tenure>,
 }
 
 pub(crate) struct FlakySource {
@@ -33,6 +34,7 @@ pub(crate) struct FlakySource {
     settles: AtomicUsize,
     in_effect: bool,
     kept: bool,
+    tenure: Arc<Tenure>,
 }
 
 impl FlakySource {
@@ -43,6 +45,7 @@ impl FlakySource {
             settles: AtomicUsize::new(flakiness.settles),
             in_effect: flakiness.in_effect,
             kept: flakiness.kept,
+            tenure: Arc::clone(&flakiness.tenure),
         }
     }
 }
@@ -59,6 +62,18 @@ impl Source for FlakySource {
 
     fn clock(&self) -> Arc<dyn Clock> {
         self.inner.clock()
+    }
+
+    fn is_owned(&self) -> bool {
+        self.tenure.is_owned()
+    }
+
+    async fn confirm(&self) -> Result<(), SourceError> {
+        self.tenure.confirm()
+    }
+
+    fn doubt(&self) {
+        self.tenure.doubt();
     }
 
     async fn fetch(&self, room: Room) -> Result<Vec<Fetched>, SourceError> {
@@ -95,12 +110,56 @@ impl Source for FlakySource {
     }
 }
 
+/// Whose a lane is, as its source is told.
+#[derive(Debug, Default)]
+pub(crate) struct Tenure {
+    doubtful: AtomicBool,
+    /// Somebody else owns it, as is found out when it is asked.
+    pub(crate) moved: AtomicBool,
+    /// So many questions are not answered.
+    pub(crate) silent: AtomicUsize,
+    confirmations: AtomicUsize,
+}
+
+impl Tenure {
+    /// The lease was not confirmed lately.
+    pub(crate) fn doubtful() -> Arc<Self> {
+        Arc::new(Self { doubtful: AtomicBool::new(true), ..Self::default() })
+    }
+
+    /// Counts how often the lane was confirmed.
+    pub(crate) fn confirmations(&self) -> usize {
+        self.confirmations.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_owned(&self) -> bool {
+        !self.doubtful.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn doubt(&self) {
+        self.doubtful.store(true, Ordering::Relaxed);
+    }
+
+    fn confirm(&self) -> Result<(), SourceError> {
+        if counted_down(&self.silent) {
+            return Err(SourceErrorKind::Unavailable.into());
+        }
+        if self.moved.load(Ordering::Relaxed) {
+            return Err(SourceErrorKind::Lost.into());
+        }
+        self.confirmations.fetch_add(1, Ordering::Relaxed);
+        self.doubtful.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
 /// A directory whose first look-ups panic, then fail, and that counts the others.
 pub(crate) struct ShakyDirectory {
     pub(crate) inner: LocalDirectory,
     failures: AtomicUsize,
     panics: AtomicUsize,
     lookups: AtomicUsize,
+    freshness: Mutex<Vec<Freshness>>,
 }
 
 impl ShakyDirectory {
@@ -110,11 +169,17 @@ impl ShakyDirectory {
             failures: AtomicUsize::new(failures),
             panics: AtomicUsize::new(panics),
             lookups: AtomicUsize::new(0),
+            freshness: Mutex::default(),
         }
     }
 
     pub(crate) fn lookups(&self) -> usize {
         self.lookups.load(Ordering::Relaxed)
+    }
+
+    /// How new the answers to look-ups of users had to be, in order.
+    pub(crate) fn freshness(&self) -> Vec<Freshness> {
+        self.freshness.lock().unwrap().clone()
     }
 
     fn answer(&self) -> Result<(), DirectoryError> {
@@ -149,6 +214,7 @@ impl Directory for ShakyDirectory {
 
     async fn lookup(&self, uids: &[Uid], freshness: Freshness) -> Result<Vec<Option<Owner>>, DirectoryError> {
         self.answer()?;
+        self.freshness.lock().unwrap().push(freshness);
         self.inner.lookup(uids, freshness).await
     }
 

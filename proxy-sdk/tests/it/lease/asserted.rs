@@ -85,3 +85,24 @@ async fn a_record_that_says_more_than_its_node_knows_is_its_own_all_the_same() {
     lease.release().await.unwrap();
     assert!(!world.ask::<bool>(&["EXISTS", &key]).await);
 }
+
+#[tokio::test]
+async fn a_full_redis_lets_the_lease_go_on_and_hears_the_rest_later() {
+    let server = RedisServer::start().await;
+    let world = World::on(&server);
+    let (lease, _) = world.join("n1", &Holder::default()).await.unwrap();
+    let (incarnation, key) = (lease.node().incarnation, world.keys.node(&NodeId::parse("n1").unwrap()));
+    let said = NodeRecord { asserted: Some("other".to_owned()), ..record(&world).await };
+    let _: String = world.ask(&["SET", &key, &serde_json::to_string(&said).unwrap(), "PX", "3600000"]).await;
+    let _: String = world.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let mut ticks = tokio::time::interval(Duration::from_millis(5));
+    let renewed = async {
+        while world.ask::<i64>(&["PTTL", &key]).await > 10_000 {
+            ticks.tick().await;
+        }
+    };
+    timeout(DEADLINE, renewed).await.unwrap();
+    let _: String = world.ask(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    says(&world, Some(&held(&lease))).await;
+    assert_eq!(lease.node().incarnation, incarnation, "it was never lost");
+}

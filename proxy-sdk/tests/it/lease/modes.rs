@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use gim_proto::NodeId;
-use gim_proxy_sdk::lease::{LeaseError, LeaseState};
+use gim_proxy_sdk::lease::{LeaseError, LeaseState, node_alone};
 use gim_proxy_sdk::testing::shared_redis;
 
 use super::{Holder, World, next};
@@ -53,6 +53,8 @@ async fn mode_redis_is_refused_while_any_node_of_a_cluster_lives() {
 async fn a_cluster_is_refused_while_a_node_of_mode_redis_lives() {
     let world = World::on(shared_redis().await);
     let (alone, _) = world.take("n1", &Holder::default()).await.unwrap();
+    let (found, record) = node_alone(&world.server.store(), &world.keys).await.unwrap().unwrap();
+    assert_eq!((found, record.incarnation), (id("n1"), alone.node().incarnation));
     let refused = world.join("n2", &Holder::living()).await.err().unwrap();
     assert!(matches!(&refused, LeaseError::Alone { id, .. } if *id == self::id("n1")), "{refused}");
     assert!(refused.to_string().contains("n1") && refused.to_string().contains("`redis`"), "{refused}");
@@ -61,7 +63,9 @@ async fn a_cluster_is_refused_while_a_node_of_mode_redis_lives() {
     alone.guard().pass().await.unwrap();
     assert!(matches!(*alone.state().borrow(), LeaseState::Held { .. }), "it has not noticed");
     alone.release().await.unwrap();
+    assert_eq!(node_alone(&world.server.store(), &world.keys).await.unwrap(), None);
     world.join("n2", &Holder::living()).await.unwrap();
+    assert_eq!(node_alone(&world.server.store(), &world.keys).await.unwrap(), None);
 }
 
 #[tokio::test]

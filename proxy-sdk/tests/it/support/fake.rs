@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
+use futures_util::stream::BoxStream;
 use gim_proto::rpc::{self, node_server, queue_server};
 use gim_proto::{EntryId, Incarnation};
 use tokio::net::TcpListener;
@@ -12,6 +13,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
+use super::line::Line;
 use super::within;
 
 /// What the node does, and what it was asked.
@@ -28,8 +30,14 @@ pub(crate) struct Script {
     pub(crate) outcome: rpc::SendOutcome,
     /// How many dead letters there are.
     pub(crate) dead: u64,
+    /// What it does with batches.
+    pub(crate) line: Arc<Line>,
+    /// What it says about sessions.
+    pub(crate) held: bool,
     /// What it was asked, in order.
     pub(crate) requests: Mutex<Vec<String>>,
+    /// What each of them showed.
+    pub(crate) shown: Mutex<Vec<Option<String>>>,
 }
 
 impl Default for Script {
@@ -41,7 +49,10 @@ impl Default for Script {
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
             outcome: rpc::SendOutcome::Offered,
             dead: 0,
+            line: Arc::default(),
+            held: true,
             requests: Mutex::default(),
+            shown: Mutex::default(),
         }
     }
 }
@@ -52,6 +63,11 @@ impl Script {
         self.requests.lock().unwrap().clone()
     }
 
+    /// The `authorization` of each request.
+    pub(crate) fn tokens(&self) -> Vec<Option<String>> {
+        self.shown.lock().unwrap().clone()
+    }
+
     pub(crate) fn handshakes(&self) -> usize {
         self.seen().iter().filter(|request| request.starts_with("HelloRequest")).count()
     }
@@ -59,6 +75,8 @@ impl Script {
     fn remember<T: std::fmt::Debug>(&self, request: &Request<T>) {
         assert!(request.metadata().contains_key("grpc-timeout"), "a call without a deadline: {request:?}");
         self.requests.lock().unwrap().push(format!("{:?}", request.get_ref()));
+        let shown = request.metadata().get("authorization").map(|shown| shown.to_str().unwrap().to_owned());
+        self.shown.lock().unwrap().push(shown);
     }
 
     async fn answer<Q: std::fmt::Debug, A>(&self, request: &Request<Q>, answer: A) -> Result<Response<A>, Status> {
@@ -169,6 +187,25 @@ impl node_server::Node for Script {
 
     async fn drain(&self, request: Request<rpc::DrainRequest>) -> Result<Response<rpc::DrainResponse>, Status> {
         self.answer(&request, rpc::DrainResponse { clean: 5, forced: 2 }).await
+    }
+
+    type DeliverStream = BoxStream<'static, Result<rpc::DeliverResponse, Status>>;
+
+    async fn deliver(
+        &self,
+        request: Request<tonic::Streaming<rpc::DeliverRequest>>,
+    ) -> Result<Response<Self::DeliverStream>, Status> {
+        match &self.failure {
+            Some(failure) => Err(failure.clone()),
+            None => Ok(Response::new(self.line.serve(Arc::clone(&self.line), request))),
+        }
+    }
+
+    async fn stop_session(
+        &self,
+        request: Request<rpc::StopSessionRequest>,
+    ) -> Result<Response<rpc::StopSessionResponse>, Status> {
+        self.answer(&request, rpc::StopSessionResponse { held: self.held }).await
     }
 }
 
