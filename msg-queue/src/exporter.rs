@@ -73,25 +73,21 @@ impl Exporter {
     }
 
     /// Makes a counter.
-    #[must_use]
     pub fn counter(&self, name: &'static str) -> Counter {
         counter(&self.recorder, name)
     }
 
     /// Makes a gauge.
-    #[must_use]
     pub fn gauge(&self, name: &'static str) -> Gauge {
         gauge(&self.recorder, name)
     }
 
     /// Makes a counter with a label, whose values are a bounded set.
-    #[must_use]
     pub fn labelled(&self, name: &'static str, label: &'static str, value: &str) -> Counter {
         self.recorder.register_counter(&key(name, label, value), &METADATA)
     }
 
     /// Makes a gauge with a label, whose values are a bounded set.
-    #[must_use]
     pub fn labelled_gauge(&self, name: &'static str, label: &'static str, value: &str) -> Gauge {
         self.recorder.register_gauge(&key(name, label, value), &METADATA)
     }

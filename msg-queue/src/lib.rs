@@ -13,6 +13,7 @@ pub mod lane;
 pub mod local;
 pub mod logging;
 pub mod observe;
+pub mod program;
 pub mod redis;
 pub mod remote;
 pub mod route;

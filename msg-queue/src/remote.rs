@@ -42,3 +42,35 @@ impl From<PeerError> for DeliverError {
         Self { kind, source: Some(Box::new(error)) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gim_proto::{Incarnation, NodeId};
+    use gim_proxy_sdk::client::ClientOptions;
+    use gim_proxy_sdk::members::LiveNodes;
+
+    use super::*;
+
+    #[test]
+    fn a_node_with_enough_to_do_costs_no_attempt() {
+        for (peer, attempt) in [
+            (PeerErrorKind::Full, false),
+            (PeerErrorKind::Suspended, false),
+            (PeerErrorKind::Refused, false),
+            (PeerErrorKind::Unreachable, true),
+            (PeerErrorKind::Unknown, true),
+        ] {
+            let error = DeliverError::from(PeerError::from(peer));
+            assert_eq!(error.kind.failure().is_some(), attempt, "{peer:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_node_that_is_not_among_the_living_is_not_called() {
+        let peers = Peers::new(LiveNodes::new(), ClientOptions::between_processes(None));
+        let node = NodeRef { id: NodeId::parse("gone").unwrap(), incarnation: Incarnation::mint() };
+        let batch = Batch { lane: None, deliveries: Vec::new() };
+        let refused = RemoteDeliver::new(peers).deliver(&node, batch).await.unwrap_err();
+        assert_eq!(refused.kind, DeliverErrorKind::Unreachable);
+    }
+}

@@ -8,6 +8,7 @@ mod kinds;
 mod model;
 mod outages;
 mod ownership;
+mod program;
 mod redis;
 mod shutdown;
 mod support;

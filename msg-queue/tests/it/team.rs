@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use gim_msg_queue::observe::Event;
 use gim_proto::Incarnation;
-use gim_proxy_sdk::testing::{DEADLINE, RedisServer};
+use gim_proxy_sdk::store::Store;
+use gim_proxy_sdk::testing::{DEADLINE, RedisCluster, RedisServer};
 use tokio::time::Instant;
 
 use self::world::{LANES, World, all_lanes, until};
@@ -137,5 +138,22 @@ async fn workers_share_the_lanes_again_after_redis_has_lost_everything() {
     flow.stop().await;
     one.drain(Instant::now() + DEADLINE).await;
     two.drain(Instant::now() + DEADLINE).await;
+    assert_eq!(world.ledger.violations(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_share_the_lanes_of_a_redis_cluster() {
+    let cluster = RedisCluster::start().await;
+    let world = World::over(Store::new(cluster.options())).await;
+    let (one, two) = (world.join("one"), world.join("two"));
+    until("two share them", async || world::owned(&[&one, &two]) == [4, 4]).await;
+    let flow = world.flow();
+    until("some arrived", async || world.ledger.arrived() > 100).await;
+    one.drain(Instant::now() + DEADLINE).await;
+    until("one is left", async || two.owned() == all_lanes()).await;
+    let sent = flow.stop().await;
+    until("all arrived", async || world.ledger.arrived() == sent).await;
+    two.drain(Instant::now() + DEADLINE).await;
+    world.ledger.check_order();
     assert_eq!(world.ledger.violations(), Vec::<String>::new());
 }

@@ -45,6 +45,10 @@ impl World {
     }
 
     pub(super) async fn on(server: &RedisServer) -> Self {
+        Self::over(server.store()).await
+    }
+
+    pub(super) async fn over(store: Store) -> Self {
         let home = node("home");
         let directory = LocalDirectory::new(home.clone());
         for user in 0..USERS {
@@ -58,7 +62,7 @@ impl World {
             directory.claim(request).await.unwrap();
         }
         Self {
-            store: server.store(),
+            store,
             keys: Keys::new(&prefix()).unwrap(),
             directory: Arc::new(directory),
             ledger: Arc::default(),
