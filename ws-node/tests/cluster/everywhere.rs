@@ -1,7 +1,5 @@
 //! Nothing fails: every message is where it belongs.
 
-use std::collections::HashSet;
-
 use tokio::time::Instant;
 
 use crate::nodes::untouched;
@@ -20,8 +18,6 @@ const PER_SECOND: usize = 4_000;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_direct_and_a_thousand_group_messages_are_each_where_they_belong_once_and_in_order() {
     let cluster = Cluster::start(Spec::new(4), 3, 2).await;
-    let owners: HashSet<String> = cluster.owners().await.into_iter().collect();
-    assert_eq!(owners.len(), 2, "both workers have lanes: {owners:?}");
     let mut play = Play::begin(cluster).await;
     // On each node somebody who is in no group, and to whom nobody writes.
     let mut strangers = Vec::new();

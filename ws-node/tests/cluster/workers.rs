@@ -1,12 +1,10 @@
 //! Workers die, stand still, come and go while messages go on. Users never notice more than a delay.
 
-use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
 use crate::support::cluster::Cluster;
-use crate::support::eventually;
 use crate::support::node::Spec;
 use crate::support::play::Play;
 
@@ -28,13 +26,13 @@ async fn a_worker_that_dies_or_stands_still_loses_nothing_repeats_nothing_and_re
     let killed = play
         .through("worker 1 killed and not started again", &all, async |cluster| {
             cluster.workers[0].kill();
-            one_owner(cluster).await;
+            cluster.spread(1).await;
         })
         .await;
     assert!(killed.struck.worst() < MOVED, "{}", killed.struck);
     play.through("worker 1 started again", &all, async |cluster| {
         cluster.workers[0].start().await;
-        spread(cluster, &[2, 2]).await;
+        cluster.spread(2).await;
     })
     .await;
     play.through("worker 1 frozen for 3 s and thawed", &all, async |cluster| {
@@ -48,7 +46,7 @@ async fn a_worker_that_dies_or_stands_still_loses_nothing_repeats_nothing_and_re
             cluster.workers[1].freeze();
             sleep(LONG).await;
             cluster.workers[1].thaw();
-            spread(cluster, &[2, 2]).await;
+            cluster.spread(2).await;
         })
         .await;
     assert!(frozen.struck.worst() < MOVED, "{}", frozen.struck);
@@ -60,10 +58,10 @@ async fn lanes_move_when_workers_come_and_go_and_keep_their_order() {
     let cluster = Cluster::start(Spec::new(8), 3, 1).await;
     let mut play = Play::begin(cluster).await;
     let all = everybody(&play);
-    for (joining, sizes) in [(2, &[4, 4][..]), (3, &[2, 3, 3])] {
+    for joining in 2..=3 {
         play.through(&format!("worker {joining} joins"), &all, async |cluster| {
             cluster.new_worker().start().await;
-            spread(cluster, sizes).await;
+            cluster.spread(joining).await;
         })
         .await;
     }
@@ -73,7 +71,7 @@ async fn lanes_move_when_workers_come_and_go_and_keep_their_order() {
             cluster.workers[0].stop();
             let code = cluster.workers[0].ended().await;
             assert_eq!(code, Some(0), "{}", cluster.workers[0].log());
-            spread(cluster, &[4, 4]).await;
+            cluster.spread(2).await;
             eprintln!("  its lanes had moved after {:.1?}", begun.elapsed());
         })
         .await;
@@ -81,33 +79,9 @@ async fn lanes_move_when_workers_come_and_go_and_keep_their_order() {
     let killed = play
         .through("worker 2 is killed", &all, async |cluster| {
             cluster.workers[1].kill();
-            one_owner(cluster).await;
+            cluster.spread(1).await;
         })
         .await;
     assert!(killed.struck.worst() < MOVED, "{}", killed.struck);
     play.nobody_noticed("workers came and went").await;
-}
-
-/// Waits until the lanes are spread like this over their owners.
-async fn spread(cluster: &Cluster, sizes: &[usize]) {
-    let what = format!("lanes to be spread as {sizes:?}");
-    eventually(&what, || async {
-        let mut of: HashMap<String, usize> = HashMap::new();
-        for owner in cluster.owners().await {
-            *of.entry(owner).or_default() += 1;
-        }
-        let mut found: Vec<usize> = of.into_values().collect();
-        found.sort_unstable();
-        (found == sizes).then_some(())
-    })
-    .await;
-}
-
-/// Waits until one worker has all lanes.
-async fn one_owner(cluster: &Cluster) {
-    eventually("one worker to have all lanes", || async {
-        let owners: HashSet<String> = cluster.owners().await.into_iter().collect();
-        (owners.len() == 1).then_some(())
-    })
-    .await;
 }

@@ -1,5 +1,7 @@
 //! A whole cluster: Redis, etcd, nodes and workers, all of them processes.
 
+use std::collections::HashMap;
+
 use futures_util::future::join_all;
 use gim_proxy_sdk::testing::{EtcdServer, RedisServer};
 use serde_json::Value;
@@ -39,6 +41,10 @@ impl Cluster {
         let programs = cluster.nodes.iter_mut().chain(&mut cluster.workers);
         join_all(programs.map(Program::start)).await;
         cluster.assembled().await;
+        let at_work = if cluster.spec.has("worker.embedded=true") { nodes } else { workers };
+        if at_work > 0 {
+            cluster.spread(at_work).await;
+        }
         cluster
     }
 
@@ -56,7 +62,7 @@ impl Cluster {
         self.workers.last_mut().expect("just added")
     }
 
-    /// Waits until every node lists all of them, and every lane has an owner if anybody works on lanes.
+    /// Waits until every node lists all of them.
     pub(crate) async fn assembled(&self) {
         for node in &self.nodes {
             let what = format!("{} to know {} nodes", node.id, self.nodes.len());
@@ -66,13 +72,27 @@ impl Cluster {
             })
             .await;
         }
-        if !self.workers.is_empty() || self.spec.has("worker.embedded=true") {
-            self.owners().await;
-        }
+    }
+
+    /// Waits until the lanes are spread evenly over so many workers.
+    pub(crate) async fn spread(&self, workers: usize) {
+        let what = format!("the lanes to be spread over {workers} workers");
+        let lanes = usize::from(self.spec.lane_count());
+        let even: Vec<usize> = (0..workers).map(|worker| (lanes + worker) / workers).collect();
+        eventually(&what, || async {
+            let mut of: HashMap<String, usize> = HashMap::new();
+            for owner in self.owners().await {
+                *of.entry(owner).or_default() += 1;
+            }
+            let mut found: Vec<usize> = of.into_values().collect();
+            found.sort_unstable();
+            (found == even).then_some(())
+        })
+        .await;
     }
 
     /// Who works on each lane.
-    pub(crate) async fn owners(&self) -> Vec<String> {
+    async fn owners(&self) -> Vec<String> {
         let lanes = self.lanes();
         let mut owners = Vec::new();
         for lane in 0..self.spec.lane_count() {
