@@ -22,4 +22,6 @@ mod nodes;
 mod rolling;
 mod servers;
 mod storm;
+mod takeover;
+mod verbs;
 mod workers;

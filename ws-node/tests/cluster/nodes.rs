@@ -80,7 +80,7 @@ async fn a_node_frozen_beyond_its_lease_does_no_harm_when_it_is_thawed() {
     let (moving, staying): (Vec<usize>, Vec<usize>) = users.iter().partition(|user| (play.plan.is_impatient)(**user));
     let mut on_record = 0;
     let frozen = play
-        .through("node 1 frozen for 13 s and thawed", &moving, async |cluster| {
+        .through("node 1 frozen for 13 s and thawed", &users, async |cluster| {
             cluster.nodes[0].freeze();
             sleep(LONG).await;
             cluster.nodes[0].thaw();
@@ -92,9 +92,11 @@ async fn a_node_frozen_beyond_its_lease_does_no_harm_when_it_is_thawed() {
             on_record = now_ms();
         })
         .await;
-    assert_eq!(frozen.struck.count(), moving.len());
-    let moved = Duration::from_millis(PATIENCE_MS) + Duration::from_secs(5);
-    assert!(frozen.struck.worst() < moved, "those who went elsewhere waited {}", frozen.struck);
+    let moved = play.reach(&moving, frozen.from);
+    eprintln!("  those who went elsewhere were reached again: {moved}");
+    assert_eq!(moved.count(), moving.len());
+    assert!(moved.worst() < Duration::from_millis(PATIENCE_MS) + SHORT, "{moved}");
+    assert!(frozen.others < SHORT, "others waited {:?}", frozen.others);
     // Their node was dead to all others from the end of its lease until it had recorded them anew: offline.
     let in_flight = 1_000;
     play.windows.push(Window { users: staying.clone(), from: frozen.from - in_flight, to: on_record });
@@ -104,12 +106,44 @@ async fn a_node_frozen_beyond_its_lease_does_no_harm_when_it_is_thawed() {
     eprintln!("  of those who went elsewhere: {}", of(&moving));
     eprintln!("  of those who stayed: {}", of(&staying));
     assert_eq!((of(&staying).again, of(&staying).late), (0, 0));
+    assert_eq!(of(&moving).superseded, 0, "a node without its lease delivers nothing");
     assert!(staying.iter().all(|user| play.recorders[*user].is_on_its_first_connection()), "one who stayed was closed");
     for user in &moving {
         let log = play.recorders[*user].log();
         let end = log[0].end.map(|(code, _)| code);
         assert!(matches!(end, Some(4003 | 4501)), "the connection that u{user} had left ended with {end:?}");
     }
+    all_restored(&play.recorders);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_left_a_node_that_stood_still_is_not_served_there_any_more() {
+    let cluster = Cluster::start(Spec::new(4), 3, 2).await;
+    let plan =
+        Plan { is_impatient: |user| user % 3 == 0, ..Plan::new(PEOPLE, cluster.nodes.iter().map(|node| node.public)) };
+    plan.patience.store(PATIENCE_MS, Ordering::SeqCst);
+    let mut play = Play::with(cluster, plan).await;
+    let users = play.users_on(0);
+    // Everybody has gone elsewhere when it goes on, within its lease: it has lost nothing but them.
+    let frozen = play
+        .through("node 1 frozen for 5 s, left by its users, and thawed", &users, async |cluster| {
+            cluster.nodes[0].freeze();
+            sleep(Duration::from_millis(PATIENCE_MS) + SHORT).await;
+            cluster.nodes[0].thaw();
+        })
+        .await;
+    let thawed = frozen.from + PATIENCE_MS + u64::try_from(SHORT.as_millis()).unwrap();
+    let mut ends = Vec::new();
+    for user in &users {
+        let recorder = &play.recorders[*user];
+        let (code, at) = eventually("the connection before to be closed", || async { recorder.log()[0].end }).await;
+        assert_eq!(code, 4501, "u{user}");
+        ends.push(at.saturating_sub(thawed));
+    }
+    let counts = play.judge("a node left while it stood still").await;
+    untouched(&play, &counts, &users);
+    let of_users: Counts = users.iter().map(|user| counts[*user]).sum();
+    eprintln!("  of those who left: {of_users}; their connections there ended {ends:?} ms after it went on");
     all_restored(&play.recorders);
 }
 

@@ -11,6 +11,7 @@ use crate::support::cluster::Cluster;
 use crate::support::node::Spec;
 use crate::support::oracle::{Counts, Window};
 use crate::support::play::Play;
+use crate::support::program::Program;
 use crate::support::{eventually, http, now_ms};
 
 /// Within all leases, and beyond all of them.
@@ -54,8 +55,12 @@ async fn a_redis_that_comes_back_empty_costs_what_was_in_it_and_nothing_after() 
         let what = format!("redis killed and started again without its data, {round}");
         let mut stopped = 0;
         play.through(&what, &all, async |cluster| {
+            // So that there is something to lose.
+            cluster.workers.iter().for_each(Program::freeze);
+            sleep(SHORT / 10).await;
             cluster.redis.stop();
             stopped = now_ms();
+            cluster.workers.iter().for_each(Program::thaw);
             if round == 2 {
                 sleep(SHORT).await;
             }
@@ -68,6 +73,7 @@ async fn a_redis_that_comes_back_empty_costs_what_was_in_it_and_nothing_after() 
     let counts: Counts = play.judge("redis emptied").await.into_iter().sum();
     assert!(play.recorders.iter().all(|one| one.is_on_its_first_connection()), "a client was closed");
     assert_eq!((counts.again, counts.late, counts.away, counts.superseded), (0, 0, 0, 0), "{counts}");
+    assert!(counts.excused > 0, "nothing was in it");
     let offline = play.cluster.of_workers("gim_worker_outcomes_total", "offline").await;
     assert!(offline < 1.0, "{offline} messages found somebody offline who was connected all the time");
 }

@@ -21,6 +21,8 @@ const LOGINS: usize = 200;
 const SPAN: Duration = Duration::from_secs(2);
 /// How long a client that is slow to close takes.
 const LATE: Duration = Duration::from_millis(400);
+/// How long one stays that does not stay.
+const SOON: Duration = Duration::from_millis(15);
 /// Messages to the uid meanwhile.
 const MESSAGES: u64 = 40;
 const UID: &str = "wanted";
@@ -39,11 +41,13 @@ enum Way {
 }
 
 impl Way {
-    fn of(number: usize) -> Self {
-        match number % 5 {
-            0 | 1 => Self::Stays,
-            2 => Self::ReadsLate,
-            3 => Self::Vanishes,
+    /// Who stays keeps out all others under `reject`: there nobody does but a few, and these come late.
+    fn of(number: usize, policy: &str) -> Self {
+        match (number % 5, policy) {
+            (0..=2, "reject") if number % 50 != 25 => Self::Vanishes,
+            (0 | 1, _) => Self::Stays,
+            (2, _) => Self::ReadsLate,
+            (3, _) => Self::Vanishes,
             _ => Self::Resumes,
         }
     }
@@ -84,7 +88,7 @@ async fn rage(cluster: &Cluster, policy: &str) {
     let storm = Storm { publics, over, open: Arc::default() };
     let mut clients = JoinSet::new();
     for number in 0..LOGINS {
-        clients.spawn(storm.clone().client(number));
+        clients.spawn(storm.clone().client(number, Way::of(number, policy)));
     }
     let messages = async {
         for n in 1..=MESSAGES {
@@ -147,11 +151,11 @@ async fn rage(cluster: &Cluster, policy: &str) {
 
 impl Storm {
     /// One client, which comes at its own moment.
-    async fn client(self, number: usize) -> Fate {
+    async fn client(self, number: usize, way: Way) -> Fate {
         // Scattered, and the same in each run.
         let moment = (number * 7_919) % 1_000;
         sleep(SPAN * u32::try_from(moment).unwrap() / 1_000).await;
-        self.visit((number * 31) % self.publics.len(), None, Way::of(number)).await
+        self.visit((number * 31) % self.publics.len(), None, way).await
     }
 
     async fn visit(&self, node: usize, session: Option<String>, way: Way) -> Fate {
@@ -168,7 +172,7 @@ impl Storm {
         let mut over = self.over.clone();
         let leave = async {
             if soon {
-                sleep(LATE / 4).await;
+                sleep(SOON).await;
             } else {
                 let _ = over.wait_for(|over| *over).await;
             }

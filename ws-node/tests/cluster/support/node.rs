@@ -5,6 +5,9 @@ use std::fmt::Display;
 use gim_proto::Keys;
 use gim_proxy_sdk::testing::prefix;
 
+/// What callers of a node show.
+pub(crate) const TOKEN: &str = "a-token-for-the-tests";
+
 /// See the module.
 #[derive(Clone)]
 pub(crate) struct Spec {
@@ -19,7 +22,7 @@ impl Spec {
         let settings = vec![
             "mode=cluster".to_owned(),
             "auth.mode=none".to_owned(),
-            "rpc.token=a-token-for-the-tests".to_owned(),
+            format!("rpc.token={TOKEN}"),
             "worker.embedded=false".to_owned(),
             // What a client on a busy machine did not read yet is not what is tested here.
             "session.outbox_frames=100000".to_owned(),

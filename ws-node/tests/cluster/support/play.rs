@@ -119,7 +119,7 @@ impl Play {
     }
 
     /// Until each of these users saw something that was accepted after a moment.
-    fn reach(&self, users: &[usize], from: u64) -> Reach {
+    pub(crate) fn reach(&self, users: &[usize], from: u64) -> Reach {
         let mut waits: Vec<Duration> = users.iter().filter_map(|user| self.wait_of(*user, from)).collect();
         waits.sort();
         Reach(waits)
