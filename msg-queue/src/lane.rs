@@ -13,7 +13,7 @@
 //! A message to groups or to all has one leg at first, which stands for its look-up and keeps the order of look-ups.
 //! Once it is known which nodes it goes to ([`Lane::fan_out`]), it has a leg for each of them: a node that does not answer
 //! holds back what goes to that node, and nothing else. Where a message goes later than others of its group, because a
-//! node has come up since, those others go first ([`spread`]).
+//! node has come up since, those others go first (`spread`).
 
 mod admit;
 mod candidates;

@@ -1,27 +1,37 @@
 //! The operators' command `gim`.
 //!
-//! Owns the way from arguments to output and exit code. Speaks to one node through [`NodeClient`], as any service would;
-//! what is malformed is refused before. Never exits and never names standard output: its caller does.
+//! Owns the way from arguments to output and exit code. Speaks to one node through [`NodeClient`], as any service would,
+//! be it at a fixed address or one found in etcd; what is malformed is refused before. Never exits and never names
+//! standard output: its caller does.
 
 mod answer;
 mod args;
 mod dead;
+mod drain;
+mod figures;
 mod nodes;
 mod push;
 mod queue;
+mod screen;
 mod table;
 mod time;
 mod token;
+mod top;
 mod users;
+mod way;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
 
 use clap::Parser;
 
-use crate::{ClientOptions, Error, NodeClient};
+use crate::{ClientOptions, Error};
 use answer::Answer;
-use args::{Command, Flags};
+use args::{Command, Flags, Once, Place};
+use screen::Screen;
+use way::Way;
 
 /// Exit code: it was done.
 pub const DONE: u8 = 0;
@@ -43,54 +53,50 @@ where
         Ok(flags) => flags,
         Err(error) => return explain(&error, out, err),
     };
-    let is_json = flags.json;
-    let (code, written) = match execute(flags).await {
-        Ok(answer) => (if answer.is_done { DONE } else { NOT_THERE }, show(&answer, is_json, out, err)),
-        Err(error) => (FAILED, complain(&error, err)),
-    };
+    let mut screen = Screen { out, err, is_json: flags.json };
+    let (code, written) = execute(flags, &mut screen).await;
     ended(code, written)
 }
 
-async fn execute(flags: Flags) -> Result<Answer, Error> {
-    let token = token::read(flags.token_file.as_deref())?;
-    let options = ClientOptions { deadline: flags.timeout, token, ..ClientOptions::default() };
-    let connect_timeout = options.connect_timeout.min(flags.timeout);
-    let client = NodeClient::at(flags.node, ClientOptions { connect_timeout, ..options })?;
-    match flags.command {
-        Command::Push(push) => push::run(push, &client).await,
-        Command::Kick(kick) => users::kick(kick, &client).await,
-        Command::Join(member) => users::join(member, &client).await,
-        Command::Leave(member) => users::leave(member, &client).await,
-        Command::Nodes => nodes::run(&client).await,
-        Command::Queue => queue::run(&client).await,
-        Command::Dead(dead) => dead::run(dead, &client).await,
+/// Tells the exit code, and whether what there was to say could be said.
+async fn execute(flags: Flags, screen: &mut Screen<'_>) -> (u8, io::Result<()>) {
+    let way = match open(flags.place, flags.timeout, flags.token_file.as_deref()).await {
+        Ok(way) => way,
+        Err(error) => return (FAILED, screen.complain(&error)),
+    };
+    let answer = match flags.command {
+        Command::Top(top) => return top::run(&top, &way, screen).await,
+        Command::Once(once) => ask(once, &way).await,
+    };
+    match answer {
+        Ok(answer) => (if answer.is_done { DONE } else { NOT_THERE }, screen.show(&answer)),
+        Err(error) => (FAILED, screen.complain(&error)),
     }
 }
 
-fn show(answer: &Answer, is_json: bool, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<()> {
-    if is_json {
-        writeln!(out, "{}", answer.json)?;
-    } else if answer.is_done {
-        writeln!(out, "{}", answer.text)?;
-    } else {
-        writeln!(err, "gim: {}", answer.text)?;
+async fn ask(once: Once, way: &Way) -> Result<Answer, Error> {
+    match once {
+        Once::Push(push) => push::run(push, &way.any().await?).await,
+        Once::Kick(kick) => users::kick(kick, &way.any().await?).await,
+        Once::Join(member) => users::join(member, &way.any().await?).await,
+        Once::Leave(member) => users::leave(member, &way.any().await?).await,
+        Once::Nodes => nodes::run(&way.any().await?).await,
+        Once::Drain(drain) => drain::run(drain, way).await,
+        Once::Queue => queue::run(&way.any().await?).await,
+        Once::Dead(dead) => dead::run(dead, &way.any().await?).await,
     }
-    out.flush()
 }
 
-fn complain(error: &Error, err: &mut dyn Write) -> io::Result<()> {
-    write!(err, "gim: {}", table::printable(&error.to_string()))?;
-    let mut last = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        // A status repeats what the error says, in other words; its own cause does not.
-        if !error.is::<tonic::Status>() && error.to_string() != last {
-            last = error.to_string();
-            write!(err, ": {}", table::printable(&last))?;
-        }
-        cause = error.source();
-    }
-    writeln!(err)
+async fn open(place: Place, timeout: Duration, token_file: Option<&Path>) -> Result<Way, Error> {
+    let usual = ClientOptions::default();
+    let options = ClientOptions {
+        deadline: timeout,
+        connect_timeout: usual.connect_timeout.min(timeout),
+        drain_deadline: usual.drain_deadline.max(timeout),
+        token: token::read(token_file)?,
+        ..usual
+    };
+    Way::open(place, options).await
 }
 
 /// Tells a question about the program from a mistake.

@@ -13,6 +13,7 @@ mod status;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::Error;
 pub use operate::{DeadLetters, Drained, Hello};
@@ -20,7 +21,7 @@ pub use options::ClientOptions;
 
 pub(crate) use address::Address;
 use call::Calls;
-pub(crate) use status::never_reached;
+pub(crate) use status::{had_no_effect, never_reached};
 
 /// The RPC versions this client speaks, lowest and highest.
 pub const VERSIONS: std::ops::RangeInclusive<u32> = 1..=1;
@@ -59,6 +60,22 @@ impl NodeClient {
 
     pub(crate) fn at(address: Address, options: ClientOptions) -> Result<Self, Error> {
         Ok(Self { calls: Arc::new(Calls::new(address, options)?) })
+    }
+
+    /// Sees to it that the node has answered the handshake, within so much time. It has not had any other call then.
+    pub(crate) async fn meet(&self, within: Duration) -> Result<(), Error> {
+        self.calls.meet(within).await
+    }
+
+    /// Whether both share one connection.
+    #[cfg(test)]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.calls, &other.calls)
+    }
+
+    /// Takes nothing for granted any more: the next call shakes hands first.
+    pub(crate) fn doubt(&self) {
+        self.calls.doubt();
     }
 }
 

@@ -3,6 +3,8 @@
 //! Owns every metric of this crate: its name, its labels (bounded sets only; users and messages are in log fields) and
 //! the place where it is counted together with its log line. There is one recorder per node, none for the process.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use gim_msg_queue::admin;
 use gim_msg_queue::exporter::{Exporter, as_f64};
 use gim_proto::codes::{CloseCode, ErrorCode};
@@ -30,6 +32,8 @@ pub(crate) struct Metrics {
     logins: Counter,
     slow_dropped: Counter,
     offered: Counter,
+    /// The same, to be read by `/sysinfo`.
+    offered_so_far: AtomicU64,
     enqueued: Counter,
     outcomes_recalled: Counter,
     outcomes_forgotten: Counter,
@@ -83,6 +87,7 @@ impl Metrics {
             logins: counter("gim_logins_total"),
             slow_dropped: counter("gim_slow_dropped_total"),
             offered: counter("gim_offered_total"),
+            offered_so_far: AtomicU64::new(0),
             enqueued: counter("gim_enqueued_total"),
             outcomes_recalled: counter("gim_outcomes_recalled_total"),
             outcomes_forgotten: counter("gim_outcomes_forgotten_total"),
@@ -153,8 +158,14 @@ impl Metrics {
         self.incarnations.increment(1);
     }
 
+    /// Tells how many sessions took a message since the process started.
+    pub(crate) fn offered_so_far(&self) -> u64 {
+        self.offered_so_far.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn offered(&self, sessions: u64) {
         self.offered.increment(sessions);
+        self.offered_so_far.fetch_add(sessions, Ordering::Relaxed);
     }
 
     /// The node of a superseded session did not answer.

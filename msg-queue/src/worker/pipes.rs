@@ -201,6 +201,26 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_node_that_takes_nothing_is_asked_again_soon_and_others_are_not_held_up() {
+        let mut pipes = Pipes::default();
+        let mut jitter = Jitter::seeded(3);
+        let (first, second) = (node("n1"), node("n2"));
+        for _ in 0..20 {
+            let wait = pipes.suspend(&first, &Backoff::default(), &mut jitter);
+            assert!(wait <= ASK);
+            let told = pipes.suspended(&first).unwrap();
+            assert!(told > wait, "no sooner than it may be asked");
+            assert_eq!(pipes.suspended(&second), None);
+            assert!(pipes.may_flow(Instant::now()));
+            advance(told).await;
+            assert_eq!(pipes.suspended(&first), None);
+        }
+        pipes.suspend(&first, &Backoff::default(), &mut jitter);
+        pipes.resume(&first);
+        assert_eq!(pipes.suspended(&first), None);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn nodes_nothing_is_sent_to_are_forgotten_and_busy_ones_are_not() {
         let mut pipes = Pipes::default();
         let busy = node("busy");

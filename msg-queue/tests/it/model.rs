@@ -9,7 +9,7 @@
 //! what breaks.
 //!
 //! What is abstracted, and why: time is a counter that steps when something waits for it (timers decide only when a step
-//! happens, and every when is tried). Redis' own clock never steps back. A message has one target: several legs are the
+//! happens, and every when is tried). Redis' own clock never steps back. A message has one target, and there is one node: several legs are the
 //! business of the lane's own tests, and so the lane is a miniature ([`lane`]) but for the real `settle::decide`. A new
 //! owner counts no attempt, so that no message dies of takeovers. A lost reply to an acquisition or a registration is a
 //! worker that crashes there.

@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
-use gim_proto::{EntryId, Tgid, Uid};
+use gim_proto::{EntryId, Keys, NodeId, Tgid, Uid};
 
 use super::time;
 use crate::client::Address;
+use crate::etcd::EtcdOptions;
 
 /// Heads the flags that every subcommand takes.
 const CALL: &str = "Every command";
@@ -19,9 +20,8 @@ const CALL: &str = "Every command";
 #[derive(Debug, Parser)]
 #[command(name = "gim", version, subcommand_required = true, arg_required_else_help = true)]
 pub(super) struct Flags {
-    /// The node's address for calls
-    #[arg(long, global = true, help_heading = CALL, value_name = "ADDRESS", default_value = "http://127.0.0.1:8091")]
-    pub(super) node: Address,
+    #[command(flatten)]
+    pub(super) place: Place,
     /// How long a call may take, such as 500ms
     #[arg(long, global = true, help_heading = CALL, value_name = "DURATION", default_value = "2s", value_parser = time::positive)]
     pub(super) timeout: Duration,
@@ -35,8 +35,40 @@ pub(super) struct Flags {
     pub(super) command: Command,
 }
 
+/// Whom to ask.
+#[derive(Debug, Args)]
+pub(super) struct Place {
+    /// The address of one node for calls; without it and --etcd http://127.0.0.1:8091
+    #[arg(long, global = true, help_heading = CALL, value_name = "ADDRESS")]
+    pub(super) node: Option<Address>,
+    /// Where the nodes are registered: any that answers is asked; without it and --node the variable GIM_ETCD__ENDPOINTS
+    /// counts
+    #[arg(long, global = true, help_heading = CALL, value_name = "ENDPOINT,ENDPOINT", value_delimiter = ',', value_parser = endpoint, conflicts_with = "node")]
+    pub(super) etcd: Vec<String>,
+    /// What the cluster's keys in etcd begin with; without it the variable GIM_PREFIX counts, then gim
+    #[arg(long, global = true, help_heading = CALL, value_parser = prefix, conflicts_with = "node")]
+    pub(super) prefix: Option<String>,
+}
+
+fn endpoint(text: &str) -> Result<String, String> {
+    EtcdOptions::new([text]).check().map(|()| text.to_owned()).map_err(|error| error.kind.to_string())
+}
+
+fn prefix(text: &str) -> Result<String, String> {
+    Keys::new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    #[command(flatten)]
+    Once(Once),
+    /// Shows the nodes again and again, and how fast their figures change
+    Top(Top),
+}
+
+/// What has one answer.
+#[derive(Debug, Subcommand)]
+pub(super) enum Once {
     /// Puts a message on the queue, or with --now sends it past the queue
     Push(Box<Push>),
     /// Ends a user's connection
@@ -47,6 +79,8 @@ pub(super) enum Command {
     Leave(Member),
     /// Shows the nodes
     Nodes,
+    /// Closes a node's sessions in waves, with a hint when to come back; its process stays
+    Drain(Drain),
     /// Shows the lanes of the queue
     Queue,
     /// Shows, puts back or deletes messages that could not be delivered
@@ -157,6 +191,26 @@ pub(super) struct Member {
     pub(super) tgid: Tgid,
     /// The user
     pub(super) uid: Uid,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Top {
+    /// How often
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = time::positive)]
+    pub(super) every: Duration,
+    /// Ends after so many times, and leaves the screen as it is; without it ctrl-c ends it
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) count: Option<u64>,
+    /// Short for --count 1
+    #[arg(long, conflicts_with = "count")]
+    pub(super) once: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Drain {
+    /// The node's name
+    #[arg(value_name = "NODE")]
+    pub(super) id: NodeId,
 }
 
 #[derive(Debug, Subcommand)]

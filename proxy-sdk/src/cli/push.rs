@@ -112,14 +112,14 @@ mod tests {
     use clap::Parser;
     use gim_proto::{Class, MessageId};
 
-    use super::super::args::{Command, Flags};
+    use super::super::args::{Command, Flags, Once};
     use super::*;
 
     const NOW: u64 = 1_000_000;
 
     fn entry(arguments: &[&str]) -> Result<Entry, Error> {
         let flags = Flags::try_parse_from(["gim", "push"].iter().chain(arguments)).unwrap();
-        let Command::Push(push) = flags.command else { panic!("not push") };
+        let Command::Once(Once::Push(push)) = flags.command else { panic!("not push") };
         Entry::decode(&fields(&push, NOW)?).map_err(malformed)
     }
 

@@ -28,9 +28,13 @@ impl Table {
         let head = self.head.get(number).map_or(0, |head| head.chars().count());
         Column {
             width: cells().map(|cell| cell.chars().count()).fold(head, usize::max),
-            is_figures: cells().all(|cell| cell == "-" || cell.starts_with(|first: char| first.is_ascii_digit())),
+            is_figures: cells().all(|cell| cell == "-" || is_figure(cell)),
         }
     }
+}
+
+fn is_figure(cell: &str) -> bool {
+    cell.trim_start_matches(['+', '-']).starts_with(|first: char| first.is_ascii_digit())
 }
 
 struct Column {

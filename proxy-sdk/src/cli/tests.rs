@@ -53,6 +53,17 @@ async fn mistakes_on_the_command_line_are_usage() {
         "nodes --node",
         "nodes --timeout 0s",
         "nodes --timeout soon",
+        "nodes --etcd etcd:2379",
+        "nodes --etcd http://u:p@etcd:2379",
+        "nodes --etcd http://etcd:2379 --node 127.0.0.1:1",
+        "nodes --prefix gim --node 127.0.0.1:1",
+        "nodes --etcd http://etcd:2379 --prefix a/b",
+        "top --every 0s",
+        "top --count 0",
+        "top --once --count 2",
+        "drain",
+        "drain a b",
+        "drain a/b",
         "push",
         "push --to-uid 1",
         "push --data {}",
@@ -132,7 +143,8 @@ async fn a_malformed_message_is_refused_by_field_before_anything_is_called() {
 #[tokio::test]
 async fn a_node_that_is_not_there_is_named_with_the_cause() {
     let node = nowhere();
-    let all = ["push --to-uid 1 --data {}", "kick 1", "join g 1", "nodes", "queue", "dead list --lane 0"];
+    let all =
+        ["push --to-uid 1 --data {}", "kick 1", "join g 1", "nodes", "top", "drain a", "queue", "dead list --lane 0"];
     for line in all {
         let arguments: Vec<_> = line.split_whitespace().chain(["--node", &node, "--json"]).collect();
         let output = gim(&arguments).await;
@@ -141,6 +153,14 @@ async fn a_node_that_is_not_there_is_named_with_the_cause() {
         assert!(output.err.starts_with(&start) && output.err.contains("refused"), "{line}: {}", output.err);
         assert_eq!(output.err.lines().count(), 1, "{}", output.err);
     }
+}
+
+#[tokio::test]
+async fn an_etcd_that_is_not_there_is_named() {
+    let etcd = format!("http://{}", nowhere());
+    let output = gim(&["nodes", "--etcd", &etcd, "--timeout", "300ms"]).await;
+    assert_eq!((output.code, output.out.as_str()), (FAILED, ""));
+    assert_eq!(output.err, format!("gim: etcd does not answer at {etcd}\n"));
 }
 
 #[tokio::test]

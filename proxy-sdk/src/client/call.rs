@@ -92,6 +92,17 @@ impl Calls {
         self.within(end, self.greet(end)).await
     }
 
+    /// The handshake within so much time, unless the node behind the connection has had it.
+    pub(super) async fn meet(&self, limit: Duration) -> Result<(), Error> {
+        let end = Instant::now() + limit;
+        self.within(end, self.ensure_greeted(end)).await
+    }
+
+    /// Has the next call shake hands first.
+    pub(super) fn doubt(&self) {
+        self.greeted.store(false, Ordering::Release);
+    }
+
     /// The same with a deadline of the caller's.
     pub(super) async fn call_within<Q, A, M, F>(
         &self,
@@ -171,7 +182,7 @@ impl Calls {
                 let error = status::error(status, &self.address);
                 if error.kind == ErrorKind::Unavailable {
                     // What answers at this address next may be another version.
-                    self.greeted.store(false, Ordering::Release);
+                    self.doubt();
                 }
                 Err(error)
             }

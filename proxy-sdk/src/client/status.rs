@@ -64,6 +64,15 @@ pub(crate) fn never_reached(error: &Error) -> bool {
         || is_caused_by::<ConnectError>(error)
 }
 
+/// Whether a call that found nobody at home certainly had no effect: there was no connection, or the node has answered
+/// that it does nothing now. A connection that broke later says nothing.
+pub(crate) fn had_no_effect(error: &Error) -> bool {
+    let status = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<Status>());
+    // What went wrong on the way has a cause on this side, what the node has answered has none.
+    let is_answer = |status: &Status| std::error::Error::source(status).is_none();
+    error.kind == ErrorKind::Unavailable && (status.is_some_and(is_answer) || is_caused_by::<ConnectError>(error))
+}
+
 fn is_caused_by<E: std::error::Error + 'static>(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -123,5 +132,15 @@ mod tests {
         let error = of(Status::from_error(Box::new(std::io::Error::from(std::io::ErrorKind::ConnectionReset))));
         assert_eq!(error.kind, ErrorKind::Unavailable);
         assert!(error.to_string().contains("http://127.0.0.1:8091"), "{error}");
+    }
+
+    #[test]
+    fn only_a_node_that_says_so_has_certainly_done_nothing() {
+        assert!(had_no_effect(&of(Status::unavailable("the node is stopping"))));
+        let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        assert!(!had_no_effect(&of(Status::from_error(Box::new(broken)))));
+        assert!(!had_no_effect(&of(Status::deadline_exceeded("late"))));
+        assert!(!had_no_effect(&of(Status::invalid_argument("uid is empty"))));
+        assert!(!had_no_effect(&Error::new(ErrorKind::Unavailable, "who knows")));
     }
 }

@@ -16,7 +16,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    pub(super) const fn new(revision: i64, nodes: BTreeMap<NodeId, Registration>) -> Self {
+    pub(crate) const fn new(revision: i64, nodes: BTreeMap<NodeId, Registration>) -> Self {
         Self { revision, nodes }
     }
 

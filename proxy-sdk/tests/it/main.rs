@@ -9,8 +9,10 @@
 mod support;
 
 mod bounds;
+mod cluster;
 mod directory;
 mod etcd;
+mod gim;
 mod handshake;
 mod kinds;
 mod lease;

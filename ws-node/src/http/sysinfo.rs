@@ -89,8 +89,10 @@ async fn ask(core: &Core, member: &Member) -> Option<Value> {
             return None;
         }
     };
-    let node = sysinfo["nodeMap"].get_mut(0)?.take();
-    node.is_object().then_some(node)
+    let mut node = sysinfo["nodeMap"].get_mut(0)?.take();
+    // The way to it, for whoever has asked this one.
+    node.as_object_mut()?.insert("rpc".to_owned(), json!(*member.rpc));
+    Some(node)
 }
 
 /// Adds a node to the list and to the sums.
@@ -133,6 +135,7 @@ fn of_node(core: &Core, lanes: &[LaneStats]) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "rss_bytes": snapshot.resident_bytes,
         "bytes_per_connection": snapshot.resident_bytes.checked_div(snapshot.connections),
+        "offered": core.metrics.offered_so_far(),
         "connections": snapshot.connections,
         "connections_bound": core.admission.connections(),
     })

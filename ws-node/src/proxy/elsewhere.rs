@@ -137,7 +137,8 @@ fn sum(message: &Message, reports: impl Iterator<Item = Result<Report, Error>>) 
                 slow += dropped;
             }
             Ok(Report::Targets(_)) => failed = Some(PeerError { kind: PeerErrorKind::Unknown, source: None }.into()),
-            Err(error) => failed = Some(error),
+            // One that may have taken effect says more than one that has not.
+            Err(error) => failed = failed.filter(|known| known.kind == ErrorKind::Timeout).or(Some(error)),
         }
     }
     match failed {

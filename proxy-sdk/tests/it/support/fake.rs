@@ -20,6 +20,10 @@ use super::within;
 pub(crate) struct Script {
     /// The version it says it speaks.
     pub(crate) version: u32,
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// What it tells of the nodes.
+    pub(crate) sysinfo: String,
     /// Its run.
     pub(crate) incarnation: Incarnation,
     /// Every call but the handshake fails with this.
@@ -44,6 +48,8 @@ impl Default for Script {
     fn default() -> Self {
         Self {
             version: 1,
+            name: "fake",
+            sysinfo: r#"{"nodeNum":1}"#.to_owned(),
             incarnation: Incarnation::mint(),
             failure: None,
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
@@ -66,6 +72,11 @@ impl Script {
     /// The `authorization` of each request.
     pub(crate) fn tokens(&self) -> Vec<Option<String>> {
         self.shown.lock().unwrap().clone()
+    }
+
+    /// The requests so far but the handshakes.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        self.seen().into_iter().filter(|request| !request.starts_with("HelloRequest")).collect()
     }
 
     pub(crate) fn handshakes(&self) -> usize {
@@ -126,26 +137,10 @@ impl FakeNode {
 
 #[tonic::async_trait]
 impl node_server::Node for Script {
-    type DeliverStream = futures_util::stream::Empty<Result<rpc::DeliverResponse, Status>>;
-
     async fn hello(&self, request: Request<rpc::HelloRequest>) -> Result<Response<rpc::HelloResponse>, Status> {
         self.remember(&request);
-        let node = "fake".to_owned();
+        let node = self.name.to_owned();
         Ok(Response::new(rpc::HelloResponse { version: self.version, node, incarnation: self.incarnation.to_string() }))
-    }
-
-    async fn deliver(
-        &self,
-        _request: Request<tonic::Streaming<rpc::DeliverRequest>>,
-    ) -> Result<Response<Self::DeliverStream>, Status> {
-        Err(Status::unimplemented("no batches"))
-    }
-
-    async fn stop_session(
-        &self,
-        request: Request<rpc::StopSessionRequest>,
-    ) -> Result<Response<rpc::StopSessionResponse>, Status> {
-        self.answer(&request, rpc::StopSessionResponse::default()).await
     }
 
     async fn enqueue(&self, request: Request<rpc::EnqueueRequest>) -> Result<Response<rpc::EnqueueResponse>, Status> {
@@ -182,7 +177,7 @@ impl node_server::Node for Script {
     }
 
     async fn sysinfo(&self, request: Request<rpc::SysinfoRequest>) -> Result<Response<rpc::SysinfoResponse>, Status> {
-        self.answer(&request, rpc::SysinfoResponse { json: r#"{"nodeNum":1}"#.to_owned() }).await
+        self.answer(&request, rpc::SysinfoResponse { json: self.sysinfo.clone() }).await
     }
 
     async fn drain(&self, request: Request<rpc::DrainRequest>) -> Result<Response<rpc::DrainResponse>, Status> {

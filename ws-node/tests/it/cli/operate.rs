@@ -32,6 +32,39 @@ async fn nodes_are_shown_with_their_sessions_and_groups() {
 }
 
 #[tokio::test]
+async fn top_shows_how_fast_figures_change() {
+    let node = TestNode::start().await;
+    let mut anna = Client::user(node.public, "anna").await;
+    gim(&node, "push --now --to-uid anna --data {}").await.expect_done();
+    anna.expect_body(json!({})).await;
+    let once = gim(&node, "top --once --json").await.json();
+    assert_eq!((&once["nodes"][0]["offered"], &once["queue"]["waiting"]), (&json!(1), &json!(0)));
+    assert_eq!(once["nodes"][0]["offered_per_second"], json!(null));
+
+    let output = gim(&node, "top --count 2 --every 50ms").await;
+    let rows = output.rows();
+    let head = ["NAME", "PHASE", "SESSIONS", "CHANGE/S", "GROUPS", "OFFERED/S", "CPU", "%", "RSS", "BYTES/CONNECTION"];
+    assert_eq!(rows[1], head);
+    assert_eq!(rows[2][..6], [NAME, "running", "1", "-", "0", "-"]);
+    assert_eq!(rows.last().unwrap()[..6], [NAME, "running", "1", "+0", "0", "0"]);
+}
+
+#[tokio::test]
+async fn a_drained_node_has_told_its_clients_to_come_back_elsewhere() {
+    let node = TestNode::start().await;
+    let anna = Client::user(node.public, "anna").await;
+    let output = gim(&node, &format!("drain {NAME}")).await;
+    assert_eq!(output.expect_done(), format!("drained {NAME}: 1 closed, 0 cut at the deadline"));
+    anna.expect_close(1012).await;
+    let json = gim(&node, &format!("drain {NAME} --json")).await.json();
+    assert_eq!(json, json!({ "node": NAME, "clean": 0, "forced": 0 }));
+    assert_eq!(gim(&node, "nodes").await.rows()[1][2], "draining_sessions");
+
+    let output = gim(&node, "drain somebody").await;
+    assert_eq!(output.expect_failed(FAILED), "the node that is asked knows no node somebody");
+}
+
+#[tokio::test]
 async fn lanes_are_shown_in_figures() {
     let node = TestNode::start_with(|config| config.queue.lanes = NonZeroU16::new(3).unwrap()).await;
     gim(&node, "push --all --in 1h --data {}").await.expect_done();
