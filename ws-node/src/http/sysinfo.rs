@@ -39,8 +39,8 @@ pub(crate) async fn alone(core: &Arc<Core>) -> Value {
         None => json!({ "directory": "in_process", "queue": "in_process" }),
         Some(well) => json!({ "directory": if well { "up" } else { "down" }, "queue": queue }),
     };
-    if let Some(connected) = core.etcd_is_connected() {
-        top["dependencies"]["etcd"] = if connected { "up" } else { "down" }.into();
+    if let Some(cluster) = core.cluster() {
+        top["dependencies"]["etcd"] = if cluster.etcd_is_well { "up" } else { "down" }.into();
     }
     top
 }
