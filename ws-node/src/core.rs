@@ -26,7 +26,7 @@ use crate::clock::Clock;
 use crate::config::{Config, OnSlow, ShutdownSection};
 use crate::embed::Handlers;
 use crate::hub::{Group, Hub};
-use crate::listener::Admission;
+use crate::listener::{Admission, Superseded};
 use crate::metrics::{Metrics, Snapshot};
 use crate::proxy::Proxy;
 use crate::session::Session;
@@ -58,6 +58,8 @@ pub(crate) struct Core {
     sight: Option<Sight>,
     /// Who the other nodes are, as far as there are any.
     pub(crate) live: Option<LiveNodes>,
+    /// Whom this node could not tell that their uid is somebody else's here.
+    pub(crate) superseded: Superseded,
     /// Tasks of sessions, so that a stop can wait for them.
     pub(crate) sessions: TaskTracker,
     pub(crate) runtime: Handle,
@@ -175,6 +177,7 @@ impl Core {
             peers: parts.peers,
             live: parts.live,
             sight: parts.sight,
+            superseded: Superseded::default(),
             sessions: TaskTracker::new(),
             runtime: Handle::current(),
             released: Notify::new(),
