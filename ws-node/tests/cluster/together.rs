@@ -156,7 +156,7 @@ impl Trouble {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_fails_together_and_within_every_lease_costs_time_alone() {
     // Another seed is another history.
-    let seed = std::env::var("GIM_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(4_711);
+    let seed = std::env::var("CLUSTER_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(4_711);
     let redis = RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).await;
     let cluster = Cluster::on(redis, Spec::new(4), 3, 2).await;
     let mut play = Play::begin(cluster).await;
@@ -164,7 +164,7 @@ async fn what_fails_together_and_within_every_lease_costs_time_alone() {
     let mut told = Vec::new();
     play.through(&format!("trouble of seed {seed}"), &all, async |cluster| {
         let end = Instant::now() + SPAN;
-        let of = |number| Trouble::new(seed * 3 + number, end);
+        let of = |number: u64| Trouble::new((seed * 3 + number).wrapping_mul(0x9e37_79b9_7f4a_7c15), end);
         let Cluster { nodes, workers, redis, etcd, .. } = cluster;
         let (n, w, s) =
             tokio::join!(of(1).among_nodes(nodes), of(2).among_workers(workers), of(3).among_servers(redis, etcd));
