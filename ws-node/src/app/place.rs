@@ -151,12 +151,7 @@ impl Place {
                         () = recorded => self.lease.proof().assert(since, runs),
                     }
                 }
-                LeaseState::Lost => {
-                    if let Others::Neighbours(neighbours) = &self.others {
-                        neighbours.leave().await;
-                    }
-                    return Followed::Lost;
-                }
+                LeaseState::Lost => return Followed::Lost,
             }
         }
     }
