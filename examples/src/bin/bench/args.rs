@@ -29,7 +29,11 @@ pub(crate) enum What {
     Unicast,
     /// Mode redis: entries enqueued and settled per second
     Stream,
-    /// All of these (the default), idle in both modes
+    /// Mode cluster: a group over two nodes beside the same on one, worker and nodes in processes of their own
+    Spread,
+    /// Mode cluster: one group over five nodes, 90,000 connections. Not part of all
+    Cluster,
+    /// All of these (the default) but cluster, idle in both modes
     All,
     /// A child: the node
     #[command(hide = true)]
@@ -89,6 +93,15 @@ pub(crate) struct Settings {
     /// Entries of each turn of stream
     #[arg(long, global = true, default_value_t = 300_000)]
     pub(crate) entries: u64,
+    /// Nodes of cluster
+    #[arg(long, global = true, default_value_t = 5)]
+    pub(crate) nodes: usize,
+    /// Connections at each node of cluster
+    #[arg(long, global = true, default_value_t = 18_000)]
+    pub(crate) each: usize,
+    /// Messages to the group of cluster, one after the other
+    #[arg(long, global = true, default_value_t = 10)]
+    pub(crate) group_messages: u64,
     /// The bench's Redis writes an append-only file, fsynced every second
     #[arg(long, global = true)]
     pub(crate) appendonly: bool,
@@ -110,6 +123,9 @@ impl Settings {
         if !unicast || !(1..=4_000_000).contains(&self.entries) {
             return Err("the unicast rate is a multiple of 1000 up to 1000000, entries are 1 to 4000000".into());
         }
+        if !(1..=100).contains(&self.nodes) || self.each == 0 || self.group_messages == 0 {
+            return Err("nodes are 1 to 100, connections at each and messages to the group start at 1".into());
+        }
         if !(MIN_PAYLOAD..=16_384).contains(&self.payload) {
             return Err(format!("a payload has {MIN_PAYLOAD} to 16384 bytes").into());
         }
@@ -125,6 +141,7 @@ impl Settings {
             "connections": self.connections, "members": self.members, "rounds": self.rounds,
             "seconds": self.seconds, "messages_per_second": self.rate, "payload_bytes": self.payload,
             "own_groups": self.own_groups, "unicast_ids": self.unicast_ids, "unicast_per_second": self.unicast_rate, "entries": self.entries,
+            "nodes": self.nodes, "connections_each": self.each, "group_messages": self.group_messages,
             "appendonly": self.appendonly, "open_files": open_files,
         })
     }
@@ -143,12 +160,15 @@ pub(crate) struct Place {
 pub(crate) struct Work {
     #[command(flatten)]
     pub(crate) place: Place,
-    /// The server's WebSocket listener
-    #[arg(long)]
-    pub(crate) server: SocketAddr,
+    /// The servers' WebSocket listeners, which get connections in turn
+    #[arg(long, value_delimiter = ',', required = true)]
+    pub(crate) server: Vec<SocketAddr>,
     /// How many connections to hold
     #[arg(long)]
     pub(crate) hold: usize,
+    /// The number of the first one, where other load clients hold those below
+    #[arg(long, default_value_t = 0)]
+    pub(crate) first: usize,
     /// The group each of them joins; without it, none
     #[arg(long)]
     pub(crate) join: Option<String>,

@@ -52,6 +52,11 @@ pub(crate) fn measure(settings: &Settings, cores: Cores, seen: impl Fn(usize, &R
     Ok(Fanout { rounds })
 }
 
+/// One turn of the floor alone.
+pub(crate) fn floor(settings: &Settings, cores: Cores) -> Result<Turn> {
+    turn(Server::floor(cores)?, settings, cores)
+}
+
 /// A fresh server and a fresh client: no turn inherits anything from the one before.
 fn turn(mut server: Server, settings: &Settings, cores: Cores) -> Result<Turn> {
     let mut load = server.log_in(settings.members, cores)?;

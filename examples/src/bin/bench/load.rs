@@ -24,10 +24,10 @@ use crate::{Result, clock, events, process};
 
 /// Logins under way at once: enough to keep a server busy, few enough for its accept queue.
 const WINDOW: usize = 128;
-/// How long all logins together may take.
-const LOGIN_DEADLINE: Duration = Duration::from_secs(60);
+/// How long all logins together may take. There may be 90,000, on a machine that others use, too.
+const LOGIN_DEADLINE: Duration = Duration::from_secs(300);
 /// How long to wait for what it says then.
-pub(crate) const LOGIN: Duration = Duration::from_secs(70);
+pub(crate) const LOGIN: Duration = Duration::from_secs(310);
 /// What stands in for a connection in the event loop.
 const COMMANDS: u64 = u64::MAX;
 
@@ -47,9 +47,15 @@ struct Load {
     tally: Tally,
 }
 
-/// Starts a load client. What it says first is how many connections it holds, and what stopped it if not all.
+/// Starts a load client, of one server or of several with commas between. What it says first is how many connections it holds, and what stopped it if not all.
 pub(crate) fn start(server: &str, hold: usize, join: Option<&str>, cores: Cores) -> Result<Child> {
-    let mut arguments = ["--server", server, "--hold", &hold.to_string()].map(str::to_owned).to_vec();
+    start_from(0, server, hold, join, cores)
+}
+
+/// The same, for one of several load clients: its connections are numbered from `first` on.
+pub(crate) fn start_from(first: usize, server: &str, hold: usize, join: Option<&str>, cores: Cores) -> Result<Child> {
+    let (first, count) = (first.to_string(), hold.to_string());
+    let mut arguments = ["--server", server, "--hold", &count, "--first", &first].map(str::to_owned).to_vec();
     arguments.extend(join.iter().flat_map(|group| ["--join".to_owned(), (*group).to_owned()]));
     Child::start("load", cores.client, &arguments)
 }
@@ -111,25 +117,27 @@ impl Load {
     }
 
     fn open(&mut self) -> Result<()> {
-        let number = self.connections.len();
-        let socket = self.connect()?;
+        let index = self.connections.len();
+        let number = self.work.first + index;
+        let server = self.work.server[index % self.work.server.len()];
+        let socket = self.connect(&server)?;
         sockopt::set_tcp_nodelay(&socket, true)?;
         rustix::io::ioctl_fionbio(&socket, true)?;
-        epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(number as u64), epoll::EventFlags::IN)?;
+        epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(index as u64), epoll::EventFlags::IN)?;
         // `{}` in the name of a group stands for the number of the connection.
         let join = self.work.join.as_ref().map(|group| group.replace("{}", &number.to_string()));
-        self.connections.push(Connection::start(socket, number, self.work.server, join)?);
+        self.connections.push(Connection::start(socket, number, server, join)?);
         self.opening += 1;
         Ok(())
     }
 
-    fn connect(&mut self) -> Result<OwnedFd> {
+    fn connect(&mut self, server: &SocketAddr) -> Result<OwnedFd> {
         loop {
             let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
             if self.source > 1 {
                 bind(&socket, &SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, self.source), 0))?;
             }
-            match connect(&socket, &self.work.server).map_err(std::io::Error::from) {
+            match connect(&socket, server).map_err(std::io::Error::from) {
                 Ok(()) => return Ok(socket),
                 Err(error) if error.kind() == ErrorKind::AddrNotAvailable && self.source < 250 => self.source += 1,
                 Err(error) => return Err(error.into()),

@@ -1,6 +1,8 @@
-//! The bench: what an idle connection costs a node, how far fan-out and unicast are from a floor, how fast the queue is.
+//! The bench: what an idle connection costs a node, how far fan-out and unicast are from a floor, how fast the queue is,
+//! what it costs to spread a group over nodes.
 //!
-//! `make bench`, or `bench [idle|fanout|unicast|stream|all] [--json FILE]` with the program `ws-node` built beside it.
+//! `make bench`, or `bench [idle|fanout|unicast|stream|spread|cluster|all] [--json FILE]` with the programs `ws-node` and
+//! `msg-queue` built beside it.
 //!
 //! The program that you start only conducts. Server and load client are child processes, so that memory and CPU
 //! time of the server are its own, and each is pinned to a core of its own. A Redis is on the load client's. Every
@@ -14,6 +16,7 @@
 mod args;
 mod child;
 mod clock;
+mod cluster;
 mod events;
 mod fanout;
 mod floor;
@@ -24,10 +27,13 @@ mod message;
 mod node;
 mod post;
 mod process;
+mod program;
 mod redis;
 mod relay;
 mod report;
+mod service;
 mod sockets;
+mod spread;
 mod stream;
 mod turn;
 mod unicast;
@@ -74,20 +80,24 @@ fn conduct(what: &What, settings: &Settings) -> Result<()> {
 type Measure = fn(&Settings, Cores) -> Result<Value>;
 
 fn parts(what: &What) -> Vec<(&'static str, Measure)> {
-    let all: [(&str, Measure); 5] = [
+    let all: [(&str, Measure); 6] = [
         ("idle", |settings, cores| idle(Mode::Local, settings, cores)),
         ("idle_redis", |settings, cores| idle(Mode::Redis, settings, cores)),
         ("fanout", fanout),
         ("unicast", unicast),
         ("stream", stream),
+        ("spread", spread),
     ];
-    let [local, redis, fanout, unicast, stream] = all;
+    let [local, redis, fanout, unicast, stream, spread] = all;
     match what {
         What::Idle(args::Idle { mode: Mode::Local }) => vec![local],
         What::Idle(args::Idle { mode: Mode::Redis }) => vec![redis],
         What::Fanout => vec![fanout],
         What::Unicast => vec![unicast],
         What::Stream => vec![stream],
+        What::Spread => vec![spread],
+        // It takes 90,000 sockets twice: who wants that says so.
+        What::Cluster => vec![("cluster", cluster)],
         _ => all.to_vec(),
     }
 }
@@ -113,5 +123,17 @@ fn unicast(settings: &Settings, cores: Cores) -> Result<Value> {
 fn stream(settings: &Settings, cores: Cores) -> Result<Value> {
     let found = stream::measure(settings, cores, report::stream_turn)?;
     report::stream(&found);
+    Ok(found.to_json())
+}
+
+fn spread(settings: &Settings, cores: Cores) -> Result<Value> {
+    let found = spread::measure(settings, cores, report::spread_round)?;
+    report::spread(&found);
+    Ok(found.to_json())
+}
+
+fn cluster(settings: &Settings, cores: Cores) -> Result<Value> {
+    let found = cluster::measure(settings, cores, report::message)?;
+    report::cluster(&found);
     Ok(found.to_json())
 }

@@ -1,26 +1,29 @@
 //! The node: a plain one with defaults but for free ports and one worker thread.
 //!
-//! In mode `local` it is a child of this same binary. In mode `redis` it is the program `ws-node` that was built beside
-//! this one, as it is shipped, started with flags.
+//! In mode `local` it is a child of this same binary. In the modes `redis` and `cluster` it is the program `ws-node` that
+//! was built beside this one, as it is shipped, started with flags.
 
-use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use gim_proxy_sdk::testing::Process;
+use gim_proxy_sdk::testing::free_port;
 use gim_ws_node::config::Config;
 use serde_json::json;
 
 use crate::args::Place;
 use crate::child::{Child, say};
 use crate::machine::Cores;
-use crate::post::Poster;
+use crate::program::Program;
 use crate::redis::Redis;
-use crate::{Result, clock, process};
+use crate::{Result, process};
 
 const START: Duration = Duration::from_secs(20);
-const POLL: Duration = Duration::from_millis(20);
+/// What the log of the program says when it runs.
+const RUNS: &str = "node runs";
+/// What the program is told in every mode.
+const SHIPPED: [&str; 4] =
+    ["auth.mode=none", "node.threads=1", "listen.public=127.0.0.1:0", "listen.admin=127.0.0.1:0"];
 
 /// A node that runs, as the conductor sees it.
 pub(crate) struct Node {
@@ -31,7 +34,7 @@ pub(crate) struct Node {
 
 enum Kind {
     Embedded(Child),
-    Program(Process),
+    Program(Program),
 }
 
 impl Node {
@@ -45,75 +48,32 @@ impl Node {
 
     /// One of mode `redis`, ready.
     pub(crate) fn on(redis: &Redis, cores: Cores) -> Result<Self> {
-        let (program, folder) = (program()?, redis.folder().join("node"));
-        fs::create_dir_all(&folder)?;
-        let arguments = arguments(redis);
-        // A child inherits the core of whoever starts it.
-        process::pin(cores.server)?;
-        let mut process = Process::start(&program, &arguments, &folder, "ws-node");
-        process::pin(cores.client)?;
-        let (public, admin) = addresses(&mut process, &folder.join("log"))?;
-        ready(admin)?;
-        Ok(Self { process: Kind::Program(process), public, admin })
+        let stands_on = format!("redis.url={}", redis.url());
+        let further = ["mode=redis", &stands_on, "node.id=bench", "listen.rpc=127.0.0.1:0"];
+        Self::program(&further, &redis.folder().join("node"), cores)
+    }
+
+    /// One of a cluster, ready: no worker is inside. `cluster` is what all its processes are told.
+    pub(crate) fn among(cluster: &[String], id: &str, folder: &Path, cores: Cores) -> Result<Self> {
+        // Others are told where it can be called, so it cannot be any free port.
+        let rpc = format!("127.0.0.1:{}", free_port());
+        let own = ["node.id", "listen.rpc", "node.advertise_rpc"].into_iter().zip([id, &rpc, &rpc]);
+        let own: Vec<String> = own.map(|(key, value)| format!("{key}={value}")).collect();
+        let further: Vec<&str> = cluster.iter().chain(&own).map(String::as_str).collect();
+        Self::program(&further, folder, cores)
+    }
+
+    fn program(further: &[&str], folder: &Path, cores: Cores) -> Result<Self> {
+        let program = Program::start("ws-node", &[&SHIPPED, further].concat(), folder, RUNS, cores)?;
+        Ok(Self { public: program.told("public=")?, admin: program.admin, process: Kind::Program(program) })
     }
 
     pub(crate) fn pid(&self) -> u32 {
         match &self.process {
             Kind::Embedded(child) => child.pid(),
-            Kind::Program(process) => process.pid(),
+            Kind::Program(program) => program.pid(),
         }
     }
-}
-
-fn program() -> Result<String> {
-    let program: PathBuf = std::env::current_exe()?.with_file_name("ws-node");
-    match program.exists() {
-        true => Ok(program.to_string_lossy().into_owned()),
-        false => Err(format!("{} is missing: build it with the bench, as make bench does", program.display()).into()),
-    }
-}
-
-fn arguments(redis: &Redis) -> Vec<String> {
-    let url = format!("redis.url={}", redis.url());
-    let settings = [
-        "mode=redis",
-        &url,
-        "auth.mode=none",
-        "node.id=bench",
-        "node.threads=1",
-        "listen.public=127.0.0.1:0",
-        "listen.admin=127.0.0.1:0",
-        "listen.rpc=127.0.0.1:0",
-    ];
-    settings.iter().flat_map(|setting| ["--set".to_owned(), (*setting).to_owned()]).collect()
-}
-
-/// Waits for the line of the log that tells where it listens.
-fn addresses(process: &mut Process, log: &Path) -> Result<(String, SocketAddr)> {
-    let deadline = clock::deadline(START);
-    loop {
-        let text = fs::read_to_string(log)?;
-        if let Some(line) = text.lines().find(|line| line.contains("node runs")) {
-            let address = |key: &str| line.split(' ').find_map(|word| word.strip_prefix(key)).ok_or("no address");
-            return Ok((address("public=")?.to_owned(), address("admin=")?.parse()?));
-        }
-        if process.has_ended() || clock::now() > deadline {
-            return Err(format!("ws-node did not start: {text}").into());
-        }
-        clock::sleep(POLL);
-    }
-}
-
-fn ready(admin: SocketAddr) -> Result<()> {
-    let deadline = clock::deadline(START);
-    let mut poster = Poster::connect(admin)?;
-    while !poster.is_ready()? {
-        if clock::now() > deadline {
-            return Err("the node does not get ready".into());
-        }
-        clock::sleep(POLL);
-    }
-    Ok(())
 }
 
 /// The child's main.

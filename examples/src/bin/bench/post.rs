@@ -40,6 +40,11 @@ impl Poster {
         Ok(serde_json::from_str(&body)?)
     }
 
+    /// `GET /metrics`
+    pub(crate) fn metrics(&mut self) -> Result<String> {
+        Ok(self.exchange("GET", "/metrics", "")?.1)
+    }
+
     /// `GET /readyz`
     pub(crate) fn is_ready(&mut self) -> Result<bool> {
         Ok(self.exchange("GET", "/readyz", "")?.0 == 200)

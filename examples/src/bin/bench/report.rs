@@ -1,5 +1,6 @@
 //! The table. Says what was measured on what, and beside each figure whether its target was met.
 
+mod cluster;
 mod rounds;
 mod stream;
 
@@ -8,6 +9,7 @@ use crate::idle::{Idle, TARGET_BYTES, TARGET_LOGIN};
 use crate::machine::{Machine, build};
 use crate::redis::{Calls, Commands};
 
+pub(crate) use self::cluster::{cluster, message, spread, spread_round};
 pub(crate) use self::rounds::{fanout, fanout_round, unicast, unicast_round};
 pub(crate) use self::stream::{stream, turn as stream_turn};
 
@@ -29,6 +31,10 @@ pub(crate) fn heading(machine: &Machine, settings: &Settings, open_files: u64) {
     println!(
         "           unicast to {} users, {} messages/s for {} s; stream of {} entries; append-only file: {}",
         settings.members, settings.unicast_rate, settings.seconds, settings.entries, settings.appendonly
+    );
+    println!(
+        "           cluster of {} nodes with {} connections each, {} messages",
+        settings.nodes, settings.each, settings.group_messages
     );
     println!("           {} bytes of payload, open-file limit {open_files}", settings.payload);
 }

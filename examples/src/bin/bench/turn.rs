@@ -114,7 +114,7 @@ impl Turn {
         (self.deliveries - self.outcome.repeated) as f64 / self.expected.max(1) as f64
     }
 
-    fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         let Self { members, expected, deliveries, spent, p50_us, p99_us, max_us, bytes, frame, .. } = self;
         json!({
             "members": members, "expected": expected, "deliveries": deliveries, "delivery_ratio": self.ratio(),
@@ -133,6 +133,15 @@ impl Outcome {
         let repeated = number("repeated");
         let arrived = number("deliveries") - repeated;
         Self { lost: expected.saturating_sub(arrived), repeated, out_of_order: number("out_of_order") }
+    }
+
+    /// What became of the messages of both.
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self {
+            lost: self.lost + other.lost,
+            repeated: self.repeated + other.repeated,
+            out_of_order: self.out_of_order + other.out_of_order,
+        }
     }
 
     /// Everything arrived once and in order.
@@ -171,7 +180,10 @@ impl Round {
 
 /// The median over all rounds of something of a round.
 pub(crate) fn median(rounds: &[Round], of: impl Fn(&Round) -> f64) -> f64 {
-    let mut values: Vec<f64> = rounds.iter().map(of).collect();
+    median_of(rounds.iter().map(of).collect())
+}
+
+pub(crate) fn median_of(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     match (values.get((values.len().max(1) - 1) / 2), values.get(values.len() / 2)) {
         (Some(lower), Some(upper)) => f64::midpoint(*lower, *upper),

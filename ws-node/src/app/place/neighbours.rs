@@ -72,8 +72,8 @@ impl Neighbours {
     }
 
     /// Registers the node, as long as it takes calls and connections.
-    pub(super) fn register(&self) {
-        let registration = self.registration.clone();
+    pub(super) fn register(&self, node: &NodeRef) {
+        let registration = Registration { incarnation: node.incarnation, ..self.registration.clone() };
         let registrar = || Registrar::start(&self.etcd, &self.keys, self.id.clone(), registration, self.ttl);
         self.registrar.get_or_init(registrar);
     }

@@ -86,7 +86,14 @@ impl Tally {
             "repeated": self.repeated, "out_of_order": self.out_of_order,
             "shortest_frame": self.shortest.min(self.longest), "longest_frame": self.longest,
             "p50_us": self.quantile(50), "p99_us": self.quantile(99), "max_us": self.quantile(100),
+            "by_ms": self.by_ms(),
         }))
+    }
+
+    /// How many arrived within each millisecond, of those in which any did. What several load clients say can be added.
+    fn by_ms(&self) -> Vec<(u32, usize)> {
+        let same = |a: &u32, b: &u32| a / 1_000 == b / 1_000;
+        self.latencies.chunk_by(same).filter_map(|some| Some((some.first()? / 1_000, some.len()))).collect()
     }
 
     /// Nearest-rank percentile over all deliveries of the turn.
@@ -119,6 +126,12 @@ mod tests {
             (&json!(50_000), &json!(99_000), &json!(100_000))
         );
         assert!(tally.finished().is_none(), "a turn is reported once");
+    }
+
+    #[test]
+    fn deliveries_are_counted_by_millisecond() {
+        let tally = Tally { latencies: vec![1, 999, 1_000, 7_500], ..Tally::default() };
+        assert_eq!(tally.by_ms(), [(0, 2), (1, 1), (7, 1)]);
     }
 
     #[test]

@@ -1,0 +1,220 @@
+//! One group over all nodes of a cluster: five nodes with 18,000 connections each, unless told otherwise.
+//!
+//! A message at a time goes on the stream by plain `XADD`, and is waited for until the last socket has it. Each node has
+//! a load client of its own, because a process may open 20,000 files.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::args::Settings;
+use crate::child::Child;
+use crate::fanout::GROUP;
+use crate::machine::Cores;
+use crate::process::{Memory, memory};
+use crate::service::{Batches, Service, Usage};
+use crate::turn::{Outcome, median_of};
+use crate::{Result, clock, load, message};
+
+/// Before figures are read: what starts late has started, what is given back has been given back.
+const SETTLE: Duration = Duration::from_secs(3);
+/// How long the connections are watched doing nothing.
+const IDLE: Duration = Duration::from_secs(10);
+/// How long a message may take to reach everybody.
+const MESSAGE: Duration = Duration::from_secs(60);
+/// Between two looks whether everything is settled.
+const LOOK: Duration = Duration::from_millis(20);
+
+pub(crate) struct Cluster {
+    pub(crate) wanted: usize,
+    pub(crate) connected: u64,
+    /// Why there are fewer than wanted.
+    pub(crate) trouble: Vec<String>,
+    pub(crate) claimed: u64,
+    pub(crate) redis_version: String,
+    pub(crate) login: Usage,
+    /// Of each node, before its first connection and after its last.
+    pub(crate) memory: Vec<(Memory, Memory)>,
+    /// While nothing was sent.
+    pub(crate) idle: Usage,
+    /// The first one takes first allocations and congestion windows on it: it does not count.
+    pub(crate) first: Message,
+    pub(crate) messages: Vec<Message>,
+}
+
+/// One message to everybody.
+pub(crate) struct Message {
+    pub(crate) outcome: Outcome,
+    /// Milliseconds from `XADD` until half of the sockets had it, 99 of 100, the last one.
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
+    pub(crate) max_ms: f64,
+    pub(crate) batches: Batches,
+    pub(crate) usage: Usage,
+}
+
+pub(crate) fn measure(settings: &Settings, cores: Cores, seen: impl Fn(u64, &Message)) -> Result<Cluster> {
+    let mut service = Service::start(settings.nodes, settings, cores)?;
+    clock::sleep(SETTLE);
+    let memories = |service: &Service| service.nodes.iter().map(|node| memory(node.pid())).collect::<Result<Vec<_>>>();
+    let memory_before = memories(&service)?;
+    let before = service.usage(&[])?;
+    let mut loads = log_in(&service, settings, cores)?;
+    let logins = loads.iter_mut().map(|load| load.hear(load::LOGIN)).collect::<Result<Vec<_>>>()?;
+    let login = service.usage(&loads)?.since(&before);
+    clock::sleep(SETTLE);
+    let memory_after = memories(&service)?;
+    let before = service.usage(&loads)?;
+    clock::sleep(IDLE);
+    let idle = service.usage(&loads)?.since(&before);
+    let holds: Vec<u64> = logins.iter().map(|login| login["connected"].as_u64().unwrap_or(0)).collect();
+    let first = send(&mut service, &mut loads, &holds, 1, settings)?;
+    seen(0, &first);
+    let mut messages = Vec::new();
+    for number in 1..=settings.group_messages {
+        let message = send(&mut service, &mut loads, &holds, number + 1, settings)?;
+        seen(number, &message);
+        messages.push(message);
+    }
+    if service.redis.set_aside()? > 0 {
+        return Err("entries were put aside or are dead".into());
+    }
+    Ok(Cluster {
+        wanted: settings.nodes * settings.each,
+        connected: holds.iter().sum(),
+        trouble: logins.iter().filter_map(|login| login["trouble"].as_str().map(str::to_owned)).collect(),
+        claimed: service.redis.claimed()?,
+        redis_version: service.redis.version()?,
+        login,
+        memory: memory_before.into_iter().zip(memory_after).collect(),
+        idle,
+        first,
+        messages,
+    })
+}
+
+/// Starts a load client for each node, all at once.
+fn log_in(service: &Service, settings: &Settings, cores: Cores) -> Result<Vec<Child>> {
+    let start = |(number, node): (usize, &crate::node::Node)| {
+        load::start_from(number * settings.each, &node.public, settings.each, Some(GROUP), cores)
+    };
+    service.nodes.iter().enumerate().map(start).collect()
+}
+
+/// One message, from the entry until every socket has it and the queue is done with it.
+fn send(
+    service: &mut Service,
+    loads: &mut [Child],
+    holds: &[u64],
+    number: u64,
+    settings: &Settings,
+) -> Result<Message> {
+    let batches = service.batches()?;
+    for (load, hold) in loads.iter_mut().zip(holds) {
+        load.tell(&format!("expect {hold} {}", MESSAGE.as_millis()))?;
+    }
+    // Each makes room before it reads on.
+    clock::sleep(LOOK);
+    let before = service.usage(loads)?;
+    service.push(None, &message::payload(clock::now(), number, settings.payload))?;
+    let reports = loads.iter_mut().map(|load| load.hear(MESSAGE * 2)).collect::<Result<Vec<_>>>()?;
+    service.redis.settled(LOOK, MESSAGE)?;
+    let usage = service.usage(loads)?.since(&before);
+    let batches = service.batches()?.since(batches);
+    Ok(Message::new(&reports, holds, batches, usage))
+}
+
+impl Message {
+    fn new(reports: &[Value], holds: &[u64], batches: Batches, usage: Usage) -> Self {
+        let outcomes = reports.iter().zip(holds).map(|(report, &hold)| Outcome::read(report, hold));
+        let outcome = outcomes.fold(Outcome::default(), Outcome::and);
+        let latest = reports.iter().filter_map(|report| report["max_us"].as_u64()).max();
+        let by_ms = by_ms(reports);
+        let (p50_ms, p99_ms) = (quantile(&by_ms, 50), quantile(&by_ms, 99));
+        Self { outcome, p50_ms, p99_ms, max_ms: latest.unwrap_or(0) as f64 / 1e3, batches, usage }
+    }
+
+    fn to_json(&self) -> Value {
+        let Self { outcome, p50_ms, p99_ms, max_ms, batches, usage } = self;
+        json!({
+            "outcome": outcome.to_json(), "p50_ms": p50_ms, "p99_ms": p99_ms, "max_ms": max_ms,
+            "batches_done": batches.done, "batches_not_done": batches.not_done, "cpu_seconds": usage.to_json(),
+        })
+    }
+}
+
+/// How many arrived within each millisecond, at all load clients.
+fn by_ms(reports: &[Value]) -> BTreeMap<u64, u64> {
+    let mut all = BTreeMap::new();
+    for pair in reports.iter().filter_map(|report| report["by_ms"].as_array()).flatten() {
+        if let (Some(ms), Some(count)) = (pair[0].as_u64(), pair[1].as_u64()) {
+            *all.entry(ms).or_insert(0) += count;
+        }
+    }
+    all
+}
+
+/// Nearest-rank percentile, to half a millisecond.
+fn quantile(by_ms: &BTreeMap<u64, u64>, percent: u64) -> f64 {
+    let rank = (by_ms.values().sum::<u64>() * percent).div_ceil(100).max(1);
+    let mut below = 0;
+    let reached = by_ms.iter().find(|(_, count)| {
+        below += *count;
+        below >= rank
+    });
+    reached.map_or(0.0, |(&ms, _)| ms as f64 + 0.5)
+}
+
+impl Cluster {
+    /// Of the messages that count, together.
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        self.messages.iter().map(|message| message.usage.clone()).reduce(|all, one| all.and(&one))
+    }
+
+    /// Deliveries of the messages that count.
+    pub(crate) fn deliveries(&self) -> u64 {
+        let lost: u64 = self.messages.iter().map(|message| message.outcome.lost).sum();
+        self.connected * self.messages.len() as u64 - lost
+    }
+
+    /// All messages of which something did not arrive once, or that took another number of batches than there are nodes.
+    pub(crate) fn unclean(&self) -> usize {
+        let fits = Batches { done: self.memory.len() as u64, not_done: 0 };
+        let all = self.messages.iter().chain([&self.first]);
+        all.filter(|message| !message.outcome.is_clean() || message.batches != fits).count()
+    }
+
+    /// Median over the messages that count.
+    pub(crate) fn median(&self, of: impl Fn(&Message) -> f64) -> f64 {
+        median_of(self.messages.iter().map(of).collect())
+    }
+
+    pub(crate) fn to_json(&self) -> Value {
+        let memory =
+            |(before, after): &(Memory, Memory)| json!({ "before_bytes": before.rss, "after_bytes": after.rss });
+        json!({
+            "wanted": self.wanted, "connected": self.connected, "trouble": self.trouble, "claimed": self.claimed,
+            "redis_version": self.redis_version, "login_cpu_seconds": self.login.to_json(),
+            "rss_per_node": self.memory.iter().map(memory).collect::<Vec<_>>(),
+            "idle_cpu_seconds": self.idle.to_json(), "first_message": self.first.to_json(),
+            "messages": self.messages.iter().map(Message::to_json).collect::<Vec<_>>(),
+            "deliveries": self.deliveries(), "cpu_seconds": self.usage().map(|usage| usage.to_json()),
+            "deliveries_per_cpu_second": self.usage().map(|usage| self.deliveries() as f64 / usage.whole()),
+            "unclean_messages": self.unclean(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_taken_over_all_load_clients() {
+        let reports = [json!({ "by_ms": [[10, 50], [20, 40]] }), json!({ "by_ms": [[10, 5], [30, 4], [40, 1]] })];
+        let all = by_ms(&reports);
+        assert_eq!((quantile(&all, 50), quantile(&all, 99), quantile(&all, 100)), (10.5, 30.5, 40.5));
+        assert_eq!(quantile(&BTreeMap::new(), 50), 0.0);
+    }
+}
