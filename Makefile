@@ -1,13 +1,17 @@
 # What people of this repository type. `make test` is the one that has to pass.
 
-.PHONY: run test needs lint fmt clippy doc deploy-check bench fuzz producers
+.PHONY: run test needs previous lint fmt clippy doc deploy-check bench fuzz producers
 
 run:
 	cargo run --release
 
 # Everything the tests need beyond Rust, installed when it is missing, then all tests.
-test: needs
+test: needs previous
 	cargo test --workspace --locked
+
+# The programs of the release before, beside which this one is tested.
+previous:
+	.ci/previous
 
 # The page is tested in a real browser, Redis and etcd are real servers that the tests start themselves.
 needs:
