@@ -74,9 +74,12 @@ async fn between_node_and_workers() {
     let cluster = Cluster::start(Spec::new(4), 3, 2).await;
     let mut play = Play::begin(cluster).await;
     let users = play.users_on(0);
-    for mode in FAULTS.into_iter().chain([Mode::Slow(Duration::from_millis(40))]) {
-        let what = format!("node 1 and whoever calls it, {mode:?} for {SHORT:?}");
-        let apart = play.through(&what, &users, async |cluster| break_for(&cluster.nodes[0].called, mode, SHORT).await);
+    let slow = Mode::Slow(Duration::from_millis(40));
+    for (mode, span) in
+        [(Mode::Cut, SHORT), (Mode::Silent, SHORT), (slow, SHORT), (Mode::Cut, LONG), (Mode::Silent, LONG)]
+    {
+        let what = format!("node 1 and whoever calls it, {mode:?} for {span:?}");
+        let apart = play.through(&what, &users, async |cluster| break_for(&cluster.nodes[0].called, mode, span).await);
         let others = apart.await.others;
         assert!(others < SHORT, "others waited {others:?} for a node that cannot be reached");
     }
