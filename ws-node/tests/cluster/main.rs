@@ -19,6 +19,7 @@ mod figures;
 mod follows;
 mod links;
 mod nodes;
+mod places;
 mod rolling;
 mod servers;
 mod storm;

@@ -69,6 +69,11 @@ impl Cluster {
         self.workers.last_mut().expect("just added")
     }
 
+    /// A place for another process under the name of a node, which is none of the cluster.
+    pub(crate) fn rival(&self, at: usize) -> Program {
+        Program::new(Kind::Node, &self.nodes[at].id, &self.spec, &self.redis, &self.etcd)
+    }
+
     /// Waits until every node lists all of them.
     pub(crate) async fn assembled(&self) {
         for node in &self.nodes {
