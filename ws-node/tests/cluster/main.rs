@@ -23,5 +23,6 @@ mod rolling;
 mod servers;
 mod storm;
 mod takeover;
+mod together;
 mod verbs;
 mod workers;

@@ -5,12 +5,15 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::support::cluster::Cluster;
+use crate::support::link::Mode;
 use crate::support::node::Spec;
 use crate::support::play::Play;
 
 /// Within the lease of a lane, and beyond it.
 const SHORT: Duration = Duration::from_secs(3);
 const LONG: Duration = Duration::from_secs(13);
+/// How late a worker hears of nodes, before it is killed.
+const SLOW: Duration = Duration::from_millis(200);
 /// The lease of a lane with what a busy machine adds.
 const MOVED: Duration = Duration::from_secs(10);
 
@@ -25,11 +28,19 @@ async fn a_worker_that_dies_or_stands_still_loses_nothing_repeats_nothing_and_re
     let all = everybody(&play);
     let killed = play
         .through("worker 1 killed and not started again", &all, async |cluster| {
+            // It dies before it has heard of what the nodes have taken: all of that comes again.
+            cluster.nodes.iter().for_each(|node| node.called.set(Mode::Slow(SLOW)));
+            sleep(5 * SLOW).await;
+            cluster.strikes();
             cluster.workers[0].kill();
+            cluster.nodes.iter().for_each(|node| node.called.set(Mode::Pass));
             cluster.spread(1).await;
         })
         .await;
     assert!(killed.struck.worst() < MOVED, "{}", killed.struck);
+    let recalled = play.cluster.of_nodes("gim_outcomes_recalled_total", "").await;
+    eprintln!("  came again and was answered from memory: {recalled}");
+    assert!(recalled > 0.0, "nothing came again, so nothing was shown");
     play.through("worker 1 started again", &all, async |cluster| {
         cluster.workers[0].start().await;
         cluster.spread(2).await;

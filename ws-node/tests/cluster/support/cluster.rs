@@ -10,7 +10,7 @@ use super::lanes::Lanes;
 use super::node::Spec;
 use super::program::{Kind, Program};
 use super::traffic::{People, Traffic};
-use super::{eventually, http};
+use super::{eventually, http, now_ms};
 
 /// See the module.
 pub(crate) struct Cluster {
@@ -20,6 +20,8 @@ pub(crate) struct Cluster {
     pub(crate) redis: RedisServer,
     pub(crate) etcd: EtcdServer,
     pub(crate) spec: Spec,
+    /// When the fault under way struck, Unix milliseconds.
+    pub(crate) struck: u64,
 }
 
 impl Cluster {
@@ -31,7 +33,7 @@ impl Cluster {
     /// The same on a Redis of the caller's.
     pub(crate) async fn on(redis: RedisServer, spec: Spec, nodes: usize, workers: usize) -> Self {
         let etcd = EtcdServer::start().await;
-        let mut cluster = Self { nodes: Vec::new(), workers: Vec::new(), redis, etcd, spec };
+        let mut cluster = Self { nodes: Vec::new(), workers: Vec::new(), redis, etcd, spec, struck: 0 };
         for _ in 0..nodes {
             cluster.new_node();
         }
@@ -46,6 +48,11 @@ impl Cluster {
             cluster.spread(at_work).await;
         }
         cluster
+    }
+
+    /// From now on it is measured how long anybody waits.
+    pub(crate) fn strikes(&mut self) {
+        self.struck = now_ms();
     }
 
     /// A place for one node more, which is not started.

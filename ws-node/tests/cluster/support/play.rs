@@ -95,11 +95,11 @@ impl Play {
     ) -> Outcome {
         let begun = Instant::now();
         let before = self.traffic.total();
-        let (mut from, mut to) = (0, 0);
+        let mut to = 0;
         let Self { cluster, traffic, recorders, .. } = self;
         pushing(traffic, async {
             sleep(AROUND).await;
-            from = now_ms();
+            cluster.strikes();
             act(cluster).await;
             to = now_ms();
             all_are_there(recorders).await;
@@ -108,6 +108,7 @@ impl Play {
         .await;
         all_reach_the_end(&self.recorders, self.plan.people, &self.traffic).await;
         self.lanes.settle().await;
+        let from = self.cluster.struck;
         let outcome = Outcome { struck: self.reach(struck, from), others: self.longest_wait(struck, from, to), from };
         let entries = self.traffic.total() - before;
         let Outcome { struck, others, .. } = &outcome;

@@ -181,7 +181,7 @@ impl Program {
     fn forget_last_run(&mut self) {
         let Some(mut run) = self.run.take() else { return };
         run.process.kill();
-        if std::thread::panicking() || std::env::var_os("GIM_TEST_KEEP_LOGS").is_some() {
+        if std::thread::panicking() || std::env::var_os("CLUSTER_TEST_KEEP_LOGS").is_some() {
             eprintln!("the log of {} is in {}", self.id, run.folder.display());
         } else {
             let _ = std::fs::remove_dir_all(&run.folder);

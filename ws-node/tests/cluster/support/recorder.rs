@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -105,7 +105,7 @@ impl Recorder {
     }
 
     pub(crate) fn log(&self) -> MutexGuard<'_, Vec<Connection>> {
-        self.log.lock().unwrap()
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether it is connected and in its group.
@@ -222,7 +222,7 @@ async fn login(node: SocketAddr, user: usize, session: &str) -> Option<Socket> {
 
 impl Reader {
     fn note<T>(&self, change: impl FnOnce(&mut Connection) -> T) -> T {
-        change(&mut self.log.lock().unwrap()[self.at])
+        change(&mut self.log.lock().unwrap_or_else(PoisonError::into_inner)[self.at])
     }
 
     async fn read(&self, mut socket: Socket, may_leave: bool) -> Left {
