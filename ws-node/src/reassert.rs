@@ -44,6 +44,8 @@ pub(crate) async fn everything(core: &Core) -> Result<(), DirectoryError> {
         .map(Ok)
         .try_for_each_concurrent(SIDE_BY_SIDE, |group| async move { announce_again(core, &group).await });
     announced.await?;
+    // Without anything to record nothing was asked yet, and who logs in next meets whatever is wrong.
+    core.directory.reach().await?;
     tracing::info!(sessions, groups = count, "everything held is recorded under the new incarnation");
     Ok(())
 }

@@ -188,7 +188,7 @@ async fn after_all_attempts_a_message_is_dead_and_redriven_for_the_targets_that_
     assert_eq!(said("gim_attempts"), "30");
     assert_eq!(said("gim_error"), "not_owner");
     assert_eq!(said("gim_failed_targets"), r#"["2"]"#);
-    assert_eq!(world.count(|event| matches!(event, Event::Retry { .. })), 9);
+    assert_eq!(world.count(|event| matches!(event, Event::Retry { .. })), 29);
 
     assert_eq!(world.queue.redrive(0, Selection::All).await.unwrap(), 1);
     world.settled(2).await;

@@ -13,6 +13,7 @@
 
 mod support;
 
+mod beside;
 mod cost;
 mod everywhere;
 mod figures;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::lanes::Lanes;
 use super::node::Spec;
-use super::program::{Kind, Program};
+use super::program::{Kind, Program, Release};
 use super::traffic::{People, Traffic};
 use super::{eventually, http, now_ms};
 
@@ -32,14 +32,20 @@ impl Cluster {
 
     /// The same on a Redis of the caller's.
     pub(crate) async fn on(redis: RedisServer, spec: Spec, nodes: usize, workers: usize) -> Self {
+        Self::of(redis, spec, &vec![Release::This; nodes], &vec![Release::This; workers]).await
+    }
+
+    /// The same with programs of these releases.
+    pub(crate) async fn of(redis: RedisServer, spec: Spec, nodes: &[Release], workers: &[Release]) -> Self {
         let etcd = EtcdServer::start().await;
         let mut cluster = Self { nodes: Vec::new(), workers: Vec::new(), redis, etcd, spec, struck: 0 };
-        for _ in 0..nodes {
-            cluster.new_node();
+        for release in nodes {
+            cluster.new_node().release = *release;
         }
-        for _ in 0..workers {
-            cluster.new_worker();
+        for release in workers {
+            cluster.new_worker().release = *release;
         }
+        let (nodes, workers) = (nodes.len(), workers.len());
         let programs = cluster.nodes.iter_mut().chain(&mut cluster.workers);
         join_all(programs.map(Program::start)).await;
         cluster.assembled().await;

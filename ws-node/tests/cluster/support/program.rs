@@ -23,9 +23,20 @@ pub(crate) enum Kind {
     Worker,
 }
 
+/// Of which release it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Release {
+    #[default]
+    This,
+    /// The one named in `.ci/previous-release`, built by `.ci/previous`.
+    Before,
+}
+
 /// A place for one process; each start is another run of it.
 pub(crate) struct Program {
     pub(crate) kind: Kind,
+    /// Counts from its next start.
+    pub(crate) release: Release,
     pub(crate) id: String,
     pub(crate) public: SocketAddr,
     pub(crate) admin: SocketAddr,
@@ -54,6 +65,7 @@ impl Program {
         let (rpc, tap) = (ports::address(), Arc::default());
         Self {
             kind,
+            release: Release::This,
             id: id.to_owned(),
             public: ports::address(),
             admin: ports::address(),
@@ -86,9 +98,11 @@ impl Program {
     pub(crate) fn launch(&mut self) {
         let folder = std::env::temp_dir().join(format!("gim-{}-{}", self.id, prefix()));
         std::fs::create_dir_all(&folder).expect("a folder");
-        let program = match self.kind {
-            Kind::Node => Path::new(NODE),
-            Kind::Worker => worker_program(),
+        let program = match (self.release, self.kind) {
+            (Release::This, Kind::Node) => PathBuf::from(NODE),
+            (Release::This, Kind::Worker) => worker_program().to_owned(),
+            (Release::Before, Kind::Node) => program_before("ws-node"),
+            (Release::Before, Kind::Worker) => program_before("msg-queue"),
         };
         let process = Process::start(program.to_str().expect("a path"), self.arguments(), &folder, "this workspace");
         self.forget_last_run();
@@ -233,4 +247,13 @@ fn build_worker(folder: &Path) {
 pub(crate) async fn not_ready(program: &Program) {
     let what = format!("{} not to be ready", program.id);
     eventually(&what, || async { (!program.is_ready().await).then_some(()) }).await;
+}
+
+/// A program of the release before. `make test` builds it.
+fn program_before(name: &str) -> PathBuf {
+    let folder = Path::new(NODE).ancestors().nth(2).expect("the folder of all profiles").join("previous");
+    let program = folder.join(name);
+    let built = std::fs::read_to_string(folder.join("commit")).unwrap_or_default();
+    assert!(program.exists() && !built.is_empty(), "{} is not built: run .ci/previous", program.display());
+    program
 }
