@@ -183,10 +183,14 @@ pub(crate) fn cluster(found: &Cluster) {
         found.messages.iter().map(|message| message.max_ms).fold(0.0, f64::max)
     );
     match found.unclean() {
-        0 => println!("           every message at every socket, once, with one batch per node"),
-        unclean => println!(
-            "           {unclean} messages were lost somewhere, came twice, or took more than one batch per node"
-        ),
+        0 => println!("           every message at every socket, once"),
+        unclean => println!("           {unclean} messages were lost somewhere or came twice"),
+    }
+    match found.asked_again() {
+        0 => println!("           one batch per node and message"),
+        again => {
+            println!("           {again} messages took other than one batch per node: some node did not answer in time")
+        }
     }
 }
 
