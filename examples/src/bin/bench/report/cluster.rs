@@ -92,7 +92,7 @@ pub(crate) fn spread(found: &Spread) {
     match turns().filter(|turn| turn.spent.others > 0.25 * turn.spent.server.total).count() {
         0 => {}
         disturbed => {
-            println!("           in {disturbed} turns other programs took CPU (column others, seconds): noisy")
+            println!("           in {disturbed} turns other programs took CPU (column others, seconds): noisy");
         }
     }
 }
@@ -189,7 +189,7 @@ pub(crate) fn cluster(found: &Cluster) {
     match found.asked_again() {
         0 => println!("           one batch per node and message"),
         again => {
-            println!("           {again} messages took other than one batch per node: some node did not answer in time")
+            println!("           {again} messages took other than one batch per node: an answer did not come in time");
         }
     }
 }
