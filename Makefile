@@ -2,14 +2,18 @@
 
 BENCH = -p gim-examples --bin bench -p gim-ws-node --bin ws-node -p gim-msg-queue --bin msg-queue
 
-.PHONY: run test needs lint fmt clippy doc deploy-check bench fuzz producers
+.PHONY: run test needs previous lint fmt clippy doc deploy-check bench fuzz producers
 
 run:
 	cargo run --release
 
 # Everything the tests need beyond Rust, installed when it is missing, then all tests.
-test: needs
+test: needs previous
 	cargo test --workspace --locked
+
+# The programs of the release before, beside which this one is tested.
+previous:
+	.ci/previous
 
 # The page is tested in a real browser, Redis and etcd are real servers that the tests start themselves.
 needs:

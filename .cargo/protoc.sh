@@ -9,7 +9,9 @@ case "$(uname -s)-$(uname -m)" in
   Darwin-arm64) platform=macos-aarch_64 ;;
   *) platform=none ;;
 esac
-for protoc in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/protoc-bin-vendored-$platform-*/bin/protoc; do
+# Beside the crate that asks, which lies where cargo unpacks or vendors all of them; else where cargo unpacks by default.
+for protoc in "${CARGO_MANIFEST_DIR:-.}"/../protoc-bin-vendored-$platform*/bin/protoc \
+  "${CARGO_HOME:-${HOME:-}/.cargo}"/registry/src/*/protoc-bin-vendored-$platform-*/bin/protoc; do
   if [ -x "$protoc" ]; then exec "$protoc" "$@"; fi
 done
 echo "no protoc: install protobuf-compiler, or set PROTOC" >&2

@@ -1,8 +1,8 @@
 //! The operators' command `gim`.
 //!
-//! Owns the way from arguments to output and exit code. Speaks to one node through [`NodeClient`], as any service would,
-//! be it at a fixed address or one found in etcd; what is malformed is refused before. Never exits and never names
-//! standard output: its caller does.
+//! Owns the way from arguments to output and exit code. Speaks to one node through [`NodeClient`](crate::NodeClient), as
+//! any service would, be it at a fixed address or one found in etcd; what is malformed is refused before. Never exits and
+//! never names standard output: its caller does.
 
 mod answer;
 mod args;

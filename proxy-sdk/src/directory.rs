@@ -183,6 +183,11 @@ pub trait Directory: Send + Sync + 'static {
     /// Names all nodes that live.
     async fn nodes(&self) -> Result<Vec<NodeRef>, DirectoryError>;
 
+    /// Asks whether the store answers over the connection that all other calls take.
+    async fn reach(&self) -> Result<(), DirectoryError> {
+        Ok(())
+    }
+
     /// Forgets what has passed its time, in bounded steps. Called about once a second.
     async fn sweep(&self) -> Result<(), DirectoryError>;
 }

@@ -87,7 +87,7 @@ pub(crate) async fn start(
         log,
         peers: backend.peers,
         live: backend.live,
-        etcd: backend.etcd,
+        sight: backend.sight,
     });
     // A worker elsewhere may not hear an answer; the one in this process hears every one.
     let remembers = if config.mode == Mode::Cluster { Remembers::Outcomes } else { Remembers::Nothing };

@@ -12,7 +12,7 @@ mod session;
 mod tests;
 mod upstream;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use gim_msg_queue::config as shared;
 use gim_proto::Keys;
@@ -175,10 +175,20 @@ impl Config {
             let allowed = "must be a loopback address unless rpc.token is set";
             return Err(Invalid::against("listen.rpc", "rpc.token", allowed));
         }
-        if self.node.advertise_rpc.is_none() {
+        let Some(advertised) = &self.node.advertise_rpc else {
             let allowed = "must be set in mode `cluster`: where other nodes, workers and services reach listen.rpc";
             return Err(Invalid::against("node.advertise_rpc", "mode", allowed));
+        };
+        if self.listen.rpc.ip().is_loopback() && !is_loopback(advertised) {
+            let allowed = "must not be a loopback address where node.advertise_rpc is none: nobody would reach it";
+            return Err(Invalid::against("listen.rpc", "node.advertise_rpc", allowed));
         }
         Ok(())
     }
+}
+
+fn is_loopback(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
 }

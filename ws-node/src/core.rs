@@ -26,7 +26,7 @@ use crate::clock::Clock;
 use crate::config::{Config, OnSlow, ShutdownSection};
 use crate::embed::Handlers;
 use crate::hub::{Group, Hub};
-use crate::listener::Admission;
+use crate::listener::{Admission, Superseded};
 use crate::metrics::{Metrics, Snapshot};
 use crate::proxy::Proxy;
 use crate::session::Session;
@@ -54,10 +54,12 @@ pub(crate) struct Core {
     phase: watch::Sender<Phase>,
     /// The way to other nodes. None: there are none in this mode.
     pub(crate) peers: Option<Peers>,
-    /// Tells whether etcd answers.
-    etcd: Option<Box<dyn Fn() -> bool + Send + Sync>>,
+    /// Tells how the cluster looks from here.
+    sight: Option<Sight>,
     /// Who the other nodes are, as far as there are any.
     pub(crate) live: Option<LiveNodes>,
+    /// Whom this node could not tell that their uid is somebody else's here.
+    pub(crate) superseded: Superseded,
     /// Tasks of sessions, so that a stop can wait for them.
     pub(crate) sessions: TaskTracker,
     pub(crate) runtime: Handle,
@@ -123,6 +125,20 @@ fn millis(span: Option<Duration>) -> u64 {
     span.map_or(0, |span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// How the cluster looks from a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Cluster {
+    /// etcd answers.
+    pub(crate) etcd_is_well: bool,
+    /// Nodes that live.
+    pub(crate) nodes: u64,
+    /// Nodes waited for before anybody counts as offline.
+    pub(crate) awaited: u64,
+}
+
+/// Looks at the cluster. Asks nobody.
+pub(crate) type Sight = Box<dyn Fn() -> Cluster + Send + Sync>;
+
 /// What a [`Core`] is made of.
 pub(crate) struct Parts {
     pub(crate) node: NodeRef,
@@ -137,8 +153,8 @@ pub(crate) struct Parts {
     pub(crate) log: Option<Arc<LogGuard>>,
     pub(crate) peers: Option<Peers>,
     pub(crate) live: Option<LiveNodes>,
-    /// Tells whether etcd answers, where it is asked at all.
-    pub(crate) etcd: Option<Box<dyn Fn() -> bool + Send + Sync>>,
+    /// Tells how the cluster looks from here, where there is one.
+    pub(crate) sight: Option<Sight>,
 }
 
 impl Core {
@@ -160,7 +176,8 @@ impl Core {
             phase: watch::Sender::new(Phase::Running),
             peers: parts.peers,
             live: parts.live,
-            etcd: parts.etcd,
+            sight: parts.sight,
+            superseded: Superseded::default(),
             sessions: TaskTracker::new(),
             runtime: Handle::current(),
             released: Notify::new(),
@@ -227,9 +244,9 @@ impl Core {
         self.guard.as_ref().map(Guard::is_well)
     }
 
-    /// Whether etcd answers, if the node is registered there.
-    pub(crate) fn etcd_is_connected(&self) -> Option<bool> {
-        self.etcd.as_ref().map(|is_connected| is_connected())
+    /// How the cluster looks from here, if the node is one of many.
+    pub(crate) fn cluster(&self) -> Option<Cluster> {
+        self.sight.as_ref().map(|look| look())
     }
 
     /// Whether new connections are taken.
@@ -244,6 +261,7 @@ impl Core {
             connections: self.admission.held() as u64,
             groups: self.hub.groups.len() as u64,
             redis_is_well: self.redis_is_well(),
+            cluster: self.cluster(),
             dropped_log_lines: self.log.as_ref().map_or(0, |log| log.dropped_lines()),
             resident_bytes: host::resident_bytes(),
         }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::core::Core;
 use crate::hub::Users;
+use crate::listener;
 use crate::session;
 
 /// The directory forgets what has passed its time about this often.
@@ -37,6 +38,7 @@ pub(crate) async fn run(core: Arc<Core>, stop: CancellationToken) {
             ticks.tick().await;
             core.metrics.upkeep();
             core.settle_groups().await;
+            listener::tell_superseded(&core).await;
             if let Err(error) = core.directory.sweep().await {
                 tracing::warn!(error = %error, "the directory was not swept");
             }

@@ -8,6 +8,7 @@ mod answer;
 mod head;
 mod holder;
 mod login;
+mod superseded;
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use self::admission::{Admission, Permit, raise_open_file_limit};
 use self::head::HeadError;
+pub(crate) use self::superseded::{Superseded, tell_again as tell_superseded};
 use crate::core::Core;
 use crate::embed::Refusal;
 

@@ -14,6 +14,7 @@ use gim_proxy_sdk::queue::LaneStats;
 use gim_proxy_sdk::upstream::UpstreamError;
 use metrics::{Counter, Gauge, Recorder};
 
+use crate::core::Cluster;
 use crate::session::{CloseReason, Session};
 
 /// See the module.
@@ -224,6 +225,11 @@ impl Metrics {
         if let Some(well) = now.redis_is_well {
             self.exporter.gauge("gim_redis_up").set(f64::from(u8::from(well)));
         }
+        if let Some(cluster) = now.cluster {
+            self.exporter.gauge("gim_etcd_up").set(f64::from(u8::from(cluster.etcd_is_well)));
+            self.exporter.gauge("gim_nodes").set(as_f64(cluster.nodes));
+            self.exporter.gauge("gim_nodes_awaited").set(as_f64(cluster.awaited));
+        }
         self.exporter.render(lanes, now.dropped_log_lines)
     }
 
@@ -259,6 +265,7 @@ pub(crate) struct Snapshot {
     pub(crate) connections: u64,
     pub(crate) groups: u64,
     pub(crate) redis_is_well: Option<bool>,
+    pub(crate) cluster: Option<Cluster>,
     pub(crate) dropped_log_lines: u64,
     pub(crate) resident_bytes: u64,
 }
@@ -285,11 +292,14 @@ const COUNTERS: [(&str, &str); 20] = [
     ("gim_incarnations_total", "times the node's lease was lost or redis came back as another run"),
     ("gim_silent_holders_total", "users who came back here while the node of their previous session did not answer"),
 ];
-const GAUGES: [(&str, &str); 6] = [
+const GAUGES: [(&str, &str); 9] = [
     ("gim_outboxes_waiting", "sessions whose socket did not take everything at once"),
     ("gim_phase", "0 running, 1 not ready, 2 draining queue, 3 draining sessions, 4 stopped"),
     ("gim_sessions", "sessions on this node"),
     ("gim_connections", "connections on the public listener, sessions and others"),
     ("gim_groups", "groups with members on this node"),
     ("gim_redis_up", "1: redis answers and has on record what this node holds; only beyond mode `local`"),
+    ("gim_etcd_up", "1: etcd answers; only in mode `cluster`"),
+    ("gim_nodes", "nodes that live; only in mode `cluster`"),
+    ("gim_nodes_awaited", "nodes waited for before anybody counts as offline; only in mode `cluster`"),
 ];

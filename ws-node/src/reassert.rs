@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use gim_proto::codes::CloseCode;
-use gim_proxy_sdk::directory::{DirectoryError, Held};
+use gim_proxy_sdk::directory::{DirectoryError, DirectoryErrorKind, Held};
 use tokio::time::{Duration, sleep};
 
 use crate::core::Core;
-use crate::hub::Users;
+use crate::hub::{Group, Users};
 use crate::session::Session;
 
 /// Sessions recorded in one call.
@@ -42,10 +42,23 @@ pub(crate) async fn everything(core: &Core) -> Result<(), DirectoryError> {
     let count = groups.len();
     let announced = stream::iter(groups)
         .map(Ok)
-        .try_for_each_concurrent(SIDE_BY_SIDE, |group| async move { group.announce_again(core).await });
+        .try_for_each_concurrent(SIDE_BY_SIDE, |group| async move { announce_again(core, &group).await });
     announced.await?;
+    // Without anything to record nothing was asked yet, and who logs in next meets whatever is wrong.
+    core.directory.reach().await?;
     tracing::info!(sessions, groups = count, "everything held is recorded under the new incarnation");
     Ok(())
+}
+
+/// What is not a group's entry stops its own group and nobody else: everybody waits for the rest of this.
+async fn announce_again(core: &Core, group: &Group) -> Result<(), DirectoryError> {
+    match group.announce_again(core).await {
+        Err(error) if error.kind == DirectoryErrorKind::Corrupt => {
+            tracing::error!(tgid = %group.tgid, "the group's entry is not what this version writes; it is not announced");
+            Ok(())
+        }
+        announced => announced,
+    }
 }
 
 /// Records sessions under the present incarnation. One that has lost its uid is closed.

@@ -23,6 +23,9 @@ const OTHERS: &[&str] = &[
     "limits",
     "auth",
     "upstream",
+    "shutdown.drain_rate",
+    "shutdown.drain_over",
+    "shutdown.hint_spread",
 ];
 
 /// Everything a worker can be told.

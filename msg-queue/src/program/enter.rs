@@ -5,9 +5,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use gim_proto::Keys;
+use gim_proto::{Keys, NodeId};
 use gim_proxy_sdk::directory::DirectoryError;
 use gim_proxy_sdk::etcd::Watcher;
+use gim_proxy_sdk::lease::node_alone;
 use gim_proxy_sdk::membership::{Membership, MembershipOptions};
 use gim_proxy_sdk::queue::{LanesError, agree_on_lanes};
 use gim_proxy_sdk::store::{Store, StoreError, StoreErrorKind};
@@ -41,6 +42,14 @@ pub enum StartError {
     /// Redis did not answer in time, or lets nobody in.
     #[error("redis cannot be used")]
     Redis(#[source] StoreError),
+    /// A node of mode `redis` lives here, which works on the lanes itself.
+    #[error("the node {id} lives at {rpc} in mode `redis` and works on the queue itself; stop it first")]
+    Alone {
+        /// Its name.
+        id: NodeId,
+        /// Where it is.
+        rpc: String,
+    },
     /// The directory could not be opened.
     #[error("the directory cannot be used")]
     Directory(#[from] DirectoryError),
@@ -79,6 +88,9 @@ async fn try_to_enter(
         LanesError::Store(error) => StartError::Redis(error),
         other => StartError::Config(Invalid::new("queue.lanes", format!("must be as in redis: {other}"))),
     })?;
+    if let Some((id, node)) = node_alone(store, keys).await.map_err(StartError::Redis)? {
+        return Err(StartError::Alone { id, rpc: node.rpc });
+    }
     let options = MembershipOptions::new(keys.clone());
     Membership::start(store, Some(watcher.snapshots()), None, options).await.map_err(StartError::Redis)
 }

@@ -46,21 +46,28 @@ impl Run {
     pub(super) async fn run(mut self, roll: Roll) -> DrainReport {
         let leave = CancellationToken::new();
         let roll = AbortOnDropHandle::new(tokio::spawn(roll.run(self.team.workers.clone(), leave.clone())));
-        let deadline = self.work().await;
+        let asked = self.work_until_asked().await;
+        let (deadline, alone) = self.leave_by(asked);
         // At once, so that the others know whose the lanes are by the time they are given back.
         leave.cancel();
         for tenure in self.tenures.values() {
             tenure.tell.send_replace(Some(deadline));
         }
         while let Some(ended) = self.ended.join_next().await {
-            self.take_note(ended);
+            self.take_note(ended.map(|(lane, report)| (lane, if alone { report } else { report.handed_over() })));
         }
         // It has the store's own deadline.
         let _panicked = roll.await;
         self.report
     }
 
-    async fn work(&mut self) -> Instant {
+    /// Others who could work on the lanes are not kept waiting for what a node is slow to take: they read it again.
+    fn leave_by(&self, deadline: Instant) -> (Instant, bool) {
+        let is_alone = self.workers.borrow().as_deref().is_none_or(|workers| workers.len() < 2);
+        (if is_alone { deadline } else { deadline.min(Instant::now() + HANDING_OVER) }, is_alone)
+    }
+
+    async fn work_until_asked(&mut self) -> Instant {
         loop {
             tokio::select! {
                 deadline = tenure::asked_to_leave(&mut self.drain) => return deadline,

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use gim_proto::Payload;
 use gim_proxy_sdk::directory::NodeRef;
 use tokio::time::Instant;
 
@@ -15,6 +16,8 @@ use crate::route::Parcel;
 
 /// Deliveries in one batch, at most.
 const BATCH: usize = 1_000;
+/// Bytes of payload in one batch, at most, unless one delivery has more: each batch has a deadline and an answer of its own.
+const BATCH_BYTES: usize = 2 * 1024 * 1024;
 /// A node that takes longer than this for a batch is not waited for.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// A node that takes nothing right now is asked again at least this often.
@@ -118,11 +121,23 @@ impl Pipe {
             return None;
         }
         self.busy_since = Some(Instant::now());
-        if self.waiting.len() <= BATCH {
+        let count = self.batch();
+        if self.waiting.len() <= count {
             return Some(std::mem::take(&mut self.waiting));
         }
-        let rest = self.waiting.split_off(BATCH);
+        let rest = self.waiting.split_off(count);
         Some(std::mem::replace(&mut self.waiting, rest))
+    }
+
+    /// Counts what of the waiting goes in one batch: at least one.
+    fn batch(&self) -> usize {
+        let mut bytes = 0;
+        let fits = |parcel: &&Parcel| {
+            let (Payload::Json(payload) | Payload::Raw(payload)) = &parcel.delivery.message.payload;
+            bytes += payload.len();
+            bytes <= BATCH_BYTES
+        };
+        self.waiting.iter().take(BATCH).take_while(fits).count().max(1)
     }
 }
 
@@ -131,7 +146,7 @@ mod tests {
     use std::sync::Arc;
 
     use bytes::Bytes;
-    use gim_proto::{Class, EntryId, Incarnation, MessageId, NodeId, Payload};
+    use gim_proto::{Class, EntryId, Incarnation, MessageId, NodeId};
     use gim_proxy_sdk::delivery::{Delivery, Message, Recipients};
     use tokio::time::advance;
 

@@ -171,9 +171,9 @@ async fn after_all_attempts_a_message_is_dead_and_redriven_for_the_targets_that_
         let mut batches = 0;
         move |_, batch| {
             batches += 1;
-            // "2" is reached once the ten attempts are over.
+            // "2" is reached once the thirty attempts are over.
             let report = |uid: &str| match uid {
-                "2" if batches <= 20 => TargetReport::NotOwner,
+                "2" if batches <= 60 => TargetReport::NotOwner,
                 _ => TargetReport::Done(Outcome::Offered),
             };
             Ok(batch.deliveries.iter().map(|delivery| to_users(delivery, report)).collect())
@@ -185,10 +185,10 @@ async fn after_all_attempts_a_message_is_dead_and_redriven_for_the_targets_that_
     let letter = world.dead().await.remove(0);
     let said = |name: &str| String::from_utf8(letter.fields.get(name).unwrap().to_vec()).unwrap();
     assert_eq!(said("gim_reason"), "attempts");
-    assert_eq!(said("gim_attempts"), "10");
+    assert_eq!(said("gim_attempts"), "30");
     assert_eq!(said("gim_error"), "not_owner");
     assert_eq!(said("gim_failed_targets"), r#"["2"]"#);
-    assert_eq!(world.count(|event| matches!(event, Event::Retry { .. })), 9);
+    assert_eq!(world.count(|event| matches!(event, Event::Retry { .. })), 29);
 
     assert_eq!(world.queue.redrive(0, Selection::All).await.unwrap(), 1);
     world.settled(2).await;

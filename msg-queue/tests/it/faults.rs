@@ -165,7 +165,7 @@ async fn a_message_that_brings_down_its_lane_dies_alone() {
     world.put(numbers.iter().map(|number| to(*number, if number % 2 == 0 { "2" } else { "1" })).collect()).await;
     world.settled(60).await;
     let panics = world.count(|event| matches!(event, Event::Panicked { .. }));
-    assert_eq!(panics, 10);
+    assert_eq!(panics, 30);
     let dead = world.dead().await;
     assert_eq!(dead.len(), 1);
     assert_eq!(dead[0].fields.get("data").unwrap().as_ref(), br#"{"n":666}"#);

@@ -135,7 +135,7 @@ async fn when_the_attempts_at_one_node_are_used_up_the_message_is_dead_and_redri
     let letters = world.dead().await;
     assert_eq!(letters.len(), 3);
     let said = |name: &str| String::from_utf8(letters[0].fields.get(name).unwrap().to_vec()).unwrap();
-    assert_eq!((said("gim_failed_targets"), said("gim_attempts")), (r#"["g"]"#.to_owned(), "10".to_owned()));
+    assert_eq!((said("gim_failed_targets"), said("gim_attempts")), (r#"["g"]"#.to_owned(), "30".to_owned()));
     is_down.store(false, Ordering::Relaxed);
     assert_eq!(world.queue.redrive(0, Selection::All).await.unwrap(), 3);
     world.settled(6).await;

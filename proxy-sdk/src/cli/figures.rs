@@ -49,8 +49,11 @@ impl Figures {
         let list = |field: &str| sysinfo[field].as_array().map(Vec::as_slice).unwrap_or_default();
         let sum = |field: &str| list("lanes").iter().filter_map(|lane| lane[field].as_u64()).sum::<u64>();
         let dependencies = sysinfo["dependencies"].as_object();
+        let mut nodes: Vec<NodeFigures> = nodes.iter().map(NodeFigures::read).collect();
+        // The node that is asked names itself first, and the next time another one may be asked.
+        nodes.sort_by_key(|node| (node.name.is_none(), node.name.clone()));
         Ok(Self {
-            nodes: nodes.iter().map(NodeFigures::read).collect(),
+            nodes,
             unreachable: list("nodes_unreachable").iter().map(word).collect(),
             backlog: sum("lag").saturating_add(sum("pending")),
             dead: sum("dead"),
@@ -96,6 +99,13 @@ mod tests {
             let kind = Figures::read(&sysinfo).map(|_| ()).map_err(|error| error.kind);
             assert_eq!(kind, Err(ErrorKind::Internal), "{sysinfo}");
         }
+    }
+
+    #[test]
+    fn nodes_keep_their_order_whichever_is_asked() {
+        let told = json!({ "nodeMap": [{ "name": "b" }, {}, { "name": "a" }] });
+        let names: Vec<_> = Figures::read(&told).unwrap().nodes.into_iter().map(|node| node.name).collect();
+        assert_eq!(names, [Some("a".to_owned()), Some("b".to_owned()), None]);
     }
 
     #[test]

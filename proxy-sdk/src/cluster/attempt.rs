@@ -74,12 +74,17 @@ impl ClusterClient {
     pub(super) async fn find(&self, search: &mut Search) -> Result<Chosen, Error> {
         while search.tried.len() < TRIES {
             let snapshot = self.watcher.snapshot();
+            let left = search.end.saturating_duration_since(Instant::now());
+            // A node without time to answer in would only look as if it did not.
+            if left.is_zero() {
+                break;
+            }
             let Some(chosen) = self.choice.next(&snapshot, &search.tried, &self.options) else { break };
             search.tried.push(chosen.id.clone());
             if search.anew {
                 chosen.client.doubt();
             }
-            let most = search.end.saturating_duration_since(Instant::now()).min(self.options.connect_timeout);
+            let most = left.min(self.options.connect_timeout);
             match chosen.client.meet(most).await {
                 Ok(()) => return Ok(chosen),
                 Err(error) => {

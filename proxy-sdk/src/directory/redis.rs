@@ -29,7 +29,7 @@ use gim_proto::{Fence, Incarnation, Keys, SessionId, Tgid, Uid};
 use tokio::sync::Mutex;
 
 use self::cache::Owners;
-use self::calls::Calls;
+use self::calls::{Calls, Command};
 use self::connection::Connection;
 use self::leftovers::Leftovers;
 use self::script::{JOIN, LEAVE};
@@ -247,6 +247,11 @@ impl Directory for RedisDirectory {
             self.confirm(since).await?;
         }
         Ok(nodes)
+    }
+
+    async fn reach(&self) -> Result<(), DirectoryError> {
+        let ask = Command::new("EXISTS", [self.keys.meta()]);
+        self.calls.together(vec![ask]).await.map(|_answer| ())
     }
 
     async fn sweep(&self) -> Result<(), DirectoryError> {

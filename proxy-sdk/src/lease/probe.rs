@@ -35,15 +35,17 @@ impl Probe for RpcProbe {
             // Nobody here can ask it. Its lease speaks for it as long as that lasts.
             return true;
         }
-        if record.rpc == self.own {
+        // Only what is bound on this machine: an advertised address may be a copied one.
+        if record.rpc == self.own && record.host == host::name() {
             return false;
         }
         let options = ClientOptions { token: self.token.clone(), ..ClientOptions::default() };
         let Ok(client) = NodeClient::lazy(&record.rpc, options) else { return false };
         match timeout(most, client.hello()).await {
-            Ok(Ok(hello)) => hello.node.incarnation == record.incarnation,
-            // Somebody is there and does not know us. The lease speaks for it as long as that lasts.
-            Ok(Err(error)) => error.kind == ErrorKind::Invalid,
+            // What follows a lost lease is named in Redis a moment before the process itself says so.
+            Ok(Ok(hello)) => [record.incarnation, record.worker].contains(&hello.node.incarnation),
+            // Somebody is there and does not know us, or our version. The lease speaks for it as long as that lasts.
+            Ok(Err(error)) => !matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Timeout),
             Err(_) => false,
         }
     }

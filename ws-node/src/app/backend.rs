@@ -23,6 +23,7 @@ use gim_proxy_sdk::upstream::Upstream;
 
 use super::place::Place;
 use crate::config::{Config, Mode};
+use crate::core::Sight;
 use crate::node::StartError;
 
 /// The adapters of one mode.
@@ -38,8 +39,8 @@ pub(super) struct Backend {
     /// The way to other nodes, and who they are, where there can be any.
     pub(super) peers: Option<Peers>,
     pub(super) live: Option<LiveNodes>,
-    /// Tells whether etcd answers, where it is asked at all.
-    pub(super) etcd: Option<Box<dyn Fn() -> bool + Send + Sync>>,
+    /// Tells how the cluster looks from here, where there is one.
+    pub(super) sight: Option<Sight>,
 }
 
 /// Who works on the queue.
@@ -93,7 +94,7 @@ impl Backend {
             keeper: Keeper::Local(queue),
             peers: None,
             live: None,
-            etcd: None,
+            sight: None,
         }
     }
 }

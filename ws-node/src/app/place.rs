@@ -82,7 +82,7 @@ impl Place {
     /// Lets others find the node, once it takes calls and connections, until it does not any more.
     pub(super) async fn be_found(&self, core: &Core) {
         if let Others::Neighbours(neighbours) = &self.others {
-            neighbours.register();
+            neighbours.register(&self.lease.node());
             neighbours.leave_with(core.phases()).await;
         }
     }
@@ -140,20 +140,18 @@ impl Place {
                     let since = self.lease.proof().begin();
                     core.live_on_as(Arc::clone(&node));
                     core.metrics.incarnated();
-                    self.others.see(&node).await;
+                    let recorded = async {
+                        self.others.see(&node).await;
+                        self.assert_everything(&core).await;
+                    };
                     tokio::select! {
                         () = stop.cancelled() => return Followed::ToTheEnd,
                         // A further incarnation begins again with all of it.
                         _ = state.changed() => state.mark_changed(),
-                        () = self.assert_everything(&core) => self.lease.proof().assert(since, runs),
+                        () = recorded => self.lease.proof().assert(since, runs),
                     }
                 }
-                LeaseState::Lost => {
-                    if let Others::Neighbours(neighbours) = &self.others {
-                        neighbours.leave().await;
-                    }
-                    return Followed::Lost;
-                }
+                LeaseState::Lost => return Followed::Lost,
             }
         }
     }

@@ -11,6 +11,7 @@ use gim_msg_queue::observe::Observer;
 use gim_msg_queue::remote::RemoteDeliver;
 use gim_msg_queue::team::Team;
 use gim_msg_queue::worker::{DrainReport, Ports, Worker, WorkerHandle};
+use gim_proto::Incarnation;
 use gim_proxy_sdk::delivery::{Batch, Report};
 use gim_proxy_sdk::directory::NodeRef;
 use tokio::time::Instant;
@@ -70,10 +71,24 @@ impl Deliver for NearOrFar {
     async fn deliver(&self, node: &NodeRef, batch: Batch) -> Result<Vec<Report>, DeliverError> {
         match &self.far {
             Some(far) if !self.core.has_lived_as(&node.incarnation) => far.deliver(node, batch).await,
-            _ => {
+            None => {
                 let answer = self.intake.deliver(&node.incarnation, &batch).await;
                 answer.map_err(|declined| kind(declined).into())
             }
+            Some(_) => self.deliver_here(node.incarnation, batch).await,
+        }
+    }
+}
+
+impl NearOrFar {
+    /// A lane that is lost drops what it waits for. Begun, a batch goes on to its end all the same, or the lane's next owner
+    /// would deliver again what some have already.
+    async fn deliver_here(&self, run: Incarnation, batch: Batch) -> Result<Vec<Report>, DeliverError> {
+        let intake = Arc::clone(&self.intake);
+        let delivery = tokio::spawn(async move { intake.deliver(&run, &batch).await });
+        match delivery.await {
+            Ok(answer) => answer.map_err(|declined| kind(declined).into()),
+            Err(panic) => Err(DeliverError { kind: DeliverErrorKind::Unknown, source: Some(panic.into()) }),
         }
     }
 }

@@ -227,11 +227,12 @@ fn a_node_of_a_cluster_says_where_it_is_reached_and_listens_there() {
     assert_eq!(refused(&cluster[..3]).key, "node.advertise_rpc");
     let without_token = [cluster[0], cluster[1], cluster[3]];
     assert_eq!(refused(&without_token).key, "listen.rpc");
-    assert!(accepted(&[&without_token[..], &["listen.rpc=127.0.0.1:8091"]].concat()).rpc.token.is_none());
+    let on_this_machine = ["listen.rpc=127.0.0.1:8091", "node.advertise_rpc=127.0.0.1:8091"];
+    assert!(accepted(&[&without_token[..], &on_this_machine].concat()).rpc.token.is_none());
+    assert_eq!(refused(&[&cluster[..], &on_this_machine[..1]].concat()).key, "listen.rpc");
     let config = accepted(&cluster);
     assert_eq!(config.listen.rpc.to_string(), "0.0.0.0:8091");
     assert!(!config.worker.embedded);
-    let set = ["worker.embedded=true", "listen.rpc=127.0.0.1:8091"];
-    let config = accepted(&[&cluster[..], &set].concat());
+    let config = accepted(&[&cluster[..], &["worker.embedded=true"], &on_this_machine].concat());
     assert!(config.worker.embedded && config.listen.rpc.ip().is_loopback());
 }

@@ -10,12 +10,14 @@ use gim_msg_queue::host;
 use gim_proxy_sdk::members::Member;
 use gim_proxy_sdk::queue::LaneStats;
 use serde_json::{Value, json};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::core::Core;
 
 /// How long the other nodes have, together.
 const DEADLINE: Duration = Duration::from_secs(1);
+/// How long the queue has: no longer than leaves time for an answer to whoever asked.
+const QUEUE: Duration = Duration::from_millis(400);
 /// Nodes asked side by side.
 const AT_ONCE: usize = 64;
 /// What stands at the top as a sum over all nodes. The figures of the queue are everybody's and count once.
@@ -25,8 +27,8 @@ const SUMS: [(&str, &[&str]); 3] =
 /// Tells of this node alone: field names as GIM has them, and what it lacks: lanes, memory per connection, states of
 /// dependencies. A queue that does not answer leaves the lanes out and says so there.
 pub(crate) async fn alone(core: &Arc<Core>) -> Value {
-    let stats = core.queue.stats().await;
-    let queue = stats.as_ref().map_or("down", |_| "up");
+    let stats = timeout(QUEUE, core.queue.stats()).await.ok().and_then(Result::ok);
+    let queue = if stats.is_some() { "up" } else { "down" };
     let lanes = stats.unwrap_or_default();
     let mut node = of_node(core, &lanes);
     let mut top = node.clone();
@@ -39,25 +41,21 @@ pub(crate) async fn alone(core: &Arc<Core>) -> Value {
         None => json!({ "directory": "in_process", "queue": "in_process" }),
         Some(well) => json!({ "directory": if well { "up" } else { "down" }, "queue": queue }),
     };
-    if let Some(connected) = core.etcd_is_connected() {
-        top["dependencies"]["etcd"] = if connected { "up" } else { "down" }.into();
+    if let Some(cluster) = core.cluster() {
+        top["dependencies"]["etcd"] = if cluster.etcd_is_well { "up" } else { "down" }.into();
     }
     top
 }
 
 /// Tells of all nodes: this one first, the others as they answer, in the order of their names.
 pub(crate) async fn sysinfo(core: &Arc<Core>) -> Value {
-    let mut top = alone(core).await;
     let others = others(core);
-    if others.is_empty() {
-        return top;
-    }
     let end = Instant::now() + DEADLINE;
     let asked = stream::iter(others).map(|member| async move {
         let answer = timeout_at(end, ask(core, &member)).await.ok().flatten();
         (member, answer)
     });
-    let answers: Vec<_> = asked.buffered(AT_ONCE).collect().await;
+    let (mut top, answers): (Value, Vec<_>) = tokio::join!(alone(core), asked.buffered(AT_ONCE).collect());
     let mut unreachable = Vec::new();
     for (member, answer) in answers {
         match answer {

@@ -29,8 +29,10 @@ pub(crate) struct Groups {
 pub(crate) struct Group {
     pub(crate) tgid: Tgid,
     members: Mutex<Members>,
-    /// Whether the directory names this node among the holders.
+    /// Whether the directory is known to name this node among the holders.
     announced: AtomicBool,
+    /// Whether it may: a call without an answer may have taken effect, or not.
+    named: AtomicBool,
     /// One change of that at a time.
     changing: tokio::sync::Mutex<()>,
 }
@@ -97,10 +99,10 @@ impl Groups {
         self.all().iter().map(|group| (group.tgid.clone(), group.members().set.len())).collect()
     }
 
-    /// Drops a group that nobody is in and the directory does not name.
+    /// Drops a group that nobody is in and the directory does not name this node for.
     fn drop_if_empty(&self, group: &Arc<Group>) {
         let mut table = self.table();
-        let unused = group.members().set.is_empty() && !group.announced.load(Ordering::SeqCst);
+        let unused = group.members().set.is_empty() && !group.named.load(Ordering::SeqCst);
         if unused && table.get(&group.tgid).is_some_and(|held| Arc::ptr_eq(held, group)) {
             table.remove(&group.tgid);
             self.count.fetch_sub(1, Ordering::Relaxed);
@@ -113,20 +115,22 @@ impl Groups {
             return Ok(());
         }
         let changing = group.changing.lock().await;
-        if group.announced.swap(false, Ordering::SeqCst) {
+        if group.named.load(Ordering::SeqCst) {
+            let announced = group.announced.swap(false, Ordering::SeqCst);
             // Who joins from here on sees it not announced, and waits for `changing`.
             if !group.members().set.is_empty() {
-                group.announced.store(true, Ordering::SeqCst);
+                group.announced.store(announced, Ordering::SeqCst);
                 return Ok(());
             }
             if let Err(error) = core.directory.remove_holder(&group.tgid, &core.node()).await {
                 // Named too often does no harm; the next last leave tries again. If the name may be gone all the same,
                 // whoever joins next announces it.
                 let may_be_gone = error.kind != DirectoryErrorKind::Unavailable;
-                group.announced.store(!may_be_gone, Ordering::SeqCst);
+                group.announced.store(announced && !may_be_gone, Ordering::SeqCst);
                 self.unsettled().insert(group.tgid.clone(), Arc::clone(group));
                 return Err(error);
             }
+            group.named.store(false, Ordering::SeqCst);
         }
         drop(changing);
         self.drop_if_empty(group);
@@ -155,6 +159,7 @@ impl Group {
             tgid,
             members: Mutex::default(),
             announced: AtomicBool::new(false),
+            named: AtomicBool::new(false),
             changing: tokio::sync::Mutex::new(()),
         }
     }
@@ -167,8 +172,7 @@ impl Group {
         let _changing = self.changing.lock().await;
         // A group without members may be one that was dropped from the table: nobody would ever take it back.
         if !self.announced.load(Ordering::SeqCst) && !self.members().set.is_empty() {
-            core.directory.add_holder(&self.tgid, &core.node()).await?;
-            self.announced.store(true, Ordering::SeqCst);
+            self.add(core).await?;
         }
         Ok(())
     }
@@ -180,8 +184,14 @@ impl Group {
         if self.members().set.is_empty() {
             // Nobody needs the new name, and the old one goes with its incarnation.
             self.announced.store(false, Ordering::SeqCst);
+            self.named.store(false, Ordering::SeqCst);
             return Ok(());
         }
+        self.add(core).await
+    }
+
+    async fn add(&self, core: &Core) -> Result<(), DirectoryError> {
+        self.named.store(true, Ordering::SeqCst);
         core.directory.add_holder(&self.tgid, &core.node()).await?;
         self.announced.store(true, Ordering::SeqCst);
         Ok(())

@@ -1,1 +1,177 @@
+//! Batches against a real node: what they pass, and that repeats of them are answered.
 
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use gim_proto::{Class, EntryId, MessageId, NodeId, Payload, SessionId, Tgid, Uid};
+use gim_proxy_sdk::delivery::{Addressed, Message, Recipients};
+use gim_proxy_sdk::directory::NodeRef;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+use super::*;
+use crate::app::{Running, start};
+use crate::config::Config;
+use crate::embed::Handlers;
+
+const DEADLINE: Duration = Duration::from_secs(15);
+const OFFERED: TargetReport = TargetReport::Done(Outcome::Offered);
+
+struct World {
+    running: Arc<Running>,
+    intake: Intake,
+}
+
+impl World {
+    async fn new(remembers: Remembers) -> Self {
+        let mut config = Config::default();
+        let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        (config.listen.public, config.listen.admin, config.listen.rpc) = (free, free, free);
+        let handlers = Handlers { deadline: config.session.handler_deadline, ..Handlers::default() };
+        let running = start(config, handlers, None).await.unwrap();
+        let intake = Intake::new(&running.core, remembers);
+        Self { running, intake }
+    }
+
+    fn now(&self) -> Incarnation {
+        self.running.core.node().incarnation
+    }
+
+    async fn connect(&self, uid: &str) -> Client {
+        let url = format!("ws://{}/acc?uid={uid}&msg_code=1", self.running.public);
+        Client(tokio_tungstenite::connect_async(url).await.unwrap().0)
+    }
+
+    /// As the directory would name the user.
+    fn find(&self, uid: &str) -> Addressed {
+        let session = self.running.core.hub.users.active(&Uid::parse(uid).unwrap()).unwrap();
+        Addressed { uid: session.uid().clone(), session: session.id(), fence: session.fence() }
+    }
+
+    async fn deliver(&self, batch: &Batch) -> Result<Vec<Report>, Declined> {
+        self.intake.deliver(&self.now(), batch).await
+    }
+}
+
+struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Client {
+    async fn expect(&mut self, text: &str) {
+        let message = tokio::time::timeout(DEADLINE, self.0.next()).await.unwrap().unwrap().unwrap();
+        assert_eq!(message, tungstenite::Message::text(text));
+    }
+}
+
+fn delivery(ms: u64, text: &'static str, to: Recipients) -> Delivery {
+    let entry = EntryId { ms, seq: 0 };
+    let (id, payload) = (MessageId::of_entry(0, entry), Payload::Raw(text.into()));
+    let message = Message { id, class: Class::Live, key: None, payload, except: Vec::new() };
+    Delivery { entry: Some(entry), message: Arc::new(message), to }
+}
+
+fn batch(term: u64, deliveries: Vec<Delivery>) -> Batch {
+    Batch { lane: Some(LaneOrigin { lane: 0, term, low_water: None }), deliveries }
+}
+
+#[tokio::test]
+async fn a_repeat_is_answered_and_not_delivered_whoever_owns_the_lane_and_as_whom_the_node_lives() {
+    let world = World::new(Remembers::Outcomes).await;
+    let mut client = world.connect("a").await;
+    let group = Recipients::Groups(vec![Tgid::parse("nobody").unwrap()]);
+    let deliveries = vec![
+        delivery(1, "one", Recipients::Sessions(vec![world.find("a")])),
+        delivery(2, "two", Recipients::All),
+        delivery(3, "three", group),
+    ];
+    let counts = |offered| Report::Count { offered, slow: 0 };
+    let reports = vec![Report::Targets(vec![OFFERED]), counts(1), counts(0)];
+    for term in [7, 7, 8] {
+        assert_eq!(world.deliver(&batch(term, deliveries.clone())).await, Ok(reports.clone()));
+    }
+    let node = NodeRef { id: NodeId::parse("n").unwrap(), incarnation: Incarnation::mint() };
+    world.running.core.live_on_as(Arc::new(node));
+    assert_eq!(world.deliver(&batch(9, deliveries)).await, Ok(reports));
+    let last = delivery(4, "last", Recipients::All);
+    world.deliver(&batch(9, vec![last])).await.unwrap();
+    for text in ["one", "two", "last"] {
+        client.expect(text).await;
+    }
+    let rendered = world.running.core.metrics.render(world.running.core.snapshot(), &[]);
+    assert!(rendered.contains("gim_outcomes_recalled_total 9"), "{rendered}");
+}
+
+#[tokio::test]
+async fn only_who_has_no_outcome_yet_gets_a_repeat() {
+    let world = World::new(Remembers::Outcomes).await;
+    let mut a = world.connect("a").await;
+    let ghost = Addressed { uid: Uid::parse("b").unwrap(), session: SessionId::mint(), ..world.find("a") };
+    let of = |b| batch(1, vec![delivery(1, "one", Recipients::Sessions(vec![world.find("a"), b]))]);
+    let answered = world.deliver(&of(ghost)).await;
+    assert_eq!(answered, Ok(vec![Report::Targets(vec![OFFERED, TargetReport::NotOwner])]));
+    let mut b = world.connect("b").await;
+    let answered = world.deliver(&of(world.find("b"))).await;
+    assert_eq!(answered, Ok(vec![Report::Targets(vec![OFFERED, OFFERED])]));
+    world.deliver(&batch(1, vec![delivery(2, "two", Recipients::All)])).await.unwrap();
+    for client in [&mut a, &mut b] {
+        client.expect("one").await;
+        client.expect("two").await;
+    }
+}
+
+#[tokio::test]
+async fn below_the_low_water_a_message_is_new_again() {
+    let world = World::new(Remembers::Outcomes).await;
+    let mut client = world.connect("a").await;
+    let of = |ms, low| Batch {
+        lane: Some(LaneOrigin { lane: 0, term: 1, low_water: Some(EntryId { ms: low, seq: 0 }) }),
+        deliveries: vec![delivery(ms, "x", Recipients::All)],
+    };
+    for (ms, low) in [(1, 1), (2, 1), (1, 1), (3, 2), (1, 1)] {
+        world.deliver(&of(ms, low)).await.unwrap();
+    }
+    world.deliver(&batch(1, vec![delivery(9, "last", Recipients::All)])).await.unwrap();
+    for text in ["x", "x", "x", "x", "last"] {
+        client.expect(text).await;
+    }
+}
+
+#[tokio::test]
+async fn where_nothing_is_remembered_a_repeat_is_delivered() {
+    let world = World::new(Remembers::Nothing).await;
+    let mut client = world.connect("a").await;
+    for _ in 0..2 {
+        world.deliver(&batch(1, vec![delivery(1, "one", Recipients::All)])).await.unwrap();
+        client.expect("one").await;
+    }
+}
+
+#[tokio::test]
+async fn direct_sends_are_never_repeats() {
+    let world = World::new(Remembers::Outcomes).await;
+    let mut client = world.connect("a").await;
+    let direct = Batch { lane: None, ..batch(0, vec![delivery(1, "now", Recipients::All)]) };
+    for _ in 0..2 {
+        world.deliver(&direct).await.unwrap();
+        client.expect("now").await;
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_belong_here_is_declined() {
+    let world = World::new(Remembers::Outcomes).await;
+    let mine = batch(5, vec![delivery(1, "x", Recipients::All)]);
+    assert_eq!(world.intake.deliver(&Incarnation::mint(), &mine).await, Err(Declined::NotHere));
+    let before = world.now();
+    world.deliver(&mine).await.unwrap();
+    let node = NodeRef { id: NodeId::parse("n").unwrap(), incarnation: Incarnation::mint() };
+    world.running.core.live_on_as(Arc::new(node));
+    assert!(world.intake.deliver(&before, &mine).await.is_ok(), "a former life is this process too");
+    assert_eq!(world.deliver(&batch(4, Vec::new())).await, Err(Declined::Refused));
+    let beyond = LaneOrigin { lane: MAX_LANES, term: 1, low_water: None };
+    assert_eq!(world.deliver(&Batch { lane: Some(beyond), ..mine.clone() }).await, Err(Declined::NoSuchLane));
+    // Another lane has terms of its own.
+    let other = LaneOrigin { lane: 1, term: 1, low_water: None };
+    assert!(world.deliver(&Batch { lane: Some(other), ..mine }).await.is_ok());
+}

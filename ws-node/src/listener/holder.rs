@@ -79,8 +79,9 @@ pub(super) async fn replace(core: &Core, newcomer: &Session, previous: &Owner) {
     }
     let Some(peers) = &core.peers else { return };
     if let Err(error) = peers.stop(newcomer.uid(), previous, Stop::Replaced, HOLDER_PROBE).await {
-        // Its fence is too low from now on, and its node notices at the latest when it proves its lease.
+        // Its fence is too low from now on. Its node is told again until it has answered or its lease has ended.
         tracing::debug!(uid = %newcomer.uid(), node = %previous.node.id, error = %error, "the previous node is silent");
         core.metrics.silent_holder();
+        core.superseded.note(newcomer.uid(), previous);
     }
 }

@@ -147,14 +147,23 @@ fn stay_on_record(core: &Arc<Core>, session: &Session, claimed_as: &NodeRef) {
 
 async fn granted(core: &Arc<Core>, session: &Session, previous: Option<&Owner>, groups: &[Tgid]) -> Login {
     // Before anything is routed here: a message to a group finds its member, and waits in the outbox like all others.
-    session.restore_groups(groups).await;
+    // One on another node is told at the same time: neither waits for what the other meets.
+    let (here, elsewhere): (Option<&Owner>, Option<&Owner>) = match previous {
+        Some(previous) if core.has_lived_as(&previous.node.incarnation) => (Some(previous), None),
+        previous => (None, previous),
+    };
+    tokio::join!(session.restore_groups(groups), replace(core, session, elsewhere));
     if let Some(superseded) = core.hub.users.activate(session) {
         superseded.close(CloseCode::Replaced, "replaced by a newer connection");
     }
+    replace(core, session, here).await;
+    Login::Granted { groups: session.groups() }
+}
+
+async fn replace(core: &Core, session: &Session, previous: Option<&Owner>) {
     if let Some(previous) = previous {
         holder::replace(core, session, previous).await;
     }
-    Login::Granted { groups: session.groups() }
 }
 
 /// Writes the 101 and lets the session run.

@@ -86,11 +86,13 @@ impl Proxy {
             match owner(&core, uid, freshness).await? {
                 None => return Ok(false),
                 Some(owner) if core.has_lived_as(&owner.node.incarnation) => {}
-                Some(owner) => {
-                    if ask.at(&peers.client(&owner.node)?, uid).await? {
-                        return Ok(true);
-                    }
-                }
+                Some(owner) => match ask_at(peers, &owner.node, ask, uid).await {
+                    Ok(true) => return Ok(true),
+                    Ok(false) => {}
+                    // Its node may be gone, and the user somewhere else by now.
+                    Err(error) if error.kind == ErrorKind::Unavailable && freshness == Freshness::Cached => {}
+                    Err(error) => return Err(error),
+                },
             }
         }
         Ok(false)
@@ -112,6 +114,10 @@ impl Proxy {
         let report = reports.into_iter().next();
         Ok(report.ok_or(PeerError { kind: PeerErrorKind::Unknown, source: None })?)
     }
+}
+
+async fn ask_at(peers: &Peers, node: &NodeRef, ask: Ask<'_>, uid: &Uid) -> Result<bool, Error> {
+    ask.at(&peers.client(node)?, uid).await
 }
 
 async fn owner(core: &Core, uid: &Uid, freshness: Freshness) -> Result<Option<Owner>, Error> {

@@ -6,7 +6,9 @@
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
 
+use futures_util::stream::{self, StreamExt};
 use gim_proto::Tgid;
+use tokio::time::Instant;
 
 use super::Session;
 use super::handle::JoinError;
@@ -47,11 +49,16 @@ impl Session {
 
     /// Takes up groups that the directory has kept for this session. One that fails is left out and logged.
     pub(crate) async fn restore_groups(&self, tgids: &[Tgid]) {
-        for tgid in tgids {
-            if let Err(error) = self.restore_group(tgid).await {
+        const SIDE_BY_SIDE: usize = 64;
+        let end = Instant::now() + self.0.core.settings.handshake;
+        let restored = stream::iter(tgids).for_each_concurrent(SIDE_BY_SIDE, |tgid| async move {
+            if Instant::now() >= end {
+                tracing::warn!(uid = %self.uid(), %tgid, "a group of the previous session was not restored in time");
+            } else if let Err(error) = self.restore_group(tgid).await {
                 tracing::warn!(uid = %self.uid(), %tgid, error = %error, "a group of the previous session was not restored");
             }
-        }
+        });
+        restored.await;
     }
 
     async fn restore_group(&self, tgid: &Tgid) -> Result<(), JoinError> {

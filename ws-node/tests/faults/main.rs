@@ -14,6 +14,7 @@ mod support;
 
 mod churn;
 mod claims;
+mod dropped;
 mod emptied;
 mod frozen;
 mod killed;

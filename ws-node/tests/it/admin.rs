@@ -1,5 +1,6 @@
 //! The admin listener: what operators and backends ask.
 
+mod calls;
 mod door;
 mod figures;
 mod memberships;

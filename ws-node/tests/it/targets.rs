@@ -1,5 +1,6 @@
 //! Messages on their way down: every kind of target, by HTTP, by RPC and from inside the node.
 
+mod batches;
 mod direct;
 mod duplicates;
 mod kinds;

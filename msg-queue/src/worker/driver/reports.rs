@@ -30,6 +30,8 @@ impl Driver {
             Sent::NotOwned => self.none_was_tried(&node, &receipts, Duration::ZERO, now),
         }
         if !again.is_empty() {
+            // What waits to go to the same node may be for the same users, and must not go ahead of this.
+            self.none_was_tried(&node, &[], Duration::ZERO, now);
             self.begin_to_route(again, true);
         }
         if let Some(parcels) = self.pipes.ended(&node) {

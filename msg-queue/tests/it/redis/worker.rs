@@ -91,6 +91,6 @@ async fn a_message_that_brings_down_its_lane_dies_alone() {
     let mut took = nodes.numbers("1");
     took.dedup();
     assert_eq!(took, (0..20).collect::<Vec<_>>());
-    assert_eq!(rig.heard.count(|event| matches!(event, Event::Panicked { .. })), 10);
+    assert_eq!(rig.heard.count(|event| matches!(event, Event::Panicked { .. })), 30);
     worker.drain(Instant::now() + DEADLINE).await;
 }

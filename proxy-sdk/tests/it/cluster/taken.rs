@@ -6,13 +6,14 @@ use std::time::Duration;
 use gim_proto::{Fields, Tgid, Uid};
 use gim_proxy_sdk::{ClientOptions, ErrorKind, RunProxy};
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 use tonic::Status;
 
 use super::world::{World, knows, send};
 use crate::support::fake::{FakeNode, Script};
-use crate::support::{SHORT, impatient, patient};
+use crate::support::{SHORT, impatient, patient, within};
 
 /// A node that is asked and does not answer.
 fn closed() -> Script {
@@ -116,6 +117,39 @@ async fn a_call_that_timed_out_is_not_repeated() {
     assert_eq!(error.kind, ErrorKind::Timeout, "{error}");
     let calls = || nodes.iter().map(|node| node.script.calls().len()).sum::<usize>();
     assert_eq!(calls(), 1);
+}
+
+/// A line to a node that holds one connection until it is cut. Tells its address.
+async fn line_to(node: &FakeNode) -> (String, AbortHandle) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (here, there) = (listener.local_addr().unwrap(), node.addr);
+    let held = tokio::spawn(async move {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let mut node = TcpStream::connect(there).await.unwrap();
+        tokio::io::copy_bidirectional(&mut client, &mut node).await
+    });
+    (here.to_string(), held.abort_handle())
+}
+
+#[tokio::test]
+async fn a_call_whose_connection_broke_is_not_repeated() {
+    let mut world = World::new().await;
+    let nodes = [FakeNode::start(closed()).await, FakeNode::start(closed()).await];
+    let lines = [line_to(&nodes[0]).await, line_to(&nodes[1]).await];
+    world.register("a", &lines[0].0).await;
+    world.register("b", &lines[1].0).await;
+    let client = world.client(&["a", "b"]).await;
+    let calls = || nodes.iter().map(|node| node.script.calls().len()).sum::<usize>();
+    let cut = async {
+        while calls() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        lines.iter().for_each(|(_, line)| line.abort());
+    };
+    let (sent, ()) = within("the call to end", async { tokio::join!(send(&client), cut) }).await;
+    let error = sent.unwrap_err();
+    assert_eq!((error.kind, calls()), (ErrorKind::Unavailable, 1), "{error}");
+    assert!(error.to_string().contains("broke"), "{error}");
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ use gim_proxy_sdk::store::Store;
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::core::{Cluster, Sight};
 use crate::node::StartError;
 use crate::shutdown::Phase;
 
@@ -71,8 +72,8 @@ impl Neighbours {
     }
 
     /// Registers the node, as long as it takes calls and connections.
-    pub(super) fn register(&self) {
-        let registration = self.registration.clone();
+    pub(super) fn register(&self, node: &NodeRef) {
+        let registration = Registration { incarnation: node.incarnation, ..self.registration.clone() };
         let registrar = || Registrar::start(&self.etcd, &self.keys, self.id.clone(), registration, self.ttl);
         self.registrar.get_or_init(registrar);
     }
@@ -86,10 +87,14 @@ impl Neighbours {
         let _ = self.membership.look().await;
     }
 
-    /// Tells whether etcd answers.
-    pub(super) fn etcd_is_connected(&self) -> impl Fn() -> bool + Send + Sync + use<> {
-        let watcher = self.watcher.clone();
-        move || watcher.is_connected()
+    /// Makes what tells how the cluster looks from here.
+    pub(super) fn sight(&self) -> Sight {
+        let (watcher, membership) = (self.watcher.clone(), Arc::clone(&self.membership));
+        Box::new(move || {
+            let stats = membership.stats();
+            let awaited = stats.awaited.nodes.len() as u64 + u64::from(stats.awaited.names);
+            Cluster { etcd_is_well: watcher.is_connected(), nodes: stats.living, awaited }
+        })
     }
 
     /// Leaves etcd as soon as the node takes no connections any more.

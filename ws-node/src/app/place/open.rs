@@ -73,12 +73,11 @@ impl Opening<'_> {
         let directory = self.directory(&others).await?;
         assert_nothing(&self.lease);
         let queue = Arc::new(RedisQueue::new(&self.store, self.keys.clone(), self.config.queue.lanes, self.bounds()));
-        let (peers, live, etcd) = match &others {
+        let (peers, live, sight) = match &others {
             Others::Nobody(_) => (None, None, None),
             Others::Neighbours(neighbours) => {
-                let is_connected: Box<dyn Fn() -> bool + Send + Sync> = Box::new(neighbours.etcd_is_connected());
                 let live = neighbours.membership.live().clone();
-                (Some(neighbours.peers.clone()), Some(live), Some(is_connected))
+                (Some(neighbours.peers.clone()), Some(live), Some(neighbours.sight()))
             }
         };
         let sources = if self.config.mode == Mode::Redis { self.sources() } else { Vec::new() };
@@ -92,7 +91,7 @@ impl Opening<'_> {
             observer,
             peers,
             live,
-            etcd,
+            sight,
             keeper: Keeper::Redis(Box::new(Place {
                 lease: self.lease,
                 others,

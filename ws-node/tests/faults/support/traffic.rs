@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::node::Spec;
 
 /// One entry in so many is to a group.
-const GROUP_SHARE: u64 = 10;
+const GROUP_SHARE: u64 = 11;
 
 /// Who there is: users `u0`.. of whom each is in one of the groups `g0`..
 #[derive(Clone, Copy)]
