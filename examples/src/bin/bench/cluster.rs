@@ -130,9 +130,10 @@ impl Message {
         let outcomes = reports.iter().zip(holds).map(|(report, &hold)| Outcome::read(report, hold));
         let outcome = outcomes.fold(Outcome::default(), Outcome::and);
         let latest = reports.iter().filter_map(|report| report["max_us"].as_u64()).max();
+        let max_ms = latest.unwrap_or(0) as f64 / 1e3;
         let by_ms = by_ms(reports);
-        let (p50_ms, p99_ms) = (quantile(&by_ms, 50), quantile(&by_ms, 99));
-        Self { outcome, p50_ms, p99_ms, max_ms: latest.unwrap_or(0) as f64 / 1e3, batches, usage }
+        let [p50_ms, p99_ms] = [50, 99].map(|percent| quantile(&by_ms, percent).min(max_ms));
+        Self { outcome, p50_ms, p99_ms, max_ms, batches, usage }
     }
 
     fn to_json(&self) -> Value {
@@ -178,11 +179,20 @@ impl Cluster {
         self.connected * self.messages.len() as u64 - lost
     }
 
-    /// All messages of which something did not arrive once, or that took another number of batches than there are nodes.
+    /// Messages of which something was lost, came twice or was overtaken, the first one too.
     pub(crate) fn unclean(&self) -> usize {
+        self.all().filter(|message| !message.outcome.is_clean()).count()
+    }
+
+    /// Messages that took another number of batches than there are nodes: a node that has not answered in time is asked
+    /// again, and answers from memory.
+    pub(crate) fn asked_again(&self) -> usize {
         let fits = Batches { done: self.memory.len() as u64, not_done: 0 };
-        let all = self.messages.iter().chain([&self.first]);
-        all.filter(|message| !message.outcome.is_clean() || message.batches != fits).count()
+        self.all().filter(|message| message.batches != fits).count()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Message> {
+        self.messages.iter().chain([&self.first])
     }
 
     /// Median over the messages that count.
@@ -201,7 +211,7 @@ impl Cluster {
             "messages": self.messages.iter().map(Message::to_json).collect::<Vec<_>>(),
             "deliveries": self.deliveries(), "cpu_seconds": self.usage().map(|usage| usage.to_json()),
             "deliveries_per_cpu_second": self.usage().map(|usage| self.deliveries() as f64 / usage.whole()),
-            "unclean_messages": self.unclean(),
+            "unclean_messages": self.unclean(), "messages_asked_again": self.asked_again(),
         })
     }
 }

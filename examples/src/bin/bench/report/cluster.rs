@@ -92,7 +92,7 @@ pub(crate) fn spread(found: &Spread) {
     match turns().filter(|turn| turn.spent.others > 0.25 * turn.spent.server.total).count() {
         0 => {}
         disturbed => {
-            println!("           in {disturbed} turns other programs took CPU (column others, seconds): noisy")
+            println!("           in {disturbed} turns other programs took CPU (column others, seconds): noisy");
         }
     }
 }
@@ -183,10 +183,14 @@ pub(crate) fn cluster(found: &Cluster) {
         found.messages.iter().map(|message| message.max_ms).fold(0.0, f64::max)
     );
     match found.unclean() {
-        0 => println!("           every message at every socket, once, with one batch per node"),
-        unclean => println!(
-            "           {unclean} messages were lost somewhere, came twice, or took more than one batch per node"
-        ),
+        0 => println!("           every message at every socket, once"),
+        unclean => println!("           {unclean} messages were lost somewhere or came twice"),
+    }
+    match found.asked_again() {
+        0 => println!("           one batch per node and message"),
+        again => {
+            println!("           {again} messages took other than one batch per node: an answer did not come in time");
+        }
     }
 }
 
