@@ -159,11 +159,11 @@ pub(crate) fn untouched(play: &Play, counts: &[Counts], struck: &[usize]) {
     }
 }
 
-/// How long after a client gave up a login that may still be granted.
+/// How long after it failed a login may still be granted.
 const GRANTED_LATE_MS: u64 = 10_000;
 
-/// Whoever came back with the session of a connection that was in its group found it. Not where a login that the client
-/// had given up was granted after all: the groups are with that one.
+/// Whoever came back with the session of a connection that was in its group found it. Not where a login that
+/// failed was granted after all: the groups are with that one.
 pub(crate) fn all_restored(recorders: &[Recorder]) {
     let mut lost = Vec::new();
     for recorder in recorders {

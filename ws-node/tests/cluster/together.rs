@@ -96,6 +96,7 @@ impl Trouble {
             let at = self.dice.roll(workers.len() as u64);
             let worker = &mut workers[at];
             let span = self.dice.up_to(WORKER);
+            let mut gave_up = 0;
             let what = match self.dice.roll(4) {
                 0 => {
                     worker.freeze();
@@ -112,18 +113,21 @@ impl Trouble {
                 2 => {
                     worker.kill();
                     sleep(span).await;
-                    worker.start().await;
+                    gave_up += worker.start_until_it_stays().await;
                     "killed"
                 }
                 _ => {
                     worker.stop();
                     worker.ended().await;
                     sleep(span).await;
-                    worker.start().await;
+                    gave_up += worker.start_until_it_stays().await;
                     "stopped"
                 }
             };
-            let told = format!("{} {what}", worker.id);
+            let told = match gave_up {
+                0 => format!("{} {what}", worker.id),
+                times => format!("{} {what} (gave up {times} times at its start)", worker.id),
+            };
             self.tell(told, span);
         }
         self.told
@@ -193,7 +197,7 @@ async fn live_through(seed: u64, roam_ms: u64) -> Play {
     let all: Vec<usize> = (0..play.plan.people.users).collect();
     let mut told = Vec::new();
     let roam = Arc::clone(&play.plan.roam);
-    play.through(&format!("trouble of seed {seed}"), &all, async |cluster| {
+    let trouble = async |cluster: &mut Cluster| {
         let end = Instant::now() + SPAN;
         roam.store(roam_ms, Ordering::SeqCst);
         let of = |number: u64| Trouble::new((seed * 3 + number).wrapping_mul(0x9e37_79b9_7f4a_7c15), end);
@@ -203,8 +207,8 @@ async fn live_through(seed: u64, roam_ms: u64) -> Play {
         told = [n, w, s].concat();
         roam.store(0, Ordering::SeqCst);
         cluster.spread(2).await;
-    })
-    .await;
+    };
+    Box::pin(play.through(&format!("trouble of seed {seed}"), &all, trouble)).await;
     eprintln!("  {}", told.join(", "));
     play
 }

@@ -47,8 +47,8 @@ pub(crate) struct Connection {
     pub(crate) presented: bool,
     /// The node knew its group.
     pub(crate) restored: bool,
-    /// When its client last gave up a login that had no answer: that one may have been granted later, and have taken
-    /// the place of this connection, or the groups of the one before.
+    /// When a login of its client last failed, or was given up: it may have been granted all the same, and have taken the
+    /// place of this connection, or the groups of the one before.
     pub(crate) gave_up: Option<u64>,
     /// Welcomed.
     pub(crate) ready: Option<u64>,
@@ -224,10 +224,10 @@ async fn login(node: SocketAddr, user: usize, session: &str, gave_up: &mut Optio
         let stream = TcpStream::connect(node).await.ok()?;
         client_async(url, stream).await.ok()
     };
-    let Ok(answer) = timeout(LOGIN, login).await else {
+    let answer = timeout(LOGIN, login).await.ok().flatten();
+    if answer.is_none() {
         *gave_up = Some(now_ms());
-        return None;
-    };
+    }
     answer.map(|(socket, _)| socket)
 }
 
@@ -246,7 +246,7 @@ impl Reader {
                 _ = beat.tick() => {
                     if may_leave && self.may_roam(begun) {
                         // Every other time the connection is left standing, until the next one takes its place.
-                        return if self.at % 2 == 0 { Left::Ended(0) } else { Left::Silent(Box::new(socket)) };
+                        return if self.at.is_multiple_of(2) { Left::Ended(0) } else { Left::Silent(Box::new(socket)) };
                     }
                     let Some(patience) = self.plan.patience_of(self.user).filter(|_| may_leave) else {
                         heard = Instant::now();
