@@ -159,12 +159,32 @@ pub(crate) fn untouched(play: &Play, counts: &[Counts], struck: &[usize]) {
     }
 }
 
-/// Whoever came back with a session found its group.
+/// How long after it failed a login may still be granted.
+const GRANTED_LATE_MS: u64 = 10_000;
+
+/// Whoever came back with the session of a connection that was in its group found it. Not where a login that
+/// failed was granted after all: the groups are with that one.
 pub(crate) fn all_restored(recorders: &[Recorder]) {
+    let mut lost = Vec::new();
     for recorder in recorders {
-        for (at, connection) in recorder.log().iter().enumerate() {
-            let found = !connection.presented || connection.restored || connection.ready.is_none();
-            assert!(found, "u{} came back with its session on connection {at} and was in no group", recorder.user);
+        for (at, pair) in recorder.log().windows(2).enumerate() {
+            let [before, now] = pair else { continue };
+            let is_due = before.joined.is_some() && now.presented && !now.restored;
+            let Some(ready) = now.ready.filter(|_| is_due) else { continue };
+            if now.gave_up.is_none_or(|gave_up| ready > gave_up + GRANTED_LATE_MS) {
+                lost.push(format!(
+                    "u{} on connection {}: in its group on {} since {:?}, left it at {:?} (end {:?}), came to {} at {:?}",
+                    recorder.user,
+                    at + 1,
+                    before.named,
+                    before.joined,
+                    before.abandoned,
+                    before.end,
+                    now.named,
+                    now.ready
+                ));
+            }
         }
     }
+    assert!(lost.is_empty(), "{} came back with their session and were in no group:\n{}", lost.len(), lost.join("\n"));
 }

@@ -47,9 +47,12 @@ impl Link {
     }
 
     fn start(far: SocketAddr, tap: Option<Arc<Tap>>) -> Self {
-        let near = ports::address();
+        let first = ports::listener();
+        let near = first.local_addr().expect("an address");
+        first.set_nonblocking(true).expect("a listener");
+        let first = TcpListener::from_std(first).expect("a listener");
         let (mode, seen) = watch::channel(Mode::Pass);
-        let task = AbortOnDropHandle::new(tokio::spawn(serve(near, far, seen, tap)));
+        let task = AbortOnDropHandle::new(tokio::spawn(serve(first, far, seen, tap)));
         Self { near, mode, _task: task }
     }
 
@@ -64,14 +67,19 @@ impl Link {
     }
 }
 
-async fn serve(near: SocketAddr, far: SocketAddr, mut mode: watch::Receiver<Mode>, tap: Option<Arc<Tap>>) {
+async fn serve(first: TcpListener, far: SocketAddr, mut mode: watch::Receiver<Mode>, tap: Option<Arc<Tap>>) {
+    let near = first.local_addr().expect("an address");
+    let mut first = Some(first);
     let connections = TaskTracker::new();
     let mut held: Vec<AbortOnDropHandle<()>> = Vec::new();
     loop {
         if mode.wait_for(|mode| *mode != Mode::Cut).await.is_err() {
             return;
         }
-        let listener = TcpListener::bind(near).await.expect("the port of a link is its own");
+        let listener = match first.take() {
+            Some(first) => first,
+            None => TcpListener::bind(near).await.expect("the port of a link is its own"),
+        };
         loop {
             let accepted = tokio::select! {
                 biased;

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use gim_proxy_sdk::testing::{EtcdServer, Process, RedisServer, prefix};
 use rustix::process::Signal;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::link::Link;
@@ -134,10 +135,39 @@ impl Program {
 
     /// What `/readyz` says.
     pub(crate) async fn is_ready(&self) -> bool {
-        if TcpStream::connect(self.admin).await.is_err() {
-            return false;
+        // By hand: it may end while it is asked.
+        let ask = async {
+            let mut stream = TcpStream::connect(self.admin).await.ok()?;
+            stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: node\r\nconnection: close\r\n\r\n").await.ok()?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.ok()?;
+            Some(answer.starts_with("HTTP/1.1 200 "))
+        };
+        ask.await.unwrap_or(false)
+    }
+
+    /// Starts it as a supervisor does: again, when it gives up. Tells how often it gave up.
+    pub(crate) async fn start_until_it_stays(&mut self) -> usize {
+        for gave_up in 0..10 {
+            self.launch();
+            let what = format!("{} to be ready or to end", self.id);
+            let mut pause = tokio::time::interval(std::time::Duration::from_millis(20));
+            let stays = within(&what, async {
+                loop {
+                    pause.tick().await;
+                    if self.run().process.has_ended() {
+                        return false;
+                    }
+                    if self.is_ready().await {
+                        return true;
+                    }
+                }
+            });
+            if stays.await {
+                return gave_up;
+            }
         }
-        http::respond("GET", self.admin, "/readyz", &[], b"").await.status == 200
+        panic!("{} gives up again and again: {}", self.id, self.log())
     }
 
     fn run(&mut self) -> &mut Run {

@@ -47,6 +47,9 @@ pub(crate) struct Connection {
     pub(crate) presented: bool,
     /// The node knew its group.
     pub(crate) restored: bool,
+    /// When a login of its client last failed, or was given up: it may have been granted all the same, and have taken the
+    /// place of this connection, or the groups of the one before.
+    pub(crate) gave_up: Option<u64>,
     /// Welcomed.
     pub(crate) ready: Option<u64>,
     /// In its group.
@@ -69,6 +72,8 @@ pub(crate) struct Plan {
     pub(crate) patience: Arc<AtomicU64>,
     /// Who ever loses patience.
     pub(crate) is_impatient: fn(usize) -> bool,
+    /// Milliseconds after which a client goes elsewhere by itself, about. 0: never.
+    pub(crate) roam: Arc<AtomicU64>,
 }
 
 /// One user with one group, at first on the node of its number.
@@ -81,7 +86,8 @@ pub(crate) struct Recorder {
 impl Plan {
     /// Everybody is as patient as can be.
     pub(crate) fn new(people: People, publics: impl IntoIterator<Item = SocketAddr>) -> Self {
-        Self { people, publics: publics.into_iter().collect(), patience: Arc::default(), is_impatient: |_| true }
+        let publics = publics.into_iter().collect();
+        Self { people, publics, patience: Arc::default(), is_impatient: |_| true, roam: Arc::default() }
     }
 
     /// Connects all of them.
@@ -154,7 +160,7 @@ pub(crate) async fn all_reach_the_end(recorders: &[Recorder], people: People, tr
     }
 }
 
-/// How a connection was left.
+/// How a connection was left. `Silent`: it stands.
 enum Left {
     Ended(u16),
     Silent(Box<Socket>),
@@ -175,13 +181,14 @@ async fn run(plan: Plan, user: usize, log: Arc<Mutex<Vec<Connection>>>) {
     let mut session = String::new();
     // They are read to their end, so that it is seen what comes after the client has gone elsewhere.
     let mut abandoned: Vec<AbortOnDropHandle<()>> = Vec::new();
+    let mut gave_up = None;
     loop {
-        let Some(socket) = login(plan.publics[node], user, &session).await else {
+        let Some(socket) = login(plan.publics[node], user, &session, &mut gave_up).await else {
             sleep(AGAIN).await;
             node = (node + 1) % plan.publics.len();
             continue;
         };
-        let connection = Connection { node, presented: !session.is_empty(), ..Connection::default() };
+        let connection = Connection { node, presented: !session.is_empty(), gave_up, ..Connection::default() };
         let at = {
             let mut log = log.lock().unwrap();
             log.push(connection);
@@ -211,13 +218,17 @@ async fn run(plan: Plan, user: usize, log: Arc<Mutex<Vec<Connection>>>) {
     }
 }
 
-async fn login(node: SocketAddr, user: usize, session: &str) -> Option<Socket> {
+async fn login(node: SocketAddr, user: usize, session: &str, gave_up: &mut Option<u64>) -> Option<Socket> {
     let url = format!("ws://{node}/ws?uid={}&msg_code=1&session={session}", People::uid(user));
     let login = async {
         let stream = TcpStream::connect(node).await.ok()?;
         client_async(url, stream).await.ok()
     };
-    timeout(LOGIN, login).await.ok().flatten().map(|(socket, _)| socket)
+    let answer = timeout(LOGIN, login).await.ok().flatten();
+    if answer.is_none() {
+        *gave_up = Some(now_ms());
+    }
+    answer.map(|(socket, _)| socket)
 }
 
 impl Reader {
@@ -227,11 +238,16 @@ impl Reader {
 
     async fn read(&self, mut socket: Socket, may_leave: bool) -> Left {
         let mut beat = interval(BEAT);
-        let mut heard = Instant::now();
+        let begun = Instant::now();
+        let mut heard = begun;
         loop {
             let message = tokio::select! {
                 message = socket.next() => message,
                 _ = beat.tick() => {
+                    if may_leave && self.may_roam(begun) {
+                        // Every other time the connection is left standing, until the next one takes its place.
+                        return if self.at.is_multiple_of(2) { Left::Ended(0) } else { Left::Silent(Box::new(socket)) };
+                    }
                     let Some(patience) = self.plan.patience_of(self.user).filter(|_| may_leave) else {
                         heard = Instant::now();
                         continue;
@@ -257,6 +273,13 @@ impl Reader {
                 Some(Err(_)) | None => return Left::Ended(0),
             }
         }
+    }
+
+    /// Whether it has been here long enough, which is another span for each connection.
+    fn may_roam(&self, begun: Instant) -> bool {
+        let roam = self.plan.roam.load(Ordering::SeqCst);
+        let part = u64::try_from((self.user * 7 + self.at * 3) % 10).expect("a digit");
+        roam > 0 && begun.elapsed() > Duration::from_millis(roam * (5 + part) / 10)
     }
 
     /// Notes a frame. True: the group has to be joined.
