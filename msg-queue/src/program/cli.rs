@@ -1,50 +1,21 @@
 //! The command line of `msg-queue`.
 //!
-//! Owns the flags and what they ask for. Never prints and never exits: `main` does, with what [`read`] returns.
+//! Owns its name and its configuration. The flags are those of all programs, see [`crate::cli`].
 
 use std::ffi::OsString;
-use std::path::PathBuf;
-
-use clap::Parser;
-use clap::error::ErrorKind;
 
 use super::config::Config;
-use crate::config::{self, ConfigError, Sources};
+use crate::cli::Program;
+pub use crate::cli::VALID;
+use crate::config::ConfigError;
 
 /// What the command line asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// To work with this configuration.
-    Run(Box<Config>),
-    /// To say that the configuration is valid ([`VALID`]), and no more.
-    Check,
-    /// To show this text on standard output, and no more.
-    Print(String),
-}
+pub type Command = crate::cli::Command<Config>;
 
-/// What `--check-config` says about a valid configuration.
-pub const VALID: &str = "configuration is valid";
-
-/// A worker of GIM: takes entries from the queue and brings them to the nodes of a cluster.
-#[derive(Parser)]
-#[command(name = "msg-queue", version)]
-struct Flags {
-    /// Reads this TOML file, which may be the nodes'; without it there are only defaults, the environment and flags
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Sets a key, such as queue.lanes=8; may be given more than once
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
-    /// What the service stands on, which is `cluster`; short for --set mode=MODE
-    #[arg(long)]
-    mode: Option<String>,
-    /// Checks the configuration and ends
-    #[arg(long)]
-    check_config: bool,
-    /// Shows the configuration in effect as TOML, secrets hidden, and ends
-    #[arg(long, conflicts_with = "check_config")]
-    print_config: bool,
-}
+const PROGRAM: Program = Program {
+    name: "msg-queue",
+    about: "A worker of GIM: takes entries from the queue and brings them to the nodes of a cluster",
+};
 
 /// Reads a command line, whose first argument is the program, and an environment.
 ///
@@ -58,41 +29,7 @@ where
     N: Into<OsString>,
     V: Into<OsString>,
 {
-    let flags = match Flags::try_parse_from(arguments) {
-        Ok(flags) => flags,
-        Err(error) => return explain(&error),
-    };
-    let config = Config::load(&sources(&flags)?.environment(environment))?;
-    if flags.check_config {
-        return Ok(Command::Check);
-    }
-    if flags.print_config {
-        return config::print(&config).map(Command::Print);
-    }
-    Ok(Command::Run(Box::new(config)))
-}
-
-fn sources(flags: &Flags) -> Result<Sources, ConfigError> {
-    let mut sources = Sources::new();
-    if let Some(path) = &flags.config {
-        sources = sources.file(path);
-    }
-    for assignment in &flags.set {
-        sources = sources.set(assignment)?;
-    }
-    if let Some(mode) = &flags.mode {
-        sources = sources.flag("--mode", "mode", mode);
-    }
-    Ok(sources)
-}
-
-/// Tells a question about the program from a mistake.
-fn explain(error: &clap::Error) -> Result<Command, ConfigError> {
-    let text = error.render().to_string();
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Command::Print(text)),
-        _ => Err(ConfigError::usage(text.trim().trim_start_matches("error: "))),
-    }
+    crate::cli::read(PROGRAM, arguments, environment, Config::load)
 }
 
 #[cfg(test)]

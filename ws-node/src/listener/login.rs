@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use gim_proto::codes::CloseCode;
 use gim_proto::{SessionId, Tgid};
 use gim_proxy_sdk::directory::{Claim, ClaimRequest, NodeRef, Owner};
@@ -46,6 +47,11 @@ pub(super) async fn login(
         Ok(admitted) => admitted,
         Err(refusal) => return answer::refuse(&core, &socket, &refusal, limit).await,
     };
+    if has_left(&socket) {
+        // It is back elsewhere by now, perhaps: this claim would end what it has there.
+        core.metrics.refused("gone");
+        return;
+    }
     let encoding = Encoding { dialect: request.dialect, text: request.query("msg_code") == Some("1") };
     let resume = request.query("session").and_then(|id| SessionId::parse(id).ok());
     let attributes = (!identity.attributes.0.is_empty()).then(|| Box::new(identity.attributes));
@@ -62,6 +68,11 @@ pub(super) async fn login(
             answer::refuse(&core, session.refuse_login(), &refusal, limit).await;
         }
     }
+}
+
+/// Whether the client has closed the connection meanwhile, as far as the kernel knows.
+fn has_left(socket: &TcpStream) -> bool {
+    matches!(socket.peek(&mut [0]).now_or_never(), Some(Ok(0) | Err(_)))
 }
 
 /// Checks everything that can be known before the uid is claimed.

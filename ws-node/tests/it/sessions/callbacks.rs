@@ -1,5 +1,6 @@
 //! Callbacks of the application: what they are told, and what their failures cost.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,13 +12,13 @@ use gim_ws_node::{
     UpgradeRequest,
 };
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::support::client::Client;
 use crate::support::http;
 use crate::support::node::TestNode;
-use crate::support::raw::{Raw, close, text};
-use crate::support::within;
+use crate::support::raw::{Raw, close, text, upgrade_head};
+use crate::support::{eventually, within};
 
 /// Panics for users whose name says so.
 fn fragile(builder: NodeBuilder, ended: mpsc::Sender<String>) -> NodeBuilder {
@@ -292,4 +293,36 @@ async fn a_client_that_waits_for_a_long_answer_is_not_taken_for_dead() {
     client.command("1", "slow", json!({})).await;
     client.expect_reply("1").await;
     client.expect_close(4002).await;
+}
+
+#[tokio::test]
+async fn a_client_that_gives_up_while_the_application_decides_takes_nobody_s_place() {
+    let (entered, mut entries) = mpsc::channel(1);
+    let decided = Arc::new(Semaphore::new(0));
+    let deciding = Arc::clone(&decided);
+    let authorize = move |request: UpgradeRequest| {
+        let (entered, deciding) = (entered.clone(), Arc::clone(&deciding));
+        async move {
+            if request.query("slow").is_some() {
+                entered.send(()).await.expect("the test listens");
+                deciding.acquire().await.expect("it is never closed").forget();
+            }
+            Ok(Identity::uid(request.query("uid").unwrap_or_default())?)
+        }
+    };
+    let node = TestNode::build(|_| {}, |builder| builder.authorize(authorize)).await;
+    let mut client = Client::user(node.public, "u").await;
+    let mut impatient = Raw::open(node.public).await;
+    impatient.send(upgrade_head("/ws?uid=u&slow=1").as_bytes()).await;
+    within("the question", entries.recv()).await;
+    drop(impatient);
+    decided.add_permits(1);
+    eventually("the login to be given up", async || {
+        let metrics = http::respond("GET", node.admin, "/metrics", &[], b"").await.text();
+        metrics.contains(r#"gim_logins_refused_total{why="gone"} 1"#).then_some(())
+    })
+    .await;
+    client.expect_silence().await;
+    http::push(node.admin, &json!({ "to_uid": "u", "data": { "n": 1 } })).await;
+    client.expect_body(json!({ "n": 1 })).await;
 }
