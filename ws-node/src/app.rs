@@ -153,15 +153,16 @@ impl Running {
             let until = stop.clone();
             self.tasks.spawn(async move { running.follow_place(until).await });
             let (running, until) = (Arc::clone(self), stop.clone());
-            self.tasks.spawn(async move { running.be_found(until).await });
+            self.tasks.spawn(async move { running.live_with_others(until).await });
         }
     }
 
-    async fn be_found(&self, stop: CancellationToken) {
+    async fn live_with_others(&self, stop: CancellationToken) {
         let Some(place) = self.keeper.place() else { return };
+        let both = async { tokio::join!(place.be_found(&self.core), place.heed_others(&self.core)) };
         tokio::select! {
             () = stop.cancelled() => {}
-            () = place.be_found(&self.core) => {}
+            _ = both => {}
         }
     }
 

@@ -1,4 +1,4 @@
-//! Telling the directory again what this node holds, after the node took a new incarnation.
+//! Telling the directory again what this node holds, after the node took a new incarnation, or another node died.
 //!
 //! Owns the order: sessions with their groups, then the groups' entries. A session whose uid went to somebody else
 //! meanwhile ends. Never decides who owns a uid.
@@ -6,8 +6,9 @@
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use gim_proto::Uid;
 use gim_proto::codes::CloseCode;
-use gim_proxy_sdk::directory::{DirectoryError, DirectoryErrorKind, Held};
+use gim_proxy_sdk::directory::{DirectoryError, DirectoryErrorKind, Freshness, Held, Owner};
 use tokio::time::{Duration, sleep};
 
 use crate::core::Core;
@@ -47,6 +48,30 @@ pub(crate) async fn everything(core: &Core) -> Result<(), DirectoryError> {
     // Without anything to record nothing was asked yet, and who logs in next meets whatever is wrong.
     core.directory.reach().await?;
     tracing::info!(sessions, groups = count, "everything held is recorded under the new incarnation");
+    Ok(())
+}
+
+/// Looks whether the directory still names the sessions of this node, and records anew or ends those it does not: whoever
+/// superseded one may have died before this node could be told.
+///
+/// # Errors
+/// The directory did not answer. Doing it again does no harm.
+pub(crate) async fn compare(core: &Core) -> Result<(), DirectoryError> {
+    for shard in 0..Users::SHARDS {
+        let held: Vec<Session> = core.hub.users.shard(shard).into_iter().filter(Session::is_owner).collect();
+        for batch in held.chunks(BATCH) {
+            let uids: Vec<Uid> = batch.iter().map(|session| session.uid().clone()).collect();
+            let owners = core.directory.lookup(&uids, Freshness::Current).await?;
+            let is_named = |owner: &Option<Owner>, session: &Session| {
+                owner.as_ref().is_some_and(|owner| owner.session == session.id())
+            };
+            let others = batch.iter().zip(&owners).filter(|(session, owner)| !is_named(owner, session));
+            let others: Vec<Session> = others.map(|(session, _)| session.clone()).collect();
+            if !others.is_empty() {
+                these(core, &others).await?;
+            }
+        }
+    }
     Ok(())
 }
 

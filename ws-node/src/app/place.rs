@@ -87,6 +87,14 @@ impl Place {
         }
     }
 
+    /// Puts right what another node's end leaves wrong here.
+    pub(super) async fn heed_others(&self, core: &Core) {
+        match &self.others {
+            Others::Neighbours(neighbours) => neighbours.heed(core).await,
+            Others::Nobody(_) => std::future::pending().await,
+        }
+    }
+
     /// Whether somebody else has the node's place.
     pub(super) fn is_lost(&self) -> bool {
         self.lost.load(Ordering::Acquire)

