@@ -1,7 +1,7 @@
 //! The same fan-out over two nodes and over one: what it costs to spread a group.
 //!
 //! Mode `cluster`, worker and nodes in processes of their own, all on one core. A message takes the road of a cluster:
-//! `XADD`, Redis, worker, a batch per node, hub, socket. The floor is that of [`crate::fanout`].
+//! `XADD`, Redis, worker, a batch per node, hub, socket. The floor is that of `fanout`.
 
 use std::time::Duration;
 
