@@ -62,7 +62,8 @@ async fn a_node_that_stands_still_within_its_lease_loses_nothing_and_no_client()
             cluster.nodes[0].thaw();
         })
         .await;
-    assert!(frozen.others < SHORT, "others waited {:?} for a node that stands still", frozen.others);
+    // A batch to it is given up after 2 s, and what the others get in a group goes on beside it.
+    assert!(frozen.others < 2 * SHORT, "others waited {:?} for a node that stands still", frozen.others);
     play.nobody_noticed("a node frozen within its lease").await;
 }
 

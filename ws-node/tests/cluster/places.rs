@@ -27,6 +27,8 @@ async fn the_name_of_a_node_is_taken_while_it_answers_and_free_at_once_when_it_d
     http::push(cluster.nodes[1].admin, &json!({ "to_uid": "u", "data": { "n": 1 } })).await;
     before.expect_body(json!({ "n": 1 })).await;
 
+    // With nothing on its way: what was not answered for would come again.
+    cluster.lanes().settle().await;
     // It stands still, and somebody else takes its name.
     cluster.nodes[0].freeze();
     let begun = Instant::now();

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::lanes::Lanes;
 use super::node::Spec;
-use super::program::{Kind, Program, Release};
+use super::program::{Kind, Program, Release, worker_program};
 use super::traffic::{People, Traffic};
 use super::{eventually, http, now_ms};
 
@@ -37,6 +37,8 @@ impl Cluster {
 
     /// The same with programs of these releases.
     pub(crate) async fn of(redis: RedisServer, spec: Spec, nodes: &[Release], workers: &[Release]) -> Self {
+        // Before anything is waited for: it may have to be built.
+        tokio::task::spawn_blocking(worker_program).await.expect("the worker's program");
         let etcd = EtcdServer::start().await;
         let mut cluster = Self { nodes: Vec::new(), workers: Vec::new(), redis, etcd, spec, struck: 0 };
         for release in nodes {

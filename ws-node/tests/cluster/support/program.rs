@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use gim_proxy_sdk::testing::{EtcdServer, Process, RedisServer, prefix};
 use rustix::process::Signal;
@@ -240,7 +241,7 @@ impl Drop for Program {
 }
 
 /// The program of another package. Whoever tests the whole workspace has built it; otherwise it is built here.
-fn worker_program() -> &'static Path {
+pub(crate) fn worker_program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let folder = Path::new(NODE).parent().expect("a folder");
@@ -252,13 +253,23 @@ fn worker_program() -> &'static Path {
     })
 }
 
-/// Whether it is younger than everything it was made of, which cargo lists beside it.
+/// Whether it is younger than the sources of its package and those it stands on.
 fn is_fresh(program: &Path) -> bool {
-    let changed = |path: &Path| std::fs::metadata(path).and_then(|about| about.modified()).ok();
     let Some(built) = changed(program) else { return false };
-    let listed = std::fs::read_to_string(program.with_extension("d")).unwrap_or_default();
-    let Some((_, sources)) = listed.split_once(": ") else { return false };
-    sources.split_whitespace().all(|source| changed(Path::new(source)).is_some_and(|changed| changed <= built))
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let packages = ["proto", "proxy-sdk", "msg-queue"].map(|package| workspace.join(package));
+    let folders = packages.iter().flat_map(|package| [package.join("src"), package.join("proto")]);
+    folders.filter_map(|folder| youngest(&folder)).chain(changed(&workspace.join("Cargo.lock"))).all(|at| at <= built)
+}
+
+fn youngest(folder: &Path) -> Option<SystemTime> {
+    let entries = std::fs::read_dir(folder).ok()?.flatten();
+    let of = |path: PathBuf| if path.is_dir() { youngest(&path) } else { changed(&path) };
+    entries.filter_map(|entry| of(entry.path())).max()
+}
+
+fn changed(path: &Path) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|about| about.modified()).ok()
 }
 
 fn build_worker(folder: &Path) {
