@@ -119,7 +119,7 @@ impl Intake {
         if !memory.knows_any(deliveries) {
             return self.offer(deliveries, guard).await;
         }
-        let mut recalled: Vec<Recall> = deliveries.iter().map(|delivery| memory.recall(delivery)).collect();
+        let mut recalled: Vec<Recall<'_>> = deliveries.iter().map(|delivery| memory.recall(delivery)).collect();
         let new: Vec<Delivery> = recalled.iter_mut().filter_map(Recall::take_new).collect();
         self.core.metrics.outcomes_recalled((deliveries.len() - new.len()) as u64);
         let mut reports = self.offer(&new, guard).await?.into_iter();

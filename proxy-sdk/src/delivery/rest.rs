@@ -2,30 +2,36 @@
 //!
 //! Owns the two steps: leaving them out, and putting them back where they belong. Knows no reason for either.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use super::{Addressed, Delivery, Recipients, Report, TargetReport};
 
 /// A delivery without the targets whose answer is known.
 #[derive(Debug)]
-pub struct Rest {
-    /// What is still to be delivered. None: nothing.
-    pub delivery: Option<Delivery>,
+pub struct Rest<'a> {
+    /// What is still to be delivered: as it was, where nothing is known. None: nothing.
+    pub delivery: Option<Cow<'a, Delivery>>,
     /// Per addressed session, in order.
     known: Vec<Option<TargetReport>>,
 }
 
-impl Rest {
+impl<'a> Rest<'a> {
     /// Leaves out what is known. Messages to groups and to all have no targets that could be.
     #[must_use]
-    pub fn of(delivery: &Delivery, known: impl FnMut(&Addressed) -> Option<TargetReport>) -> Self {
+    pub fn of(delivery: &'a Delivery, known: impl FnMut(&Addressed) -> Option<TargetReport>) -> Self {
         let addressed = delivery.to.addressed();
         let known: Vec<_> = addressed.iter().map(known).collect();
         if known.iter().all(Option::is_none) {
-            return Self { delivery: Some(delivery.clone()), known };
+            return Self { delivery: Some(Cow::Borrowed(delivery)), known };
         }
         let left = addressed.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(to, _)| to.clone());
         let left: Vec<Addressed> = left.collect();
         // Of one addressed session either all is known or nothing.
-        let delivery = (!left.is_empty()).then(|| Delivery { to: Recipients::Sessions(left), ..delivery.clone() });
+        let delivery = (!left.is_empty()).then(|| {
+            let (entry, message) = (delivery.entry, Arc::clone(&delivery.message));
+            Cow::Owned(Delivery { entry, message, to: Recipients::Sessions(left) })
+        });
         Self { delivery, known }
     }
 

@@ -26,21 +26,21 @@ pub(super) const MOST_DELIVERIES: usize = 1_000;
 pub(super) struct Unreadable;
 
 /// As much of a batch as goes in one request.
-pub(super) struct Part {
+pub(super) struct Part<'a> {
     deliveries: Vec<rpc::Delivery>,
-    asked: Asked,
+    asked: Asked<'a>,
 }
 
 /// What the answer to a part has to fit.
-pub(super) struct Asked(Vec<Rest>);
+pub(super) struct Asked<'a>(Vec<Rest<'a>>);
 
-impl Part {
+impl<'a> Part<'a> {
     /// Takes the first deliveries. Who is refused is left out.
-    pub(super) fn of(rest: &[Delivery], refused: &HashSet<Uid>) -> Self {
+    pub(super) fn of(rest: &'a [Delivery], refused: &HashSet<Uid>) -> Self {
         let (mut deliveries, mut asked, mut bytes) = (Vec::new(), Vec::new(), 0);
         for delivery in rest.iter().take(MOST_DELIVERIES) {
             let left = Rest::of(delivery, |to| refused.contains(&to.uid).then_some(TargetReport::NotOwner));
-            if let Some(delivery) = left.delivery.as_ref().map(to_wire) {
+            if let Some(delivery) = left.delivery.as_deref().map(to_wire) {
                 let one = delivery.encoded_len() + 8;
                 if bytes > 0 && bytes + one > MOST_BYTES {
                     break;
@@ -59,7 +59,7 @@ impl Part {
     }
 
     /// Makes the request, whose number is chosen when it is sent. None: nothing is left to ask.
-    pub(super) fn request(self, node: Incarnation, lane: Option<&LaneOrigin>) -> (Option<DeliverRequest>, Asked) {
+    pub(super) fn request(self, node: Incarnation, lane: Option<&LaneOrigin>) -> (Option<DeliverRequest>, Asked<'a>) {
         let request = (!self.deliveries.is_empty()).then(|| DeliverRequest {
             number: 0,
             incarnation: node.to_string(),
@@ -74,7 +74,7 @@ impl Part {
     }
 }
 
-impl Asked {
+impl Asked<'_> {
     /// Reads the answer.
     pub(super) fn reports(self, answer: DeliverResponse) -> Result<Vec<Report>, PeerError> {
         match answer.verdict() {
@@ -91,7 +91,7 @@ impl Asked {
         let mut answers = answer.reports.into_iter();
         let mut reports = Vec::with_capacity(self.0.len());
         for rest in self.0 {
-            let answered = match &rest.delivery {
+            let answered = match rest.delivery.as_deref() {
                 Some(delivery) => Some(report(&delivery.to, answers.next().ok_or(Unreadable)?)?),
                 None => None,
             };

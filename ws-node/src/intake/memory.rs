@@ -4,6 +4,7 @@
 //! change of the lane's owner, which is what it is for. Only what is final is kept. At the bound the lowest entries go, and
 //! a repeat of one of those is delivered twice.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::btree_map::{self, BTreeMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -38,11 +39,11 @@ enum Outcomes {
 }
 
 /// What is known about a delivery.
-pub(super) enum Recall {
+pub(super) enum Recall<'a> {
     /// All of it.
     Whole(Report),
     /// What is not, is to be delivered.
-    Rest(Rest),
+    Rest(Rest<'a>),
 }
 
 impl Memory {
@@ -70,7 +71,7 @@ impl Memory {
     }
 
     /// Tells what became of a delivery when it came before.
-    pub(super) fn recall(&self, delivery: &Delivery) -> Recall {
+    pub(super) fn recall<'a>(&self, delivery: &'a Delivery) -> Recall<'a> {
         let known = self.known(delivery);
         if let Some(Outcomes::Fan(report)) = known
             && delivery.to.addressed().is_empty()
@@ -169,12 +170,12 @@ impl Outcomes {
     }
 }
 
-impl Recall {
+impl Recall<'_> {
     /// Takes out what is to be delivered.
     pub(super) fn take_new(&mut self) -> Option<Delivery> {
         match self {
             Self::Whole(_) => None,
-            Self::Rest(rest) => rest.delivery.take(),
+            Self::Rest(rest) => rest.delivery.take().map(Cow::into_owned),
         }
     }
 

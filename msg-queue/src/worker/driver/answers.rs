@@ -14,8 +14,8 @@ use crate::observe::{Event, Step};
 use crate::route::{Parcel, Routed};
 use crate::source::{Fetched, Settlement, SourceError, SourceErrorKind};
 
-/// A store is asked again at least this often: once it is back, nobody waits for long.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// A store is asked again at least this often: once it is back, or knows again who is not there, nobody waits for long.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 impl Driver {
     pub(super) fn take(&mut self, done: Done) {

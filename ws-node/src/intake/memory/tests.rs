@@ -51,11 +51,13 @@ fn what_is_final_is_answered_whole_and_whoever_comes_back() {
     for (ms, to, report) in
         [(1, users(&["a", "b", "c"]), targets), (2, group(), counts.clone()), (3, Recipients::All, counts)]
     {
-        let mut recall = memory.recall(&delivery(ms, to));
+        let asked = delivery(ms, to);
+        let mut recall = memory.recall(&asked);
         assert!(recall.take_new().is_none());
         assert_eq!(recall.join(&mut std::iter::empty()), report);
     }
-    let alone = memory.recall(&delivery(1, users(&["c"])));
+    let asked = delivery(1, users(&["c"]));
+    let alone = memory.recall(&asked);
     let not_member = Report::Targets(vec![TargetReport::Done(Outcome::NotMember)]);
     assert_eq!(alone.join(&mut std::iter::empty()), not_member);
 }
@@ -65,7 +67,8 @@ fn who_was_not_here_is_asked_again_and_nobody_else() {
     let mut memory = Memory::new(true);
     let all = users(&["a", "b", "c"]);
     memory.remember(&delivery(1, all.clone()), &Report::Targets(vec![OFFERED, NOT_OWNER, SLOW]));
-    let mut recall = memory.recall(&delivery(1, all.clone()));
+    let asked = delivery(1, all.clone());
+    let mut recall = memory.recall(&asked);
     let new = recall.take_new().unwrap();
     assert_eq!(new.to.addressed(), &all.addressed()[1..2]);
     let answered = Report::Targets(vec![SLOW]);
