@@ -16,7 +16,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use gim_proto::{Incarnation, Keys, NodeId};
-use gim_proxy_sdk::directory::Directory;
 use gim_proxy_sdk::store::Store;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -29,8 +28,6 @@ use self::roll::{Roll, Workers};
 use self::run::Run;
 use self::tenure::Leave;
 use crate::config::{QueueSection, WorkerSection};
-use crate::deliver::Deliver;
-use crate::observe::Observer;
 use crate::redis::{LaneOptions, RedisSource};
 use crate::source::Source;
 use crate::worker::{DrainReport, Ports};
@@ -52,12 +49,8 @@ pub struct TeamPorts {
     pub queue: QueueSection,
     /// How a lane is worked on.
     pub worker: WorkerSection,
-    /// Who is where.
-    pub directory: Arc<dyn Directory>,
-    /// The way to the nodes.
-    pub deliver: Arc<dyn Deliver>,
-    /// Who hears of what happens.
-    pub observer: Arc<dyn Observer>,
+    /// What its lanes stand on.
+    pub ports: Ports,
     /// This run of the worker, as which it owns lanes.
     pub me: Incarnation,
     /// The worker's name.
@@ -93,10 +86,10 @@ struct Shared {
 impl Team {
     /// Joins the team and begins to work on its share. Has to be called within a tokio runtime.
     pub fn start(ports: TeamPorts) -> Self {
-        let TeamPorts { store, keys, lanes, queue, worker, directory, deliver, observer, me, id, voided } = ports;
+        let TeamPorts { store, keys, lanes, queue, worker, ports, me, id, voided } = ports;
         let roll = Roll::new(&store, &keys, Teammate { incarnation: me, id }, voided.clone());
         let shared = Arc::new(Shared {
-            ports: Ports { directory, deliver, observer },
+            ports,
             worker,
             store,
             keys,

@@ -14,6 +14,8 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use gim_proxy_sdk::directory::Directory;
+use gim_proxy_sdk::ledger::Ledger;
+use gim_proxy_sdk::mailbox::Mailboxes;
 use tokio::time::Instant;
 
 use crate::config::WorkerSection;
@@ -28,6 +30,10 @@ pub use self::handle::LaneHandle;
 pub struct Ports {
     /// Who is where.
     pub directory: Arc<dyn Directory>,
+    /// Durable messages, and last values for newcomers.
+    pub mailboxes: Arc<dyn Mailboxes>,
+    /// Receipts and journeys.
+    pub ledger: Arc<dyn Ledger>,
     /// The way to the nodes.
     pub deliver: Arc<dyn Deliver>,
     /// Who hears of what happens.

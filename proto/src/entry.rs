@@ -115,6 +115,14 @@ impl Priority {
 }
 
 impl Entry {
+    /// Whether its steps are written down: its producer wants receipts, or samples its trace (W3C trace context, flag 01).
+    #[must_use]
+    pub fn is_traced(&self) -> bool {
+        let flags = self.traceparent.as_deref().and_then(|parent| parent.rsplit('-').next());
+        let flags = flags.and_then(|flags| u8::from_str_radix(flags, 16).ok());
+        self.receipt || flags.is_some_and(|flags| flags & 1 == 1)
+    }
+
     /// Checks that the entry is not scheduled too far ahead of `now_ms`, Unix milliseconds.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ mod rest;
 
 pub use self::rest::Rest;
 
+use crate::mailbox::Position;
 use bytes::Bytes;
 use gim_proto::{Class, EntryId, Fence, MessageId, Payload, SessionId, Tgid, Uid};
 use std::sync::Arc;
@@ -23,6 +24,12 @@ pub struct Message {
     pub payload: Payload,
     /// Users that do not get it.
     pub except: Vec<Uid>,
+    /// When it is not worth delivering any more, Unix milliseconds.
+    pub expires_ms: Option<u64>,
+    /// Its outcomes are written to the receipts.
+    pub receipt: bool,
+    /// Its steps are written down.
+    pub traced: bool,
 }
 
 /// To whom a node delivers a message.
@@ -30,6 +37,13 @@ pub struct Message {
 pub enum Recipients {
     /// These sessions and no others of the same users.
     Sessions(Vec<Addressed>),
+    /// These sessions, whose users' mailboxes have it already.
+    Stored {
+        /// The sessions.
+        to: Vec<Addressed>,
+        /// Where it is in the mailbox of each, in the same order.
+        at: Vec<Position>,
+    },
     /// One session, only if it is a member of one of these groups.
     Member {
         /// The session.
@@ -48,7 +62,7 @@ impl Recipients {
     #[must_use]
     pub fn addressed(&self) -> &[Addressed] {
         match self {
-            Self::Sessions(all) => all,
+            Self::Sessions(all) | Self::Stored { to: all, .. } => all,
             Self::Member { to, .. } => std::slice::from_ref(to),
             Self::Groups(_) | Self::All => &[],
         }
@@ -112,6 +126,8 @@ pub enum Outcome {
     Duplicate,
     /// The client reads too slowly: the message was dropped.
     Slow,
+    /// Class `durable`: it is in the mailbox of the user, who gets it. For a group: in that of at least one member.
+    Stored,
 }
 
 impl Outcome {
@@ -125,6 +141,7 @@ impl Outcome {
             Self::Expired => "expired",
             Self::Duplicate => "duplicate",
             Self::Slow => "slow",
+            Self::Stored => "stored",
         }
     }
 }

@@ -180,6 +180,16 @@ pub trait Directory: Send + Sync + 'static {
     /// Names the nodes that hold members of any of these groups, each once. May name too many, never too few.
     async fn holders(&self, tgids: &[Tgid]) -> Result<Vec<NodeRef>, DirectoryError>;
 
+    /// Makes a user, connected or not, a member of a group until [`leave_durably`](Self::leave_durably). False: the group has
+    /// `most` durable members already.
+    async fn join_durably(&self, uid: &Uid, tgid: &Tgid, most: usize) -> Result<bool, DirectoryError>;
+
+    /// Ends a durable membership. Returns whether there was one.
+    async fn leave_durably(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, DirectoryError>;
+
+    /// Names the durable members of these groups, each once.
+    async fn durable_members(&self, tgids: &[Tgid]) -> Result<Vec<Uid>, DirectoryError>;
+
     /// Names all nodes that live.
     async fn nodes(&self) -> Result<Vec<NodeRef>, DirectoryError>;
 

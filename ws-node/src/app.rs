@@ -78,6 +78,8 @@ pub(crate) async fn start(
         node: backend.node,
         directory: backend.directory,
         queue: backend.queue,
+        mailboxes: backend.mailboxes,
+        ledger: backend.ledger,
         upstream: backend.upstream,
         settings: Settings::of(&config),
         handlers,

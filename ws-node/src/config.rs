@@ -19,9 +19,9 @@ use gim_proto::Keys;
 use serde::{Deserialize, Serialize};
 
 pub use gim_msg_queue::config::{
-    AdminSection, ByteSize, ConfigError, ConfigErrorKind, EtcdSection, Invalid, LogFormat, LogRotation, LogSection,
-    LogTarget, Mode, NodeSection, Origin, QueueSection, RedisSection, RpcSection, Secret, ShutdownSection, Sources,
-    WorkerSection,
+    AdminSection, ByteSize, ConfigError, ConfigErrorKind, EtcdSection, Invalid, LedgerSection, LogFormat, LogRotation,
+    LogSection, LogTarget, MailboxSection, Mode, NodeSection, Origin, QueueSection, RedisSection, RpcSection, Secret,
+    ShutdownSection, Sources, WorkerSection,
 };
 pub use gim_proxy_sdk::directory::OnDuplicate;
 
@@ -61,6 +61,10 @@ pub struct Config {
     pub queue: QueueSection,
     /// How the queue is worked on.
     pub worker: WorkerSection,
+    /// How much is kept of each user's durable messages.
+    pub mailbox: MailboxSection,
+    /// What is written down about messages and users.
+    pub ledger: LedgerSection,
     /// What becomes of commands nobody here handles.
     pub upstream: UpstreamSection,
     /// Where log lines go.
@@ -85,6 +89,8 @@ impl Default for Config {
             auth: AuthSection::default(),
             queue: QueueSection::default(),
             worker: WorkerSection::default(),
+            mailbox: MailboxSection::default(),
+            ledger: LedgerSection::default(),
             upstream: UpstreamSection::default(),
             log: LogSection::default(),
             shutdown: ShutdownSection::default(),
@@ -138,6 +144,8 @@ impl Config {
         self.limits.validate()?;
         self.queue.validate()?;
         self.worker.validate()?;
+        self.mailbox.validate()?;
+        self.ledger.validate()?;
         self.upstream.validate()?;
         self.log.validate()?;
         self.shutdown.validate()?;

@@ -12,6 +12,8 @@ use gim_msg_queue::logging::LogGuard;
 use gim_proto::{Fields, Incarnation, MessageId};
 use gim_proxy_sdk::directory::{Directory, NodeRef, OnDuplicate};
 use gim_proxy_sdk::lease::Guard;
+use gim_proxy_sdk::ledger::Ledger;
+use gim_proxy_sdk::mailbox::Mailboxes;
 use gim_proxy_sdk::members::LiveNodes;
 use gim_proxy_sdk::peers::Peers;
 use gim_proxy_sdk::queue::{Queue, QueueError};
@@ -43,6 +45,8 @@ pub(crate) struct Core {
     pub(crate) hub: Hub,
     pub(crate) directory: Arc<dyn Directory>,
     pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) mailboxes: Arc<dyn Mailboxes>,
+    pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) settings: Settings,
     pub(crate) handlers: Handlers,
     pub(crate) admission: Admission,
@@ -144,6 +148,8 @@ pub(crate) struct Parts {
     pub(crate) node: NodeRef,
     pub(crate) directory: Arc<dyn Directory>,
     pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) mailboxes: Arc<dyn Mailboxes>,
+    pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) upstream: Option<Arc<dyn Upstream>>,
     pub(crate) settings: Settings,
     pub(crate) handlers: Handlers,
@@ -166,6 +172,8 @@ impl Core {
             hub: Hub::default(),
             directory: parts.directory,
             queue: parts.queue,
+            mailboxes: parts.mailboxes,
+            ledger: parts.ledger,
             settings: parts.settings,
             handlers: parts.handlers,
             admission: parts.admission,

@@ -37,6 +37,9 @@ pub enum StartError {
     /// The directory cannot be opened.
     #[error("the directory cannot be opened")]
     Directory(#[from] gim_proxy_sdk::directory::DirectoryError),
+    /// The mailboxes could not be opened.
+    #[error("the mailboxes cannot be used")]
+    Mailboxes(#[from] gim_proxy_sdk::mailbox::MailboxError),
     /// Somebody who lives has the node's place.
     #[error(transparent)]
     Place(gim_proxy_sdk::lease::LeaseError),

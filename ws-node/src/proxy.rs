@@ -109,7 +109,16 @@ fn message(id: MessageId, body: Body, except: Option<&Uid>) -> Result<Arc<Messag
     };
     check_size(&payload)?;
     let except = except.cloned().into_iter().collect();
-    Ok(Arc::new(Message { id, class: Class::Live, key: None, payload, except }))
+    Ok(Arc::new(Message {
+        id,
+        class: Class::Live,
+        key: None,
+        payload,
+        except,
+        expires_ms: None,
+        receipt: false,
+        traced: false,
+    }))
 }
 
 fn summary(report: &Report) -> (Outcome, u64) {

@@ -102,6 +102,9 @@ impl Pending {
             key: entry.key.clone(),
             payload: entry.payload.clone(),
             except: entry.except.clone(),
+            expires_ms: expires_ms(fetched.entry_id, entry),
+            receipt: entry.receipt,
+            traced: entry.is_traced(),
         };
         Self {
             message: Arc::new(message),

@@ -9,8 +9,8 @@ use gim_proto::Keys;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{
-    self, AdminSection, ConfigError, EtcdSection, Invalid, LogSection, Mode, NodeSection, QueueSection, RedisSection,
-    RpcSection, ShutdownSection, Sources, WorkerSection,
+    self, AdminSection, ConfigError, EtcdSection, Invalid, LedgerSection, LogSection, MailboxSection, Mode,
+    NodeSection, QueueSection, RedisSection, RpcSection, ShutdownSection, Sources, WorkerSection,
 };
 
 /// Keys and sections of nodes.
@@ -52,6 +52,10 @@ pub struct Config {
     pub queue: QueueSection,
     /// How the queue is worked on.
     pub worker: WorkerSection,
+    /// How much is kept of each user's durable messages.
+    pub mailbox: MailboxSection,
+    /// What is written down about messages and users.
+    pub ledger: LedgerSection,
     /// Where log lines go.
     pub log: LogSection,
     /// How the worker leaves.
@@ -86,6 +90,8 @@ impl Default for Config {
             admin: AdminSection::default(),
             queue: QueueSection::default(),
             worker: WorkerSection::default(),
+            mailbox: MailboxSection::default(),
+            ledger: LedgerSection::default(),
             log: LogSection::default(),
             shutdown: ShutdownSection::default(),
         }
@@ -118,6 +124,8 @@ impl Config {
         self.admin.validate()?;
         self.queue.validate()?;
         self.worker.validate()?;
+        self.mailbox.validate()?;
+        self.ledger.validate()?;
         self.log.validate()?;
         self.shutdown.validate()?;
         self.admin.validate_reach(self.listen.admin)

@@ -9,6 +9,7 @@ use gim_proto::{Keys, NodeId};
 use gim_proxy_sdk::directory::DirectoryError;
 use gim_proxy_sdk::etcd::Watcher;
 use gim_proxy_sdk::lease::node_alone;
+use gim_proxy_sdk::mailbox::MailboxError;
 use gim_proxy_sdk::membership::{Membership, MembershipOptions};
 use gim_proxy_sdk::queue::{LanesError, agree_on_lanes};
 use gim_proxy_sdk::store::{Store, StoreError, StoreErrorKind};
@@ -53,6 +54,9 @@ pub enum StartError {
     /// The directory could not be opened.
     #[error("the directory cannot be used")]
     Directory(#[from] DirectoryError),
+    /// The mailboxes could not be opened.
+    #[error("the mailboxes cannot be used")]
+    Mailboxes(#[from] MailboxError),
 }
 
 /// Agrees on the lanes and learns who lives.

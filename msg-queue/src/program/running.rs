@@ -7,11 +7,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use crate::worker::Ports;
 use futures_util::FutureExt;
 use gim_proto::{Incarnation, Keys, NodeId};
 use gim_proxy_sdk::client::ClientOptions;
 use gim_proxy_sdk::directory::redis::{RedisDirectory, RedisDirectoryOptions};
 use gim_proxy_sdk::etcd::Watcher;
+use gim_proxy_sdk::ledger::RedisLedger;
+use gim_proxy_sdk::mailbox::RedisMailboxes;
 use gim_proxy_sdk::membership::Membership;
 use gim_proxy_sdk::peers::Peers;
 use gim_proxy_sdk::producer::Bounds;
@@ -84,6 +87,7 @@ pub(super) struct Standing {
     pub(super) figures: Figures,
     pub(super) log: Option<Arc<LogGuard>>,
     directory: Arc<RedisDirectory>,
+    mailboxes: Arc<RedisMailboxes>,
     queue: Arc<RedisQueue>,
     phase: AtomicU8,
 }
@@ -136,6 +140,7 @@ impl Running {
         self.tasks.close();
         let _cut = timeout_at(deadline.max(Instant::now() + LAST_CALLS), self.tasks.wait()).await;
         standing.directory.close().await;
+        standing.mailboxes.close().await;
         standing.enter(Phase::Stopped);
         tracing::info!(settled = report.settled, unsettled = report.unsettled, "worker stopped");
         report
@@ -171,6 +176,14 @@ impl Standing {
         let queue = Arc::new(RedisQueue::new(&store, keys.clone(), config.queue.lanes, Bounds::default()));
         let told: Arc<dyn Observer> =
             Arc::new(Telemetry::new(WorkerMetrics::new(figures.exporter.recorder(), config.queue.lanes)));
+        let mailboxes = RedisMailboxes::connect(store.options(), keys.clone(), config.mailbox.bounds()).await?;
+        let ports = Ports {
+            directory: Arc::clone(&directory) as Arc<_>,
+            mailboxes: Arc::clone(&mailboxes) as Arc<_>,
+            ledger: RedisLedger::new(&store, keys.clone(), config.ledger.bounds()),
+            deliver: Arc::new(RemoteDeliver::new(peers.clone())),
+            observer: CountSettled::new(&queue, &told),
+        };
         let me = Incarnation::mint();
         let team = Team::start(TeamPorts {
             store,
@@ -178,15 +191,13 @@ impl Standing {
             lanes: config.queue.lanes,
             queue: config.queue.clone(),
             worker: config.worker.clone(),
-            directory: Arc::clone(&directory) as Arc<_>,
-            deliver: Arc::new(RemoteDeliver::new(peers.clone())),
-            observer: CountSettled::new(&queue, &told),
+            ports,
             me,
             id: id.clone(),
             voided: Vec::new(),
         });
         let phase = AtomicU8::new(Phase::Running as u8);
-        Ok(Self { id, me, team, membership, watcher, peers, figures, log, directory, queue, phase })
+        Ok(Self { id, me, team, membership, watcher, peers, figures, log, directory, mailboxes, queue, phase })
     }
 
     pub(super) fn phase(&self) -> Phase {

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use futures_util::FutureExt;
 use gim_proxy_sdk::directory::Directory;
+use gim_proxy_sdk::ledger::Ledger;
+use gim_proxy_sdk::mailbox::Mailboxes;
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -39,6 +41,8 @@ pub struct LaneHandle {
 pub(super) struct Lane {
     pub(super) source: Arc<dyn Source>,
     pub(super) directory: Arc<dyn Directory>,
+    pub(super) mailboxes: Arc<dyn Mailboxes>,
+    pub(super) ledger: Arc<dyn Ledger>,
     pub(super) deliver: Arc<dyn Deliver>,
     observer: Arc<dyn Observer>,
     pub(super) clock: Arc<dyn Clock>,
@@ -50,11 +54,13 @@ pub(super) struct Lane {
 
 impl LaneHandle {
     pub(super) fn start(source: Arc<dyn Source>, ports: &Ports, section: &WorkerSection) -> Self {
-        let Ports { directory, deliver, observer } = ports.clone();
+        let Ports { directory, mailboxes, ledger, deliver, observer } = ports.clone();
         let lane = Arc::new(Lane {
             clock: source.clock(),
             source,
             directory,
+            mailboxes,
+            ledger,
             deliver,
             observer,
             limits: Limits::from(section),

@@ -160,7 +160,16 @@ mod tests {
     fn parcels(seqs: std::ops::Range<u64>) -> Vec<Parcel> {
         let payload = Payload::Json(Bytes::from_static(b"{}"));
         let id = MessageId::mint();
-        let message = Arc::new(Message { id, class: Class::Live, key: None, payload, except: Vec::new() });
+        let message = Arc::new(Message {
+            id,
+            class: Class::Live,
+            key: None,
+            payload,
+            except: Vec::new(),
+            expires_ms: None,
+            receipt: false,
+            traced: false,
+        });
         let parcel = |seq| Parcel {
             delivery: Delivery {
                 entry: Some(EntryId { ms: 0, seq }),

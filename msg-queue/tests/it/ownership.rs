@@ -16,7 +16,9 @@ use gim_proxy_sdk::directory::local::LocalDirectory;
 use gim_proxy_sdk::queue::Queue;
 use tokio::time::{Instant, timeout};
 
-use crate::support::{Flakiness, FlakySource, Nodes, Plan, START_MS, Tenure, World, entry, lanes, node, reports, to};
+use crate::support::{
+    Flakiness, FlakySource, Nodes, Plan, START_MS, Tenure, World, entry, lanes, ledger, mailboxes, node, reports, to,
+};
 
 const LONG: Duration = Duration::from_mins(5);
 
@@ -137,6 +139,8 @@ async fn lanes_of_one_worker_begin_and_end_one_by_one() {
     let nodes = Arc::new(Nodes::willing());
     let ports = Ports {
         directory: Arc::new(LocalDirectory::new(node("home"))),
+        mailboxes: mailboxes(),
+        ledger: ledger(),
         deliver: Arc::clone(&nodes) as Arc<dyn Deliver>,
         observer: Arc::new(Silent),
     };

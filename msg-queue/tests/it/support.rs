@@ -18,6 +18,10 @@ use gim_proto::{Fence, Fields, Incarnation, MessageId, NodeId, SessionId, Tgid, 
 use gim_proxy_sdk::Outcome;
 use gim_proxy_sdk::directory::local::LocalDirectory;
 use gim_proxy_sdk::directory::{Claim, ClaimRequest, Directory, NodeRef, OnDuplicate};
+use gim_proxy_sdk::ledger::local::LocalLedger;
+use gim_proxy_sdk::ledger::{Ledger, LedgerBounds};
+use gim_proxy_sdk::mailbox::local::LocalMailboxes;
+use gim_proxy_sdk::mailbox::{MailboxBounds, Mailboxes};
 use gim_proxy_sdk::queue::{DeadLetter, LaneStats, Queue};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -85,6 +89,8 @@ impl World {
         };
         let ports = Ports {
             directory: Arc::clone(&directory) as Arc<dyn Directory>,
+            mailboxes: mailboxes(),
+            ledger: ledger(),
             deliver: Arc::clone(&nodes) as Arc<dyn Deliver>,
             observer,
         };
@@ -195,4 +201,14 @@ pub(crate) fn entry(number: usize, pairs: &[(&'static str, &str)]) -> Fields {
 
 pub(crate) fn to(number: usize, name: &str) -> Fields {
     entry(number, &[("to_uid", name)])
+}
+
+/// Mailboxes of this process. Everybody is in every group.
+pub(crate) fn mailboxes() -> Arc<dyn Mailboxes> {
+    Arc::new(LocalMailboxes::new(MailboxBounds::default(), Arc::new(|_, _| true)))
+}
+
+/// The ledger of this process.
+pub(crate) fn ledger() -> Arc<dyn Ledger> {
+    Arc::new(LocalLedger::new(LedgerBounds::default()))
 }

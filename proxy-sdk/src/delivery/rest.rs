@@ -30,7 +30,7 @@ impl<'a> Rest<'a> {
         // Of one addressed session either all is known or nothing.
         let delivery = (!left.is_empty()).then(|| {
             let (entry, message) = (delivery.entry, Arc::clone(&delivery.message));
-            Cow::Owned(Delivery { entry, message, to: Recipients::Sessions(left) })
+            Cow::Owned(Delivery { entry, message, to: left_of(&delivery.to, left, &known) })
         });
         Self { delivery, known }
     }
@@ -45,5 +45,15 @@ impl<'a> Rest<'a> {
         };
         let join = |known: Option<TargetReport>| known.or_else(|| answers.next()).unwrap_or(TargetReport::NotOwner);
         Report::Targets(self.known.into_iter().map(join).collect())
+    }
+}
+
+fn left_of(to: &Recipients, left: Vec<Addressed>, known: &[Option<TargetReport>]) -> Recipients {
+    match to {
+        Recipients::Stored { at, .. } => {
+            let at = at.iter().zip(known).filter(|(_, known)| known.is_none()).map(|(at, _)| *at).collect();
+            Recipients::Stored { to: left, at }
+        }
+        _ => Recipients::Sessions(left),
     }
 }

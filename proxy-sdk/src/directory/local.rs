@@ -9,6 +9,7 @@ mod groups;
 mod tests;
 mod users;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -34,6 +35,7 @@ pub struct LocalDirectory {
     groups: Box<[Mutex<Groups>]>,
     departed_per_shard: usize,
     last_fence: AtomicU64,
+    durable: Mutex<BTreeMap<Tgid, BTreeSet<Uid>>>,
 }
 
 /// Figures of a directory.
@@ -63,6 +65,7 @@ impl LocalDirectory {
             groups: (0..SHARDS).map(|_| Mutex::default()).collect(),
             departed_per_shard: (departed / SHARDS).max(1),
             last_fence: AtomicU64::new(0),
+            durable: Mutex::default(),
         }
     }
 
@@ -79,6 +82,14 @@ impl LocalDirectory {
     #[must_use]
     pub fn groups_of(&self, uid: &Uid) -> Vec<Tgid> {
         self.users_of(uid).groups_of(uid)
+    }
+
+    /// Tells whether a user is in one of these groups.
+    #[must_use]
+    pub fn is_member(&self, uid: &Uid, tgids: &[Tgid]) -> bool {
+        let durable = lock(&self.durable);
+        tgids.iter().any(|tgid| durable.get(tgid).is_some_and(|members| members.contains(uid)))
+            || self.groups_of(uid).iter().any(|tgid| tgids.contains(tgid))
     }
 
     fn users_of(&self, uid: &Uid) -> MutexGuard<'_, Users> {
@@ -182,6 +193,22 @@ impl Directory for LocalDirectory {
             }
         }
         Ok(nodes)
+    }
+
+    async fn join_durably(&self, uid: &Uid, tgid: &Tgid, most: usize) -> Result<bool, DirectoryError> {
+        let mut durable = lock(&self.durable);
+        let members = durable.entry(tgid.clone()).or_default();
+        Ok(members.contains(uid) || (members.len() < most && members.insert(uid.clone())))
+    }
+
+    async fn leave_durably(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, DirectoryError> {
+        Ok(lock(&self.durable).get_mut(tgid).is_some_and(|members| members.remove(uid)))
+    }
+
+    async fn durable_members(&self, tgids: &[Tgid]) -> Result<Vec<Uid>, DirectoryError> {
+        let durable = lock(&self.durable);
+        let members: BTreeSet<&Uid> = tgids.iter().filter_map(|tgid| durable.get(tgid)).flatten().collect();
+        Ok(members.into_iter().cloned().collect())
     }
 
     async fn nodes(&self) -> Result<Vec<NodeRef>, DirectoryError> {

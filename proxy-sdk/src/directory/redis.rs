@@ -239,6 +239,18 @@ impl Directory for RedisDirectory {
         self.holders_of(tgids).await
     }
 
+    async fn join_durably(&self, _uid: &Uid, _tgid: &Tgid, _most: usize) -> Result<bool, DirectoryError> {
+        Err(DirectoryError::unavailable())
+    }
+
+    async fn leave_durably(&self, _uid: &Uid, _tgid: &Tgid) -> Result<bool, DirectoryError> {
+        Ok(false)
+    }
+
+    async fn durable_members(&self, _tgids: &[Tgid]) -> Result<Vec<Uid>, DirectoryError> {
+        Ok(Vec::new())
+    }
+
     async fn nodes(&self) -> Result<Vec<NodeRef>, DirectoryError> {
         let since = self.begin();
         let nodes = self.view()?.members().iter().map(|member| member.node.clone()).collect();

@@ -62,7 +62,8 @@ impl Peer {
             Stop::Replaced => rpc::StopMode::Replaced,
             Stop::AlreadyConnected => rpc::StopMode::AlreadyConnected,
         };
-        let session = rpc::Addressed { uid: uid.to_string(), session: owner.session.to_string(), fence: owner.fence.0 };
+        let (uid, session) = (uid.to_string(), owner.session.to_string());
+        let session = rpc::Addressed { uid, session, fence: owner.fence.0, epoch: 0, offset: 0 };
         let request = rpc::StopSessionRequest { session: Some(session), mode: mode.into() };
         self.client.stop_session(request, most).await.map_err(|error| PeerError {
             kind: match error.kind {

@@ -13,6 +13,7 @@ use prost::Message as _;
 use super::{PeerError, PeerErrorKind};
 use crate::Outcome;
 use crate::delivery::{Addressed, Delivery, LaneOrigin, Message, Recipients, Report, Rest, TargetReport};
+use crate::mailbox::Position;
 
 /// Bytes of one request, unless one delivery alone is larger. A node takes twice as much, and a delivery is at most about
 /// 1 MiB: an entry has 256 KiB, and 10,000 addressed sessions add 40 bytes each.
@@ -106,8 +107,7 @@ fn to_wire(delivery: &Delivery) -> rpc::Delivery {
     let class = match message.class {
         Class::Live => rpc::MessageClass::Live,
         Class::Latest => rpc::MessageClass::Latest,
-        // None is routed yet. What this version does not know a node calls malformed.
-        Class::Durable => rpc::MessageClass::Unspecified,
+        Class::Durable => rpc::MessageClass::Durable,
     };
     // The bytes are shared, not copied.
     let body = match &message.payload {
@@ -122,6 +122,9 @@ fn to_wire(delivery: &Delivery) -> rpc::Delivery {
         body: Some(rpc::Body { body: Some(body) }),
         except: message.except.iter().map(ToString::to_string).collect(),
         to: Some(recipients(&delivery.to)),
+        receipt: message.receipt,
+        traced: message.traced,
+        expires_ms: message.expires_ms.unwrap_or_default(),
     }
 }
 
@@ -130,6 +133,15 @@ fn recipients(to: &Recipients) -> rpc::delivery::To {
     match to {
         Recipients::Sessions(all) => {
             rpc::delivery::To::Sessions(rpc::Sessions { sessions: all.iter().map(addressed).collect() })
+        }
+        Recipients::Stored { to, at } => {
+            let sessions = to.iter().zip(at);
+            let sessions = sessions.map(|(to, Position { epoch, offset })| rpc::Addressed {
+                epoch: *epoch,
+                offset: *offset,
+                ..addressed(to)
+            });
+            rpc::delivery::To::Sessions(rpc::Sessions { sessions: sessions.collect() })
         }
         Recipients::Member { to, of } => {
             rpc::delivery::To::Member(rpc::Member { to: Some(addressed(to)), tgids: names(of) })
@@ -140,7 +152,7 @@ fn recipients(to: &Recipients) -> rpc::delivery::To {
 }
 
 fn addressed(to: &Addressed) -> rpc::Addressed {
-    rpc::Addressed { uid: to.uid.to_string(), session: to.session.to_string(), fence: to.fence.0 }
+    rpc::Addressed { uid: to.uid.to_string(), session: to.session.to_string(), fence: to.fence.0, epoch: 0, offset: 0 }
 }
 
 const fn position(entry: EntryId) -> rpc::EntryPosition {
@@ -152,7 +164,9 @@ fn report(to: &Recipients, answer: rpc::DeliveryReport) -> Result<Report, Unread
         Recipients::Groups(_) | Recipients::All if answer.targets.is_empty() => {
             Ok(Report::Count { offered: answer.offered, slow: answer.slow })
         }
-        Recipients::Sessions(_) | Recipients::Member { .. } if answer.targets.len() == to.addressed().len() => {
+        Recipients::Sessions(_) | Recipients::Stored { .. } | Recipients::Member { .. }
+            if answer.targets.len() == to.addressed().len() =>
+        {
             Ok(Report::Targets(answer.targets.into_iter().map(target).collect::<Result<_, _>>()?))
         }
         _ => Err(Unreadable),
@@ -164,6 +178,7 @@ fn target(outcome: i32) -> Result<TargetReport, Unreadable> {
         Ok(TargetOutcome::Offered) => Ok(TargetReport::Done(Outcome::Offered)),
         Ok(TargetOutcome::NotMember) => Ok(TargetReport::Done(Outcome::NotMember)),
         Ok(TargetOutcome::Slow) => Ok(TargetReport::Done(Outcome::Slow)),
+        Ok(TargetOutcome::Stored) => Ok(TargetReport::Done(Outcome::Stored)),
         Ok(TargetOutcome::NotOwner) => Ok(TargetReport::NotOwner),
         Ok(TargetOutcome::Unspecified) | Err(_) => Err(Unreadable),
     }

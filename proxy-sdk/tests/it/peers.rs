@@ -83,6 +83,9 @@ fn delivery(number: u64, bytes: usize, to: Recipients) -> Delivery {
         key: None,
         payload: Payload::Raw(vec![b'x'; bytes].into()),
         except: Vec::new(),
+        expires_ms: None,
+        receipt: false,
+        traced: false,
     };
     Delivery { entry: Some(EntryId { ms: number, seq: 0 }), message: Arc::new(message), to }
 }

@@ -16,6 +16,10 @@ use gim_msg_queue::worker::Ports;
 use gim_proto::{Incarnation, NodeId};
 use gim_proxy_sdk::directory::local::LocalDirectory;
 use gim_proxy_sdk::directory::{Directory, NodeRef};
+use gim_proxy_sdk::ledger::Ledger;
+use gim_proxy_sdk::ledger::local::LocalLedger;
+use gim_proxy_sdk::mailbox::Mailboxes;
+use gim_proxy_sdk::mailbox::local::{IsMember, LocalMailboxes};
 use gim_proxy_sdk::members::LiveNodes;
 use gim_proxy_sdk::peers::Peers;
 use gim_proxy_sdk::queue::Queue;
@@ -31,6 +35,8 @@ pub(super) struct Backend {
     pub(super) node: NodeRef,
     pub(super) directory: Arc<dyn Directory>,
     pub(super) queue: Arc<dyn Queue>,
+    pub(super) mailboxes: Arc<dyn Mailboxes>,
+    pub(super) ledger: Arc<dyn Ledger>,
     pub(super) work: Work,
     pub(super) upstream: Option<Arc<dyn Upstream>>,
     /// Who hears of what the worker does.
@@ -84,8 +90,13 @@ impl Backend {
     fn local(config: &Config, candidate: Candidate, observer: &Arc<dyn Observer>) -> Self {
         let node = NodeRef { id: candidate.id, incarnation: Incarnation::mint() };
         let queue = LocalQueue::with(config.queue.clone(), Arc::new(SystemClock), Arc::clone(observer));
+        let directory = Arc::new(LocalDirectory::new(node.clone()));
+        let members = Arc::clone(&directory);
+        let is_member: IsMember = Arc::new(move |uid, tgids| members.is_member(uid, tgids));
         Self {
-            directory: Arc::new(LocalDirectory::new(node.clone())),
+            directory,
+            mailboxes: Arc::new(LocalMailboxes::new(config.mailbox.bounds(), is_member)),
+            ledger: Arc::new(LocalLedger::new(config.ledger.bounds())),
             node,
             work: Work::Lanes(queue.sources()),
             queue: Arc::clone(&queue) as Arc<_>,

@@ -19,6 +19,7 @@ use gim_proto::Keys;
 use gim_proxy_sdk::directory::NodeRef;
 use gim_proxy_sdk::directory::redis::RedisDirectory;
 use gim_proxy_sdk::lease::{Guard, LeaseState, NodeLease};
+use gim_proxy_sdk::mailbox::RedisMailboxes;
 use gim_proxy_sdk::members::LiveNodes;
 use gim_proxy_sdk::queue::{RedisQueue, agree_on_lanes};
 use gim_proxy_sdk::store::Store;
@@ -40,6 +41,7 @@ pub(super) struct Place {
     lease: NodeLease,
     others: Others,
     directory: Arc<RedisDirectory>,
+    mailboxes: Arc<RedisMailboxes>,
     queue: Arc<RedisQueue>,
     /// The lanes, where this node is the one that works on all of them.
     sources: Vec<Arc<RedisSource>>,
@@ -126,6 +128,7 @@ impl Place {
             Err(_) => tracing::warn!("redis does not answer; what the node has there ends by itself"),
         }
         self.directory.close().await;
+        self.mailboxes.close().await;
     }
 
     /// Has everybody who waits for it know that somebody else has the node's place.

@@ -39,7 +39,13 @@ impl EmbeddedWorker {
     ) -> Self {
         let far = core.peers.clone().map(RemoteDeliver::new);
         let deliver = Arc::new(NearOrFar { core: Arc::clone(core), intake: Arc::clone(intake), far });
-        let ports = Ports { directory: Arc::clone(&core.directory), deliver, observer };
+        let ports = Ports {
+            directory: Arc::clone(&core.directory),
+            mailboxes: Arc::clone(&core.mailboxes),
+            ledger: Arc::clone(&core.ledger),
+            deliver,
+            observer,
+        };
         let worker = match work {
             Work::Lanes(sources) => Some(Kind::Alone(Worker::start(sources, &ports, section))),
             Work::Team(team) => Some(Kind::OfMany(Team::start(team(ports)))),

@@ -69,7 +69,10 @@ impl Hub {
 
     fn select(&self, delivery: &Delivery, gather: &mut Gather, refused: &mut HashSet<Uid>) -> Pending {
         match &delivery.to {
-            Recipients::Sessions(all) => self.select_sessions(&delivery.message, all, gather, refused),
+            // Written by the session, from its mailbox: what comes here is its hint.
+            Recipients::Stored { to: all, .. } | Recipients::Sessions(all) => {
+                self.select_sessions(&delivery.message, all, gather, refused)
+            }
             Recipients::Member { to, of } => {
                 let found = self.holder_of(to, refused).and_then(|session| match session.is_member_of_any(of) {
                     true => Ok(session),
@@ -143,7 +146,7 @@ impl Hub {
 fn note_refused<'a>(reports: impl Iterator<Item = (&'a Delivery, &'a Report)>, refused: &mut HashSet<Uid>) {
     for (delivery, report) in reports {
         let all = match &delivery.to {
-            Recipients::Sessions(all) => all.as_slice(),
+            Recipients::Sessions(all) | Recipients::Stored { to: all, .. } => all.as_slice(),
             Recipients::Member { to, .. } => std::slice::from_ref(to),
             Recipients::Groups(_) | Recipients::All => continue,
         };

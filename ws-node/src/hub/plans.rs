@@ -241,6 +241,9 @@ mod tests {
             key: None,
             payload: Payload::Json(Bytes::from_static(a)),
             except: Vec::new(),
+            expires_ms: None,
+            receipt: false,
+            traced: false,
         };
         plans.add_chunk(&Arc::new(message), MsgType::User, |key| Arc::from(key))
     }

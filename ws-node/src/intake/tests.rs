@@ -67,7 +67,16 @@ impl Client {
 fn delivery(ms: u64, text: &'static str, to: Recipients) -> Delivery {
     let entry = EntryId { ms, seq: 0 };
     let (id, payload) = (MessageId::of_entry(0, entry), Payload::Raw(text.into()));
-    let message = Message { id, class: Class::Live, key: None, payload, except: Vec::new() };
+    let message = Message {
+        id,
+        class: Class::Live,
+        key: None,
+        payload,
+        except: Vec::new(),
+        expires_ms: None,
+        receipt: false,
+        traced: false,
+    };
     Delivery { entry: Some(entry), message: Arc::new(message), to }
 }
 

@@ -192,6 +192,8 @@ fn sent_response(sent: Result<Sent, gim_proxy_sdk::Error>) -> Result<Response<rp
         Outcome::Offline | Outcome::Expired | Outcome::Duplicate => rpc::SendOutcome::Offline,
         Outcome::NotMember => rpc::SendOutcome::NotMember,
         Outcome::Slow => rpc::SendOutcome::Slow,
+        // Direct sends are never durable.
+        Outcome::Stored => rpc::SendOutcome::Offered,
     };
     Ok(Response::new(rpc::SendResponse { outcome: outcome.into(), sessions: sent.sessions, id: sent.id.to_string() }))
 }

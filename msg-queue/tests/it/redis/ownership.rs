@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use super::rig::{ROOM, Rig, ack, now_ms, numbers, settle, take};
 use super::worker::{directory, until};
-use crate::support::{Nodes, node, reports};
+use crate::support::{Nodes, ledger, mailboxes, node, reports};
 
 const LEASE: Duration = Duration::from_millis(1_500);
 
@@ -52,6 +52,8 @@ async fn a_worker_sends_nothing_while_nobody_confirms_its_lane() {
     }));
     let ports = Ports {
         directory: directory(&node("home")).await,
+        mailboxes: mailboxes(),
+        ledger: ledger(),
         deliver: Arc::clone(&nodes) as Arc<dyn Deliver>,
         observer: Arc::clone(&rig.heard) as Arc<dyn Observer>,
     };

@@ -15,7 +15,7 @@ use gim_proxy_sdk::testing::DEADLINE;
 use tokio::time::{Instant, timeout};
 
 use super::rig::{LANE, Rig, now_ms, to_one};
-use crate::support::{Nodes, node, reports, text, uid};
+use crate::support::{Nodes, ledger, mailboxes, node, reports, text, uid};
 
 pub(crate) async fn directory(home: &NodeRef) -> Arc<dyn Directory> {
     let directory = LocalDirectory::new(home.clone());
@@ -35,6 +35,8 @@ async fn start(rig: &Rig, nodes: &Arc<Nodes>) -> (Arc<gim_msg_queue::redis::Redi
     let source = rig.source();
     let ports = Ports {
         directory: directory(&home).await,
+        mailboxes: mailboxes(),
+        ledger: ledger(),
         deliver: Arc::clone(nodes) as Arc<dyn Deliver>,
         observer: Arc::clone(&rig.heard) as Arc<dyn Observer>,
     };

@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::ledger::{Ledger, Way};
 use crate::redis::rig::Heard;
-use crate::support::{node, uid};
+use crate::support::{ledger, mailboxes, node, uid};
+use gim_msg_queue::worker::Ports;
 
 pub(super) const LANES: u16 = 8;
 const USERS: usize = 32;
@@ -81,9 +82,13 @@ impl World {
             lanes: lanes(),
             queue: QueueSection { lanes: lanes(), ..QueueSection::default() },
             worker: WorkerSection::default(),
-            directory: Arc::clone(&self.directory),
-            deliver: Arc::new(Way { worker, ledger: Arc::clone(&self.ledger) }),
-            observer: Arc::clone(&self.heard) as Arc<dyn Observer>,
+            ports: Ports {
+                directory: Arc::clone(&self.directory),
+                mailboxes: mailboxes(),
+                ledger: ledger(),
+                deliver: Arc::new(Way { worker, ledger: Arc::clone(&self.ledger) }),
+                observer: Arc::clone(&self.heard) as Arc<dyn Observer>,
+            },
             me,
             id: NodeId::parse(worker).unwrap(),
             voided,

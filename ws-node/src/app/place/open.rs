@@ -11,6 +11,8 @@ use gim_proto::{Incarnation, Keys};
 use gim_proxy_sdk::directory::NodeRef;
 use gim_proxy_sdk::directory::redis::{RedisDirectory, RedisDirectoryOptions};
 use gim_proxy_sdk::lease::{LeaseState, NodeLease};
+use gim_proxy_sdk::ledger::RedisLedger;
+use gim_proxy_sdk::mailbox::RedisMailboxes;
 use gim_proxy_sdk::members::{Judge, LiveNodes};
 use gim_proxy_sdk::producer::Bounds;
 use gim_proxy_sdk::queue::RedisQueue;
@@ -72,6 +74,9 @@ impl Opening<'_> {
         let others = self.others(&node).await?;
         let directory = self.directory(&others).await?;
         assert_nothing(&self.lease);
+        let options = self.store.options();
+        let mailboxes = RedisMailboxes::connect(options, self.keys.clone(), self.config.mailbox.bounds()).await?;
+        let ledger = RedisLedger::new(&self.store, self.keys.clone(), self.config.ledger.bounds());
         let queue = Arc::new(RedisQueue::new(&self.store, self.keys.clone(), self.config.queue.lanes, self.bounds()));
         let (peers, live, sight) = match &others {
             Others::Nobody(_) => (None, None, None),
@@ -86,6 +91,8 @@ impl Opening<'_> {
             node: NodeRef::clone(&node),
             directory: Arc::clone(&directory) as Arc<_>,
             queue: Arc::clone(&queue) as Arc<_>,
+            mailboxes: Arc::clone(&mailboxes) as Arc<_>,
+            ledger,
             work: self.work(&sources),
             upstream: self.upstream(),
             observer,
@@ -96,6 +103,7 @@ impl Opening<'_> {
                 lease: self.lease,
                 others,
                 directory,
+                mailboxes,
                 queue,
                 sources,
                 store: self.store,
@@ -153,9 +161,7 @@ impl Opening<'_> {
                     lanes: config.queue.lanes,
                     queue: config.queue,
                     worker: config.worker,
-                    directory: ports.directory,
-                    deliver: ports.deliver,
-                    observer: ports.observer,
+                    ports,
                     me: lease.worker(),
                     id: lease.node().id.clone(),
                     voided,

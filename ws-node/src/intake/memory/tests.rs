@@ -22,6 +22,9 @@ fn delivery(ms: u64, to: Recipients) -> Delivery {
         key: None,
         payload: Payload::Raw("x".into()),
         except: Vec::new(),
+        expires_ms: None,
+        receipt: false,
+        traced: false,
     };
     Delivery { entry: Some(entry(ms)), message: Arc::new(message), to }
 }

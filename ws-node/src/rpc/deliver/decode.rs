@@ -5,6 +5,7 @@ use std::sync::Arc;
 use gim_proto::rpc::{self, DeliverRequest, MessageClass};
 use gim_proto::{Class, EntryId, Fence, Incarnation, MessageId, NameError, Payload, SessionId, Tgid, Uid};
 use gim_proxy_sdk::delivery::{Addressed, Batch, Delivery, LaneOrigin, Message, Recipients};
+use gim_proxy_sdk::mailbox::Position;
 
 /// Deliveries of one batch.
 const MOST_DELIVERIES: usize = 1_000;
@@ -53,6 +54,7 @@ fn delivery(delivery: rpc::Delivery) -> Result<Delivery, Malformed> {
     let class = match delivery.class() {
         MessageClass::Live => Class::Live,
         MessageClass::Latest => Class::Latest,
+        MessageClass::Durable => Class::Durable,
         MessageClass::Unspecified => return Err(Malformed::Missing("class")),
     };
     // The bytes stay where they were read into.
@@ -67,6 +69,9 @@ fn delivery(delivery: rpc::Delivery) -> Result<Delivery, Malformed> {
         key: (!delivery.key.is_empty()).then(|| Arc::from(delivery.key)),
         payload,
         except: delivery.except.iter().map(|uid| Uid::parse(uid)).collect::<Result<_, _>>()?,
+        expires_ms: (delivery.expires_ms > 0).then_some(delivery.expires_ms),
+        receipt: delivery.receipt,
+        traced: delivery.traced,
     };
     let to = recipients(delivery.to.ok_or(Malformed::Missing("to"))?)?;
     Ok(Delivery { entry: delivery.entry.map(position), message: Arc::new(message), to })
@@ -76,7 +81,14 @@ fn recipients(to: rpc::delivery::To) -> Result<Recipients, Malformed> {
     let names = |tgids: Vec<String>| tgids.iter().map(|tgid| Tgid::parse(tgid)).collect::<Result<_, _>>();
     Ok(match to {
         rpc::delivery::To::Sessions(all) => {
-            Recipients::Sessions(all.sessions.into_iter().map(addressed).collect::<Result<_, _>>()?)
+            let at = all.sessions.iter().map(|to| Position { epoch: to.epoch, offset: to.offset });
+            let at: Vec<Position> = at.filter(|at| at.epoch > 0).collect();
+            let to: Vec<Addressed> = all.sessions.into_iter().map(addressed).collect::<Result<_, _>>()?;
+            match at.len() {
+                0 => Recipients::Sessions(to),
+                all if all == to.len() => Recipients::Stored { to, at },
+                _ => return Err(Malformed::Missing("epoch")),
+            }
         }
         rpc::delivery::To::Member(member) => Recipients::Member {
             to: addressed(member.to.ok_or(Malformed::Missing("member"))?)?,

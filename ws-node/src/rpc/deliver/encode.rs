@@ -45,6 +45,7 @@ const fn outcome(target: TargetReport) -> TargetOutcome {
         TargetReport::Done(Outcome::Offered) => TargetOutcome::Offered,
         TargetReport::Done(Outcome::NotMember) => TargetOutcome::NotMember,
         TargetReport::Done(Outcome::Slow) => TargetOutcome::Slow,
+        TargetReport::Done(Outcome::Stored) => TargetOutcome::Stored,
         // A hub says none of these of a session: they are a worker's to say.
         TargetReport::Done(Outcome::Offline | Outcome::Expired | Outcome::Duplicate) | TargetReport::NotOwner => {
             TargetOutcome::NotOwner

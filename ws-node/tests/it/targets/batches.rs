@@ -76,6 +76,9 @@ fn delivery(number: u64, to: Recipients) -> Delivery {
         key: None,
         payload: Payload::Json(json!({ "n": number }).to_string().into()),
         except: Vec::new(),
+        expires_ms: None,
+        receipt: false,
+        traced: false,
     };
     Delivery { entry: Some(EntryId { ms: number, seq: 0 }), message: Arc::new(message), to }
 }
@@ -169,7 +172,8 @@ async fn a_session_that_another_node_names_is_told_to_end_and_no_other() {
 async fn a_question_about_a_session_that_cannot_be_read_is_refused() {
     let node = TestNode::start().await;
     let mut rpc = NodeClient::connect(format!("http://{}", node.rpc)).await.unwrap();
-    let session = rpc::Addressed { uid: "a".into(), session: SessionId::mint().to_string(), fence: 1 };
+    let session = SessionId::mint().to_string();
+    let session = rpc::Addressed { uid: "a".into(), session, fence: 1, epoch: 0, offset: 0 };
     let wrong = [
         rpc::StopSessionRequest { session: None, mode: 1 },
         rpc::StopSessionRequest { session: Some(session.clone()), mode: 0 },
@@ -204,7 +208,8 @@ impl Raw {
 
     /// A batch to a user that is nobody's.
     fn batch(&self, number: u64) -> DeliverRequest {
-        let session = rpc::Addressed { uid: "a".into(), session: SessionId::mint().to_string(), fence: 1 };
+        let session = SessionId::mint().to_string();
+        let session = rpc::Addressed { uid: "a".into(), session, fence: 1, epoch: 0, offset: 0 };
         let delivery = rpc::Delivery {
             id: "m".into(),
             entry: Some(EntryPosition { ms: 1, seq: 1 }),

@@ -1,0 +1,240 @@
+//! One mailbox as a value: what each step does to it, without a store or a clock.
+//!
+//! Owns the rules. The mailboxes of mode `local` are made of it; those in Redis do the same in scripts, and are compared
+//! with it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use gim_proto::frame::{GapReason, MsgType};
+use gim_proto::{EntryId, MessageId, Payload};
+
+use super::{Acked, Arrival, Item, MailboxBounds, Opened, Page, PageBounds, Position};
+use crate::delivery::{LaneOrigin, Message};
+
+/// Ids remembered before those below the low water are looked for.
+const FEW_IDS: usize = 64;
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Mailbox {
+    epoch: u64,
+    last: u64,
+    acked: u64,
+    letters: VecDeque<Letter>,
+    bytes: usize,
+    /// The highest offset that went because of a bound.
+    trimmed: u64,
+    ids: HashMap<MessageId, Known>,
+    /// So many ids are looked through next.
+    look_at: usize,
+}
+
+/// A message of a mailbox.
+#[derive(Clone, Debug)]
+pub struct Letter {
+    /// Its number.
+    pub offset: u64,
+    /// How clients see it.
+    pub kind: MsgType,
+    /// What.
+    pub message: Arc<Message>,
+    /// When it was stored, Unix milliseconds.
+    pub at_ms: u64,
+}
+
+/// Where a message came from and what number it got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Its number.
+    pub offset: u64,
+    /// The lane it came from.
+    pub lane: u16,
+    /// Its entry there.
+    pub entry: EntryId,
+}
+
+impl Letter {
+    fn bytes(&self) -> usize {
+        let (Payload::Json(bytes) | Payload::Raw(bytes)) = &self.message.payload;
+        bytes.len()
+    }
+
+    fn is_over(&self, now_ms: u64, bounds: &MailboxBounds) -> bool {
+        let age_ms = u64::try_from(bounds.age.as_millis()).unwrap_or(u64::MAX);
+        self.message.expires_ms.is_some_and(|at| at <= now_ms) || self.at_ms.saturating_add(age_ms) <= now_ms
+    }
+}
+
+impl Mailbox {
+    /// Makes an empty mailbox of an epoch.
+    #[must_use]
+    pub fn new(epoch: u64) -> Self {
+        Self {
+            epoch,
+            last: 0,
+            acked: 0,
+            letters: VecDeque::new(),
+            bytes: 0,
+            trimmed: 0,
+            ids: HashMap::new(),
+            look_at: FEW_IDS,
+        }
+    }
+
+    /// Tells the generation.
+    #[must_use]
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Counts bytes of payloads that are not acknowledged.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Shows what is not acknowledged.
+    pub fn letters(&self) -> impl Iterator<Item = &Letter> {
+        self.letters.iter()
+    }
+
+    /// Appends a message, once.
+    pub fn append(
+        &mut self,
+        lane: &LaneOrigin,
+        entry: EntryId,
+        message: &Arc<Message>,
+        kind: MsgType,
+        now_ms: u64,
+        bounds: &MailboxBounds,
+    ) -> Position {
+        if let Some(known) = self.ids.get(&message.id)
+            && (known.lane, known.entry) == (lane.lane, entry)
+        {
+            return self.at(known.offset);
+        }
+        self.forget_ids(lane);
+        self.last += 1;
+        let letter = Letter { offset: self.last, kind, message: Arc::clone(message), at_ms: now_ms };
+        self.bytes += letter.bytes();
+        self.letters.push_back(letter);
+        self.ids.insert(message.id.clone(), Known { offset: self.last, lane: lane.lane, entry });
+        while self.letters.len() > bounds.messages || (self.bytes > bounds.bytes && self.letters.len() > 1) {
+            self.trim();
+        }
+        self.at(self.last)
+    }
+
+    /// Opens it for a session. `now_us`: microseconds since 1970.
+    pub fn open(&mut self, arrival: Arrival, now_us: u64) -> Opened {
+        let seen = match arrival {
+            Arrival::Anew => None,
+            Arrival::Resumes(seen) | Arrival::Survives(seen) => Some(seen),
+        };
+        let is_reset = seen.is_some_and(|seen| seen.epoch != self.epoch || seen.offset > self.last);
+        if let Some(seen) = seen.filter(|seen| seen.epoch == self.epoch && seen.offset > self.last) {
+            tracing::debug!(epoch = self.epoch, last = self.last, seen = seen.offset, "a mailbox has lost messages");
+            self.epoch = now_us.max(self.epoch + 1);
+        }
+        if let (Arrival::Resumes(seen), false) = (arrival, is_reset) {
+            self.ack_upto(seen.offset);
+        }
+        Opened { epoch: self.epoch, last: self.last, acked: self.acked, is_reset }
+    }
+
+    /// Reads what follows an offset.
+    #[must_use]
+    pub fn read(&self, after: u64, page: PageBounds, now_ms: u64, bounds: &MailboxBounds) -> Page {
+        let mut items = Vec::new();
+        let mut next = after.max(self.acked) + 1;
+        let (mut messages, mut bytes) = (0, 0);
+        let first = next;
+        for letter in self.letters.iter().skip_while(|letter| letter.offset < first) {
+            if messages > 0 && (messages >= page.messages || bytes + letter.bytes() > page.bytes) {
+                return Page { epoch: self.epoch, last: self.last, items };
+            }
+            self.miss(&mut items, next, letter.offset - 1);
+            next = letter.offset + 1;
+            if letter.is_over(now_ms, bounds) {
+                gap(&mut items, letter.offset, letter.offset, GapReason::Expired);
+                continue;
+            }
+            messages += 1;
+            bytes += letter.bytes();
+            items.push(Item::Letter { offset: letter.offset, kind: letter.kind, message: Arc::clone(&letter.message) });
+        }
+        self.miss(&mut items, next, self.last);
+        Page { epoch: self.epoch, last: self.last, items }
+    }
+
+    /// Acknowledges everything up to a position.
+    pub fn ack(&mut self, upto: Position) -> Acked {
+        if upto.epoch != self.epoch || upto.offset > self.last {
+            return Acked::Unknown;
+        }
+        self.ack_upto(upto.offset);
+        Acked::Done
+    }
+
+    /// Takes a message out that is not acknowledged.
+    pub fn cancel(&mut self, id: &MessageId) -> Option<Letter> {
+        let at = self.letters.iter().position(|letter| letter.message.id == *id)?;
+        let letter = self.letters.remove(at)?;
+        self.bytes -= letter.bytes();
+        Some(letter)
+    }
+
+    fn at(&self, offset: u64) -> Position {
+        Position { epoch: self.epoch, offset }
+    }
+
+    /// Missing offsets went because of a bound, or because their time was over.
+    fn miss(&self, items: &mut Vec<Item>, from: u64, to: u64) {
+        let trimmed = to.min(self.trimmed);
+        if from <= trimmed {
+            gap(items, from, trimmed, GapReason::Trimmed);
+        }
+        let from = from.max(trimmed + 1);
+        if from <= to {
+            gap(items, from, to, GapReason::Expired);
+        }
+    }
+
+    fn ack_upto(&mut self, offset: u64) {
+        self.acked = self.acked.max(offset);
+        while self.letters.front().is_some_and(|letter| letter.offset <= self.acked) {
+            self.pop();
+        }
+    }
+
+    fn trim(&mut self) {
+        if let Some(letter) = self.pop() {
+            self.trimmed = letter.offset;
+        }
+    }
+
+    fn pop(&mut self) -> Option<Letter> {
+        let letter = self.letters.pop_front()?;
+        self.bytes -= letter.bytes();
+        Some(letter)
+    }
+
+    /// An entry below the low water does not come again. Looked through when there are twice as many as were left.
+    fn forget_ids(&mut self, lane: &LaneOrigin) {
+        let Some(low_water) = lane.low_water.filter(|_| self.ids.len() >= self.look_at) else { return };
+        self.ids.retain(|_, known| known.lane != lane.lane || known.entry >= low_water);
+        self.look_at = (self.ids.len() * 2).max(FEW_IDS);
+    }
+}
+
+fn gap(items: &mut Vec<Item>, from: u64, to: u64, reason: GapReason) {
+    if let Some(Item::Gap { to: end, reason: same, .. }) = items.last_mut()
+        && *end + 1 == from
+        && *same == reason
+    {
+        *end = to;
+        return;
+    }
+    items.push(Item::Gap { from, to, reason });
+}
