@@ -137,7 +137,9 @@ pub(crate) fn reports(batch: &Batch) -> Vec<Report> {
 /// A report on each user; groups take everything.
 pub(crate) fn to_users(delivery: &Delivery, report: impl Fn(&str) -> TargetReport) -> Report {
     match &delivery.to {
-        Recipients::Sessions(to) => Report::Targets(to.iter().map(|to| report(to.uid.as_str())).collect()),
+        Recipients::Sessions(to) | Recipients::Stored { to, .. } => {
+            Report::Targets(to.iter().map(|to| report(to.uid.as_str())).collect())
+        }
         Recipients::Member { to, .. } => Report::Targets(vec![report(to.uid.as_str())]),
         Recipients::Groups(_) | Recipients::All => Report::Count { offered: 1, slow: 0 },
     }

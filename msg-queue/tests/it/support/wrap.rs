@@ -251,6 +251,19 @@ impl Directory for ShakyDirectory {
         self.inner.holders(tgids).await
     }
 
+    async fn join_durably(&self, uid: &Uid, tgid: &Tgid, most: usize) -> Result<bool, DirectoryError> {
+        self.inner.join_durably(uid, tgid, most).await
+    }
+
+    async fn leave_durably(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, DirectoryError> {
+        self.inner.leave_durably(uid, tgid).await
+    }
+
+    async fn durable_members(&self, tgids: &[Tgid]) -> Result<Vec<Uid>, DirectoryError> {
+        self.answer()?;
+        self.inner.durable_members(tgids).await
+    }
+
     async fn nodes(&self) -> Result<Vec<NodeRef>, DirectoryError> {
         self.inner.nodes().await
     }
