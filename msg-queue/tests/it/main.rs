@@ -5,6 +5,7 @@ mod bounds;
 mod delivery;
 mod faults;
 mod kinds;
+mod mailbox_model;
 mod model;
 mod outages;
 mod ownership;
