@@ -42,8 +42,7 @@ impl State {
             self.record.breaks(Broken::Order);
         }
         *last = offset;
-        // What was settled in a tail that was lost comes again, and its id tells.
-        if self.record.once.has(entry) && self.store.run == 0 {
+        if self.record.once.has(entry) {
             self.record.breaks(Broken::Once);
         }
         self.record.once.add(entry);

@@ -16,6 +16,7 @@ pub(super) enum Action {
     TakeLane(usize),
     NoticeLoss(usize),
     ReadRound(usize),
+    BeginRoundAnew(usize),
     Append(usize),
     LookUp(usize),
     Tell { worker: usize, late: bool },
@@ -57,7 +58,7 @@ impl Model for Protocol {
         for (at, worker) in state.workers.iter().enumerate() {
             actions.push(TakeLane(at));
             if worker.term > 0 {
-                actions.extend([NoticeLoss, ReadRound, Append, LookUp, Settle].map(|step| step(at)));
+                actions.extend([NoticeLoss, ReadRound, BeginRoundAnew, Append, LookUp, Settle].map(|step| step(at)));
                 actions.extend([false, true].map(|late| Tell { worker: at, late }));
             }
         }
@@ -86,6 +87,7 @@ impl State {
             Action::TakeLane(at) => self.take_lane(at),
             Action::NoticeLoss(at) => self.notice_loss(at),
             Action::ReadRound(at) => self.read_round(at),
+            Action::BeginRoundAnew(at) => self.begin_round_anew(at),
             Action::Append(at) => self.append(at, protocol),
             Action::LookUp(at) => self.look_up(at, protocol),
             Action::Tell { worker, late } => self.tell(worker, late, protocol),

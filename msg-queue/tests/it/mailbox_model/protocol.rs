@@ -29,14 +29,16 @@ pub(super) enum Rule {
     EpochRises,
     /// A session asks whether the mailbox still has what it saw when the store comes back as another run.
     AskAfterRun,
-    /// It says goodbye when the epoch has risen: an acknowledgement on its way would count for what it is not about.
+    /// A worker begins its round anew when the store comes back as another run: what it appended may be gone.
+    BeginAnewAfterRun,
+    /// A session ends when the epoch has risen: an acknowledgement on its way would count for what it is not about.
     EndAtReset,
     /// Assumed, not built: after a loss, who has seen more asks before anything is appended.
     AskBeforeAppend,
 }
 
 impl Rule {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::RememberIds,
         Self::AppendComparesTerm,
         Self::AppendBeforeSettle,
@@ -47,6 +49,7 @@ impl Rule {
         Self::AckComparesFence,
         Self::EpochRises,
         Self::AskAfterRun,
+        Self::BeginAnewAfterRun,
         Self::EndAtReset,
         Self::AskBeforeAppend,
     ];

@@ -76,6 +76,8 @@ pub(super) struct Worker {
     /// 0: owns nothing.
     pub(super) term: u8,
     pub(super) round: Set,
+    /// The store's run that the round was read from.
+    pub(super) run: u8,
     /// Where each entry of the round is, once it was appended.
     pub(super) at: Option<(u64, [u64; ENTRIES])>,
     pub(super) looked: Looked,

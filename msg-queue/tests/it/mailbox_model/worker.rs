@@ -28,13 +28,27 @@ impl State {
         let is_owner = self.workers[at].term == self.store.term;
         (is_owner && self.workers[at].round.is_empty()).then_some(())?;
         self.workers[at].round = self.store.unsettled();
+        self.workers[at].run = self.store.run;
         Some(())
+    }
+
+    /// The store may have lost what was appended.
+    pub(super) fn begin_round_anew(&mut self, at: usize) -> Option<()> {
+        let Worker { term, run, .. } = self.workers[at];
+        (run != self.store.run).then_some(())?;
+        self.workers[at] = Worker { term, run: self.store.run, ..Worker::default() };
+        Some(())
+    }
+
+    fn may_go_on(&self, at: usize, protocol: &Protocol) -> bool {
+        self.workers[at].run == self.store.run || !protocol.keeps(Rule::BeginAnewAfterRun)
     }
 
     pub(super) fn append(&mut self, at: usize, protocol: &Protocol) -> Option<()> {
         let worker = self.workers[at];
         let comes_first = protocol.keeps(Rule::AppendBeforeLookUp) || worker.looked != Looked::No;
-        let may = !worker.round.is_empty() && worker.at.is_none() && comes_first;
+        let may =
+            !worker.round.is_empty() && worker.at.is_none() && comes_first && self.may_go_on(at, protocol);
         (may && (self.all_have_asked() || !protocol.keeps(Rule::AskBeforeAppend))).then_some(())?;
         let is_late = worker.term < self.store.term;
         if is_late {
@@ -63,6 +77,7 @@ impl State {
 
     /// Delivers the round. One that is late is not answered: it is tried again, and arrives at some time.
     pub(super) fn tell(&mut self, at: usize, late: bool, protocol: &Protocol) -> Option<()> {
+        self.may_go_on(at, protocol).then_some(())?;
         let Worker { round, at: Some((epoch, places)), looked: Looked::Owner(fence), .. } = self.workers[at] else {
             return None;
         };
@@ -87,8 +102,10 @@ impl State {
     pub(super) fn settle(&mut self, at: usize, protocol: &Protocol) -> Option<()> {
         let worker = self.workers[at];
         let is_done = worker.at.is_some() && worker.looked == Looked::Done;
-        (!worker.round.is_empty() && (is_done || !protocol.keeps(Rule::AppendBeforeSettle))).then_some(())?;
-        self.workers[at] = Worker::default();
+        (!worker.round.is_empty() && self.may_go_on(at, protocol)).then_some(())?;
+        (is_done || !protocol.keeps(Rule::AppendBeforeSettle)).then_some(())?;
+        let run = self.store.run;
+        self.workers[at] = Worker { run, ..Worker::default() };
         if worker.term == self.store.term {
             self.workers[at].term = worker.term;
             self.store.settled = self.store.settled.and(worker.round);
