@@ -125,10 +125,25 @@ local function append_all(stream, ids, state, groups, indexes)
   return answer
 end
 
+-- A mailbox that is not what this version writes would stop the whole lane: it is begun anew.
+local function is_broken(problem)
+  local text = type(problem) == 'table' and problem.err or tostring(problem)
+  return string.find(text, 'WRONGTYPE', 1, true) or string.find(text, 'specified in XADD', 1, true)
+end
+
 local answers = { 0 }
 for at = 1, #KEYS, 4 do
   users_at = users_at + 1
-  answers[#answers + 1] = append_all(KEYS[at], KEYS[at + 1], KEYS[at + 2], KEYS[at + 3], ARGV[users_at])
+  local stream, ids, state, groups, indexes = KEYS[at], KEYS[at + 1], KEYS[at + 2], KEYS[at + 3], ARGV[users_at]
+  local done, answer = pcall(append_all, stream, ids, state, groups, indexes)
+  if not done then
+    if not is_broken(answer) then
+      return type(answer) == 'table' and answer or redis.error_reply(answer)
+    end
+    redis.call('DEL', stream, ids, state)
+    answer = append_all(stream, ids, state, groups, indexes)
+  end
+  answers[#answers + 1] = answer
 end
 answers[1] = gone
 return answers
