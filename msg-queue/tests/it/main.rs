@@ -3,6 +3,7 @@
 
 mod bounds;
 mod delivery;
+mod durable;
 mod faults;
 mod kinds;
 mod mailbox_model;
@@ -10,6 +11,7 @@ mod model;
 mod outages;
 mod ownership;
 mod program;
+mod receipts;
 mod redis;
 mod shutdown;
 mod support;
