@@ -38,6 +38,12 @@ pub enum MsgType {
 
 /// Appends a push. `a` is a JSON object. Offsets count from 1.
 pub fn push(out: &mut Vec<u8>, kind: MsgType, id: Option<&MessageId>, offset: Option<u64>, a: &[u8]) {
+    push_head(out, kind, id, offset);
+    push_body(out, a);
+}
+
+/// Appends the first part of a push, which is one recipient's own.
+pub fn push_head(out: &mut Vec<u8>, kind: MsgType, id: Option<&MessageId>, offset: Option<u64>) {
     out.push(b'{');
     head(out, "", "", kind);
     if let Some(id) = id {
@@ -48,6 +54,10 @@ pub fn push(out: &mut Vec<u8>, kind: MsgType, id: Option<&MessageId>, offset: Op
         out.extend_from_slice(b",\"offset\":");
         push_json(out, &offset);
     }
+}
+
+/// Appends the second part of a push, the same for all recipients.
+pub fn push_body(out: &mut Vec<u8>, a: &[u8]) {
     response(out, 1, |out| out.extend_from_slice(a));
     out.push(b'}');
 }

@@ -150,6 +150,8 @@ impl Running {
             rpc::Calls { core: Arc::clone(core), intake: Arc::clone(&self.intake), token: config.rpc.token.clone() };
         self.tasks.spawn(rpc::serve(calls, listeners.rpc, stop.clone()));
         self.tasks.spawn(heartbeat::run(Arc::clone(core), stop.clone()));
+        let (core, until) = (Arc::clone(&self.core), stop.clone());
+        self.tasks.spawn(async move { core.write_receipts(until).await });
         if self.keeper.place().is_some() {
             let running = Arc::clone(self);
             let until = stop.clone();

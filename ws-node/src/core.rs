@@ -21,7 +21,7 @@ use gim_proxy_sdk::upstream::Upstream;
 
 use tokio::runtime::Handle;
 use tokio::sync::futures::Notified;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
@@ -31,10 +31,14 @@ use crate::hub::{Group, Hub};
 use crate::listener::{Admission, Superseded};
 use crate::metrics::{Metrics, Snapshot};
 use crate::proxy::Proxy;
+use crate::receipts::Receipts;
 use crate::session::Session;
 use crate::session::inbound::InboundBounds;
-use crate::session::outbox::OutboxBounds;
+use crate::session::outbox::{OutboxBounds, OutboxTotal};
 use crate::shutdown::Phase;
+
+/// Pages of mailboxes that are read at once.
+const PAGES: usize = 64;
 
 /// See the module.
 pub(crate) struct Core {
@@ -47,6 +51,10 @@ pub(crate) struct Core {
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) mailboxes: Arc<dyn Mailboxes>,
     pub(crate) ledger: Arc<dyn Ledger>,
+    /// Receipts on their way to the ledger.
+    pub(crate) receipts: Receipts,
+    /// Pages of mailboxes in memory at once.
+    pub(crate) page_turns: Semaphore,
     pub(crate) settings: Settings,
     pub(crate) handlers: Handlers,
     pub(crate) admission: Admission,
@@ -105,6 +113,7 @@ impl Settings {
                 bytes: session.outbox_bytes.as_usize(),
                 frames: session.outbox_frames,
                 close_when_full: session.on_slow == OnSlow::Close,
+                total: OutboxTotal::new(session.outbox_total.as_usize()),
             },
             inbound: InboundBounds { frame: session.frame_bytes.0, message: session.message_bytes.as_usize() },
             on_duplicate: session.on_duplicate,
@@ -174,6 +183,8 @@ impl Core {
             queue: parts.queue,
             mailboxes: parts.mailboxes,
             ledger: parts.ledger,
+            receipts: Receipts::default(),
+            page_turns: Semaphore::new(PAGES),
             settings: parts.settings,
             handlers: parts.handlers,
             admission: parts.admission,
@@ -270,6 +281,8 @@ impl Core {
             groups: self.hub.groups.len() as u64,
             redis_is_well: self.redis_is_well(),
             cluster: self.cluster(),
+            outbox_bytes: self.settings.outbox.total.bytes() as u64,
+            outbox_total_reached: self.settings.outbox.total.reached(),
             dropped_log_lines: self.log.as_ref().map_or(0, |log| log.dropped_lines()),
             resident_bytes: host::resident_bytes(),
         }

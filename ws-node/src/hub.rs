@@ -6,6 +6,7 @@
 mod deliver;
 mod gather;
 mod groups;
+mod hints;
 mod plans;
 mod slots;
 mod users;
@@ -13,13 +14,30 @@ mod users;
 pub(crate) use self::gather::Gather;
 pub(crate) use self::groups::Group;
 use self::groups::Groups;
+pub(crate) use self::hints::Fans;
+pub(crate) use self::plans::encode;
 use self::slots::Slots;
 pub(crate) use self::users::Users;
 
-use gim_proto::{SessionId, Uid};
+use std::sync::Arc;
+
+use gim_proto::{SessionId, Tgid, Uid};
 use gim_proxy_sdk::delivery::Addressed;
 
 use crate::session::Session;
+
+/// Collapse keys of messages to users count within this.
+pub(crate) const USER_SCOPE: &str = "u";
+
+/// Collapse keys of messages to a group count within this.
+pub(crate) fn group_scope(tgid: &Tgid) -> String {
+    format!("g:{tgid}")
+}
+
+/// A collapse key as outboxes know it.
+pub(crate) fn collapse_key(scope: &str, key: &str) -> Arc<str> {
+    Arc::from(format!("{scope}\0{key}"))
+}
 
 /// See the module.
 #[derive(Default)]

@@ -6,6 +6,7 @@
 
 mod lane;
 mod memory;
+mod post;
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use gim_proxy_sdk::queue::MAX_LANES;
 use self::lane::Lane;
 use self::memory::{Memory, Recall};
 use crate::core::Core;
+use crate::receipts::{Flags, Step};
 
 /// See the module.
 pub(crate) struct Intake {
@@ -42,7 +44,7 @@ pub(crate) enum Declined {
     NotHere,
     /// The lane has a later owner.
     Refused,
-    /// The node cannot prove that it lives, or the lane's batch before this one waits for that proof. Or the node has lost
+    /// The mailboxes do not answer. Or the node cannot prove that it lives, or the lane's batch before this one waits for that proof. Or the node has lost
     /// its place in the middle of the batch, and never acts again.
     Suspended,
     /// No service has so many lanes.
@@ -86,7 +88,7 @@ impl Intake {
         }
         match &batch.lane {
             Some(origin) => self.of_lane(origin, &batch.deliveries).await,
-            None => self.offer(&batch.deliveries, None).await,
+            None => self.offer(None, &batch.deliveries, None).await,
         }
     }
 
@@ -98,11 +100,11 @@ impl Intake {
             guard.pass().await.map_err(|_| Declined::Suspended)?;
         }
         if memory.is_off() {
-            return self.offer(deliveries, guard).await;
+            return self.offer(Some(origin), deliveries, guard).await;
         }
         let lowest = deliveries.iter().filter_map(|delivery| delivery.entry).min();
         memory.forget_below(origin.low_water.or(lowest));
-        let reports = self.offer_what_is_new(&memory, deliveries, guard).await?;
+        let reports = self.offer_what_is_new(origin, &memory, deliveries, guard).await?;
         let forgotten =
             deliveries.iter().zip(&reports).map(|(delivery, report)| memory.remember(delivery, report)).sum();
         self.core.metrics.outcomes_forgotten(forgotten);
@@ -112,28 +114,49 @@ impl Intake {
     /// Answers repeats from memory and offers the rest.
     async fn offer_what_is_new(
         &self,
+        origin: &LaneOrigin,
         memory: &Memory,
         deliveries: &[Delivery],
         guard: Option<&Guard>,
     ) -> Result<Vec<Report>, Declined> {
         if !memory.knows_any(deliveries) {
-            return self.offer(deliveries, guard).await;
+            return self.offer(Some(origin), deliveries, guard).await;
         }
         let mut recalled: Vec<Recall<'_>> = deliveries.iter().map(|delivery| memory.recall(delivery)).collect();
         let new: Vec<Delivery> = recalled.iter_mut().filter_map(Recall::take_new).collect();
         self.core.metrics.outcomes_recalled((deliveries.len() - new.len()) as u64);
-        let mut reports = self.offer(&new, guard).await?.into_iter();
+        let mut reports = self.offer(Some(origin), &new, guard).await?.into_iter();
         Ok(recalled.into_iter().map(|recall| recall.join(&mut reports)).collect())
     }
 
-    async fn offer(&self, deliveries: &[Delivery], guard: Option<&Guard>) -> Result<Vec<Report>, Declined> {
+    async fn offer(
+        &self,
+        origin: Option<&LaneOrigin>,
+        deliveries: &[Delivery],
+        guard: Option<&Guard>,
+    ) -> Result<Vec<Report>, Declined> {
+        let fans = self.store(origin, deliveries).await?;
         // Each write is behind the guard too: a process may be frozen in the middle of a batch.
-        let reports = self.core.hub.deliver(deliveries, guard).await.map_err(|_| Declined::Suspended)?;
+        let reports = self.core.hub.deliver(deliveries, &fans, guard).await.map_err(|_| Declined::Suspended)?;
         self.core.metrics.offered(reports.iter().map(offered).sum());
+        self.trace(deliveries, &reports);
         if tracing::enabled!(tracing::Level::DEBUG) {
             self.tell(deliveries, &reports);
         }
         Ok(reports)
+    }
+
+    /// Writes down where messages went that somebody follows. Durable ones are the session's to tell of.
+    fn trace(&self, deliveries: &[Delivery], reports: &[Report]) {
+        const FLAGS: Flags = Flags { receipt: false, traced: true };
+        for (delivery, report) in deliveries.iter().zip(reports).filter(|(delivery, _)| delivery.message.traced) {
+            let Report::Targets(targets) = report else { continue };
+            for (to, target) in delivery.to.addressed().iter().zip(targets) {
+                if *target == TargetReport::Done(Outcome::Offered) {
+                    self.core.tell_step(&to.uid, &delivery.message.id, FLAGS, Step::Offered);
+                }
+            }
+        }
     }
 
     fn tell(&self, deliveries: &[Delivery], reports: &[Report]) {

@@ -17,6 +17,7 @@ mod metrics;
 mod node;
 mod proxy;
 mod reassert;
+mod receipts;
 mod rpc;
 mod session;
 mod shutdown;

@@ -8,14 +8,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use gim_msg_queue::admin;
 use gim_msg_queue::exporter::{Exporter, as_f64};
 use gim_proto::codes::{CloseCode, ErrorCode};
+use gim_proto::frame::GapReason;
 use gim_proto::{MessageId, Uid};
 use gim_proxy_sdk::delivery::TargetReport;
+use gim_proxy_sdk::mailbox::MailboxError;
 use gim_proxy_sdk::queue::LaneStats;
 use gim_proxy_sdk::upstream::UpstreamError;
 use metrics::{Counter, Gauge, Recorder};
 
 use crate::core::Cluster;
-use crate::session::{CloseReason, Session};
+use crate::session::{AckAnswer, CloseReason, Session};
 
 /// See the module.
 pub(crate) struct Metrics {
@@ -39,6 +41,14 @@ pub(crate) struct Metrics {
     outcomes_recalled: Counter,
     outcomes_forgotten: Counter,
     pub(crate) rpc_refused: Counter,
+    pub(crate) durable_frames: Counter,
+    pub(crate) replays: Counter,
+    pub(crate) replay_pages: Counter,
+    mailbox_retries: Counter,
+    pub(crate) sessions_behind: Gauge,
+    pub(crate) receipts_dropped: Counter,
+    outbox_bytes: Gauge,
+    outbox_total_reached: Counter,
     sessions: Gauge,
     connections: Gauge,
     groups: Gauge,
@@ -93,6 +103,14 @@ impl Metrics {
             outcomes_recalled: counter("gim_outcomes_recalled_total"),
             outcomes_forgotten: counter("gim_outcomes_forgotten_total"),
             rpc_refused: counter("gim_rpc_refused_total"),
+            durable_frames: counter("gim_durable_frames_total"),
+            replays: counter("gim_replays_total"),
+            replay_pages: counter("gim_replay_pages_total"),
+            mailbox_retries: counter("gim_mailbox_retries_total"),
+            sessions_behind: gauge("gim_sessions_behind"),
+            receipts_dropped: counter("gim_receipts_dropped_total"),
+            outbox_bytes: gauge("gim_outbox_bytes"),
+            outbox_total_reached: counter("gim_outbox_total_reached_total"),
             sessions: gauge("gim_sessions"),
             connections: gauge("gim_connections"),
             groups: gauge("gim_groups"),
@@ -204,6 +222,26 @@ impl Metrics {
         self.labelled("gim_upstream_total", "outcome", word).increment(1);
     }
 
+    /// Durable messages will not come, or come again under another epoch.
+    pub(crate) fn gap(&self, reason: GapReason, messages: u64) {
+        self.labelled("gim_gaps_total", "reason", reason.as_str()).increment(1);
+        tracing::debug!(reason = reason.as_str(), messages, "gap in a mailbox");
+    }
+
+    /// The store was asked to keep an acknowledgement.
+    pub(crate) fn acked(&self, uid: &Uid, answer: AckAnswer) {
+        self.labelled("gim_acks_total", "outcome", answer.as_str()).increment(1);
+        if answer != AckAnswer::Done {
+            tracing::debug!(%uid, outcome = answer.as_str(), "not acknowledged");
+        }
+    }
+
+    /// A mailbox was not read and will be asked again.
+    pub(crate) fn mailbox_retried(&self, uid: &Uid, error: &MailboxError) {
+        self.mailbox_retries.increment(1);
+        tracing::debug!(%uid, %error, "a mailbox does not answer");
+    }
+
     pub(crate) fn command_done(&self, outcome: &'static str) {
         self.labelled("gim_commands_total", "outcome", outcome).increment(1);
     }
@@ -222,6 +260,8 @@ impl Metrics {
         self.sessions.set(as_f64(now.sessions));
         self.connections.set(as_f64(now.connections));
         self.groups.set(as_f64(now.groups));
+        self.outbox_bytes.set(as_f64(now.outbox_bytes));
+        self.outbox_total_reached.absolute(now.outbox_total_reached);
         if let Some(well) = now.redis_is_well {
             self.exporter.gauge("gim_redis_up").set(f64::from(u8::from(well)));
         }
@@ -248,6 +288,12 @@ impl Metrics {
         for word in ["taken", "full", "unavailable", "timeout"] {
             self.labelled("gim_upstream_total", "outcome", word).increment(0);
         }
+        for reason in [GapReason::Expired, GapReason::Trimmed, GapReason::Reset] {
+            self.labelled("gim_gaps_total", "reason", reason.as_str()).increment(0);
+        }
+        for answer in AckAnswer::ALL {
+            self.labelled("gim_acks_total", "outcome", answer.as_str()).increment(0);
+        }
         for outcome in ErrorCode::ALL.iter().map(|code| code.name()) {
             self.labelled("gim_commands_total", "outcome", outcome).increment(0);
         }
@@ -266,11 +312,13 @@ pub(crate) struct Snapshot {
     pub(crate) groups: u64,
     pub(crate) redis_is_well: Option<bool>,
     pub(crate) cluster: Option<Cluster>,
+    pub(crate) outbox_bytes: u64,
+    pub(crate) outbox_total_reached: u64,
     pub(crate) dropped_log_lines: u64,
     pub(crate) resident_bytes: u64,
 }
 
-const COUNTERS: [(&str, &str); 20] = [
+const COUNTERS: [(&str, &str); 28] = [
     ("gim_accepted_total", "connections accepted on the public listener"),
     ("gim_accept_errors_total", "accepts that failed, for want of descriptors as a rule"),
     ("gim_received_bytes_total", "bytes read from sessions"),
@@ -287,13 +335,23 @@ const COUNTERS: [(&str, &str); 20] = [
     ("gim_outcomes_recalled_total", "messages that came again and were answered from memory"),
     ("gim_outcomes_forgotten_total", "messages whose outcome was forgotten early; one that comes again comes twice"),
     ("gim_rpc_refused_total", "calls on the rpc listener without the token"),
+    ("gim_durable_frames_total", "durable pushes handed to sessions' outboxes"),
+    ("gim_replays_total", "sessions that found something unacknowledged in their mailbox"),
+    ("gim_replay_pages_total", "pages of mailboxes read for sessions that were behind"),
+    ("gim_mailbox_retries_total", "reads of mailboxes that failed and were tried again"),
+    ("gim_gaps_total", "gaps in mailboxes that sessions met, by reason"),
+    ("gim_acks_total", "acknowledgements of clients, by outcome"),
+    ("gim_receipts_dropped_total", "receipts dropped because too many waited for the ledger"),
+    ("gim_outbox_total_reached_total", "frames that met the bound of all outboxes together"),
     ("gim_commands_total", "commands of clients, by outcome"),
     ("gim_upstream_total", "commands offered to business applications, by outcome"),
     ("gim_incarnations_total", "times the node's lease was lost or redis came back as another run"),
     ("gim_silent_holders_total", "users who came back here while the node of their previous session did not answer"),
 ];
-const GAUGES: [(&str, &str); 9] = [
+const GAUGES: [(&str, &str); 11] = [
     ("gim_outboxes_waiting", "sessions whose socket did not take everything at once"),
+    ("gim_outbox_bytes", "bytes waiting in all outboxes"),
+    ("gim_sessions_behind", "sessions with durable messages that they were not handed yet"),
     ("gim_phase", "0 running, 1 not ready, 2 draining queue, 3 draining sessions, 4 stopped"),
     ("gim_sessions", "sessions on this node"),
     ("gim_connections", "connections on the public listener, sessions and others"),

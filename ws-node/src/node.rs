@@ -7,6 +7,8 @@ mod builder;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use gim_proxy_sdk::mailbox::Mailboxes;
+
 pub use self::builder::NodeBuilder;
 pub(crate) use self::builder::RESERVED;
 use crate::app::Running;
@@ -87,6 +89,12 @@ impl Node {
     #[must_use]
     pub fn proxy(&self) -> Proxy {
         self.running.core.proxy()
+    }
+
+    /// The mailboxes this node reads, for applications that store durable messages themselves, or look at what is stored.
+    #[must_use]
+    pub fn mailboxes(&self) -> Arc<dyn Mailboxes> {
+        Arc::clone(&self.running.core.mailboxes)
     }
 
     /// Completes when this node may not go on, because another run of it, or another node, has its place. It has closed

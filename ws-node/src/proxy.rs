@@ -17,6 +17,7 @@ use gim_proxy_sdk::{Body, Error, ErrorKind, LocalProxy, Outcome, RunProxy, Sent}
 use serde_json::Value;
 
 use crate::core::Core;
+use crate::hub::Fans;
 use crate::session::{JoinError, Session};
 
 /// Sends from inside a node. Clones are cheap; a handle that outlives its node answers `Unavailable`.
@@ -60,7 +61,7 @@ impl Proxy {
         let core = self.core()?;
         let delivery = Delivery { entry: None, message: Arc::clone(message), to };
         // Direct sends go on while Redis is away: without a guard nothing holds them up.
-        let reports = core.hub.deliver(&[delivery], None).await.unwrap_or_default();
+        let reports = core.hub.deliver(&[delivery], &Fans::default(), None).await.unwrap_or_default();
         let report = reports.into_iter().next().unwrap_or(Report::Count { offered: 0, slow: 0 });
         let (outcome, sessions) = summary(&report);
         core.metrics.offered(sessions);
@@ -211,6 +212,7 @@ fn online(outcome: Result<(), JoinError>) -> Result<bool, Error> {
             Err(Error::new(ErrorKind::Invalid, error.to_string()))
         }
         Err(JoinError::Directory(error)) => Err(error.into()),
+        Err(JoinError::Values(_)) => Err(Error::new(ErrorKind::Unavailable, "the mailboxes do not answer")),
     }
 }
 

@@ -51,6 +51,16 @@ pub(crate) async fn everything(core: &Core) -> Result<(), DirectoryError> {
     Ok(())
 }
 
+/// Has every session that was handed something ask whether its mailbox still has it: the store may have come back without.
+pub(crate) async fn mailboxes(core: &Core) {
+    for shard in 0..Users::SHARDS {
+        for session in core.hub.users.shard(shard).iter().filter(|session| session.is_beyond_start()) {
+            session.doubt_mailbox();
+            tokio::task::coop::consume_budget().await;
+        }
+    }
+}
+
 /// Looks whether the directory still names the sessions of this node, and records anew or ends those it does not: whoever
 /// superseded one may have died before this node could be told.
 ///

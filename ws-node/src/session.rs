@@ -5,6 +5,7 @@
 //! buffer, no channel and no timer of its own.
 
 mod close;
+mod durable;
 mod groups;
 mod handle;
 mod heartbeat;
@@ -12,6 +13,7 @@ pub(crate) mod inbound;
 pub(crate) mod outbox;
 mod reader;
 mod requests;
+mod values;
 
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -20,17 +22,20 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use gim_proto::frame::{Dialect, Notice};
+use gim_proto::frame::{Dialect, GapReason, Notice};
 use gim_proto::websocket::{self, Opcode};
 use gim_proto::{Fence, SessionId, Tgid, Uid};
+use gim_proxy_sdk::mailbox::Opened;
 use rustix::net::SendFlags;
 use tokio::net::TcpStream;
 
 pub use self::close::{CloseReason, Closer};
 pub use self::handle::JoinError;
+pub(crate) use self::durable::{AckAnswer, Hint, Letter};
 pub(crate) use self::heartbeat::sweep as heartbeat;
 pub(crate) use self::reader::run;
 
+use self::durable::Stand;
 use self::groups::Membership;
 use self::outbox::{Drained, Keep, Offer, Outbox, Part};
 use crate::core::Core;
@@ -54,6 +59,9 @@ pub(crate) struct Inner {
     socket: TcpStream,
     outbox: Outbox,
     groups: Mutex<Membership>,
+    durable: Mutex<Stand>,
+    /// The client says that it acknowledges, also on `/acc`.
+    acks: bool,
     /// When bytes last came in, in milliseconds of the node's clock.
     seen_ms: AtomicU64,
     pinged_ms: AtomicU64,
@@ -98,6 +106,8 @@ pub(crate) struct Opening {
     pub(crate) socket: TcpStream,
     pub(crate) attributes: Option<Box<Attributes>>,
     pub(crate) permit: Permit,
+    /// `ack=1` in the handshake.
+    pub(crate) acks: bool,
 }
 
 impl Session {
@@ -114,6 +124,8 @@ impl Session {
             socket: opening.socket,
             outbox: Outbox::held(),
             groups: Mutex::default(),
+            durable: Mutex::default(),
+            acks: opening.acks,
             seen_ms: AtomicU64::new(now),
             pinged_ms: AtomicU64::new(now),
             taken_down: AtomicBool::new(false),
@@ -141,31 +153,45 @@ impl Session {
         &self.0.socket
     }
 
-    /// Answers the handshake with `head`, greets, and lets what waited follow.
-    pub(crate) fn activate(&self, mut head: Vec<u8>, groups: Vec<Tgid>) {
-        if self.0.encoding.dialect == Dialect::Ws && self.is_owner() {
-            let core = &self.0.core;
-            let mut text = Vec::with_capacity(256);
-            let welcome = Notice::Welcome {
-                node: core.node().id.clone(),
-                session: self.0.id,
-                fence: self.fence(),
-                epoch: 0,
-                offset: 0,
-                ping_ms: core.settings.ping_ms,
-                groups,
-            };
-            gim_proto::frame::notice(&mut text, &welcome);
-            websocket::write_header(&mut head, self.0.encoding.opcode(), text.len());
-            head.extend_from_slice(&text);
+    /// Answers the handshake with `head`, greets, and lets what waited follow, and then what the mailbox has. `opened`: the
+    /// mailbox, if the uid is this session's.
+    pub(crate) fn activate(&self, mut head: Vec<u8>, groups: Vec<Tgid>, opened: Option<&Opened>) {
+        if let Some(opened) = opened.filter(|_| self.0.encoding.dialect == Dialect::Ws) {
+            self.greet(&mut head, groups, opened);
         }
-        let offer = self.0.outbox.open(head, |bytes| self.0.send(bytes));
+        let offer = self.0.outbox.open(&self.0.core.settings.outbox, head, |bytes| self.0.send(bytes));
         self.follow_up(offer);
+        if let Some(opened) = opened {
+            self.begin_durable(opened);
+        }
+    }
+
+    fn greet(&self, head: &mut Vec<u8>, groups: Vec<Tgid>, opened: &Opened) {
+        let core = &self.0.core;
+        let mut text = Vec::with_capacity(256);
+        let welcome = Notice::Welcome {
+            node: core.node().id.clone(),
+            session: self.0.id,
+            fence: self.fence(),
+            epoch: opened.epoch,
+            offset: opened.last,
+            ping_ms: core.settings.ping_ms,
+            groups,
+        };
+        gim_proto::frame::notice(&mut text, &welcome);
+        websocket::write_header(head, self.0.encoding.opcode(), text.len());
+        head.extend_from_slice(&text);
+        if opened.is_reset
+            && let Some(gap) = self.gap(opened.acked + 1, opened.last, GapReason::Reset, Some(opened.epoch))
+        {
+            websocket::write_header(head, self.0.encoding.opcode(), gap.len());
+            head.extend_from_slice(&gap);
+        }
     }
 
     /// Offers frames of messages. `joined` is the concatenation of `parts`.
     pub(crate) fn offer(&self, joined: &[u8], parts: &[Part]) -> Offer {
-        let bounds = self.0.core.settings.outbox;
+        let bounds = &self.0.core.settings.outbox;
         let (offer, dropped) = self.0.outbox.offer(bounds, joined, parts, |bytes| self.0.send(bytes));
         if dropped > 0 {
             self.0.core.metrics.slow_dropped(&self.0.uid, dropped);
@@ -177,12 +203,12 @@ impl Session {
     /// Offers one frame that may not be dropped: a reply, a notice, a control frame.
     pub(crate) fn reply(&self, opcode: Opcode, payload: &[u8]) -> Offer {
         let bytes = websocket::frame(opcode, payload);
-        self.offer(&bytes.clone(), &[Part { bytes, keep: Keep::Always }])
+        self.offer(&bytes.clone(), &[Part::new(bytes, Keep::Always)])
     }
 
     /// Offers one frame that may be dropped when the client is slow.
     pub(crate) fn offer_live(&self, bytes: Bytes) -> Offer {
-        self.offer(&bytes.clone(), &[Part { bytes, keep: Keep::Live }])
+        self.offer(&bytes.clone(), &[Part::new(bytes, Keep::Live)])
     }
 
     fn follow_up(&self, offer: Offer) {
@@ -241,6 +267,7 @@ async fn drain(session: Session) {
     inner.core.metrics.draining.increment(1.0);
     while let Some(drained) = drain_once(&session).await {
         if let Drained::Empty { closing } = drained {
+            session.flushed();
             if closing {
                 inner.reader.wake();
             }

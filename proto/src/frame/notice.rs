@@ -37,7 +37,7 @@ pub enum Notice {
         /// When to come back, in milliseconds from now.
         after_ms: Option<u64>,
     },
-    /// `gim.gap`: durable messages that will not come.
+    /// `gim.gap`: durable messages that will not come. With the reason `reset` those that come next, under a new epoch.
     Gap {
         /// The first offset missing.
         from: u64,
@@ -45,6 +45,8 @@ pub enum Notice {
         to: u64,
         /// Why.
         reason: GapReason,
+        /// With the reason `reset`: the generation from here on.
+        epoch: Option<u64>,
     },
 }
 
@@ -108,6 +110,8 @@ enum Body<'a> {
         from: u64,
         to: u64,
         reason: GapReason,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        epoch: Option<u64>,
     },
 }
 
@@ -126,7 +130,9 @@ impl<'a> Body<'a> {
             Notice::Closing { code, reason, after_ms } => {
                 Self::Closing { code: code.code(), reason, after_ms: *after_ms }
             }
-            Notice::Gap { from, to, reason } => Self::Gap { from: *from, to: *to, reason: *reason },
+            Notice::Gap { from, to, reason, epoch } => {
+                Self::Gap { from: *from, to: *to, reason: *reason, epoch: *epoch }
+            }
         }
     }
 }

@@ -101,11 +101,20 @@ fn a_gap_names_its_bounds_and_why() {
         [(GapReason::Expired, "expired"), (GapReason::Trimmed, "trimmed"), (GapReason::Reset, "reset")]
     {
         assert_eq!(
-            written(|out| frame::notice(out, &Notice::Gap { from: 3, to: 9, reason })),
+            written(|out| frame::notice(out, &Notice::Gap { from: 3, to: 9, reason, epoch: None })),
             format!(
                 r#"{{"seq":"","cmd":"gim.gap","msgType":4,"response":{{"s":1,"a":{{"from":3,"to":9,"reason":"{word}"}}}}}}"#
             )
         );
         assert_eq!(reason.as_str(), word);
     }
+}
+
+#[test]
+fn a_gap_of_a_reset_names_the_new_epoch() {
+    let reset = Notice::Gap { from: 1, to: 0, reason: GapReason::Reset, epoch: Some(7) };
+    assert_eq!(
+        written(|out| frame::notice(out, &reset)),
+        r#"{"seq":"","cmd":"gim.gap","msgType":4,"response":{"s":1,"a":{"from":1,"to":0,"reason":"reset","epoch":7}}}"#
+    );
 }

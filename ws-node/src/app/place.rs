@@ -153,6 +153,8 @@ impl Place {
                     core.metrics.incarnated();
                     let recorded = async {
                         self.others.see(&node).await;
+                        // First: what is handed from here on is of the mailboxes as they are now.
+                        reassert::mailboxes(&core).await;
                         self.assert_everything(&core).await;
                     };
                     tokio::select! {

@@ -31,6 +31,9 @@ pub struct SessionSection {
     pub outbox_bytes: ByteSize,
     /// Frames waiting in the outbox, with the same outcome as `outbox_bytes`.
     pub outbox_frames: usize,
+    /// Bytes waiting in all outboxes of the node. Above it a session whose outbox holds more than 64 KiB counts as at its
+    /// bound.
+    pub outbox_total: ByteSize,
     /// How long a write may make no progress. At the bound: close 4001.
     #[serde(with = "duration")]
     pub write_progress: Duration,
@@ -73,6 +76,7 @@ impl Default for SessionSection {
             handler_deadline: Duration::from_secs(10),
             outbox_bytes: ByteSize::mib(1),
             outbox_frames: 4_096,
+            outbox_total: ByteSize::mib(256),
             write_progress: Duration::from_secs(10),
             bad_frames_per_minute: 10,
             groups: 1_000,
@@ -116,6 +120,7 @@ impl SessionSection {
     fn validate_counts(&self) -> Result<(), Invalid> {
         within("session.outbox_bytes", self.outbox_bytes, ByteSize::kib(1)..=ByteSize::mib(1 << 10))?;
         within("session.outbox_frames", self.outbox_frames, 1..=1_000_000)?;
+        within("session.outbox_total", self.outbox_total, ByteSize::mib(1)..=ByteSize::mib(1 << 20))?;
         within("session.bad_frames_per_minute", self.bad_frames_per_minute, 1..=1_000_000)?;
         within("session.groups", self.groups, 1..=1_000_000)?;
         within("session.frame_bytes", self.frame_bytes, ByteSize(125)..=ByteSize::mib(64))?;

@@ -7,13 +7,15 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use gim_proto::frame::MsgType;
-use gim_proto::{Tgid, Uid};
+use gim_proto::{Class, Tgid, Uid};
 use gim_proxy_sdk::Outcome;
 use gim_proxy_sdk::delivery::{Addressed, Delivery, Message, Recipients, Report, TargetReport};
 use gim_proxy_sdk::lease::{Guard, Unproven};
+use gim_proxy_sdk::mailbox::Position;
 
+use super::hints::Hints;
 use super::plans::ChunkId;
-use super::{Gather, Hub};
+use super::{Fans, Gather, Hub};
 use crate::session::Session;
 
 /// What one round of writes may hold per chunk total, in bytes: a round is one write call per socket, and the outbox of
@@ -27,6 +29,10 @@ enum Pending {
     /// Per addressed session: the row, or an answer known before.
     Targets(Vec<Result<usize, TargetReport>>),
     Chunk(ChunkId),
+    /// The same of sessions whose mailboxes have it: per addressed session, where its answer will be.
+    Stored(Vec<Result<usize, TargetReport>>),
+    /// And of sessions of groups: how many.
+    Fan(u64),
 }
 
 impl Hub {
@@ -39,6 +45,7 @@ impl Hub {
     pub(crate) async fn deliver(
         &self,
         deliveries: &[Delivery],
+        fans: &Fans,
         guard: Option<&Guard>,
     ) -> Result<Vec<Report>, Unproven> {
         let mut reports = Vec::with_capacity(deliveries.len());
@@ -47,18 +54,24 @@ impl Hub {
         let mut rest = deliveries;
         while !rest.is_empty() {
             let mut pending = Vec::new();
+            let mut hints = Hints::default();
             while let Some((first, others)) = rest.split_first()
-                && gather.bytes() < ROUND_BYTES
+                && gather.bytes() + hints.bytes() < ROUND_BYTES
                 && pending.len() < ROUND_MESSAGES
             {
-                pending.push(self.select(first, &mut gather, &mut refused));
+                let fan = fans.get(reports.len() + pending.len()).map_or(&[][..], Vec::as_slice);
+                let round = Round { gather: &mut gather, hints: &mut hints, refused: &mut refused };
+                pending.push(self.select(first, fan, round));
                 rest = others;
             }
             if !gather.is_empty() {
                 gather.write(guard).await?;
             }
+            if !hints.is_empty() {
+                hints.tell(guard).await?;
+            }
             let first = reports.len();
-            reports.extend(pending.into_iter().map(|pending| report(pending, &gather)));
+            reports.extend(pending.into_iter().map(|pending| report(pending, &gather, &hints)));
             let of_round = deliveries.iter().zip(&reports).skip(first);
             note_refused(of_round, &mut refused);
             gather.clear();
@@ -67,11 +80,25 @@ impl Hub {
         Ok(reports)
     }
 
-    fn select(&self, delivery: &Delivery, gather: &mut Gather, refused: &mut HashSet<Uid>) -> Pending {
+    fn select(&self, delivery: &Delivery, fan: &[(Session, Position)], round: Round<'_>) -> Pending {
+        let Round { gather, hints, refused } = round;
         match &delivery.to {
+            Recipients::Sessions(all) => self.select_sessions(&delivery.message, all, gather, refused),
             // Written by the session, from its mailbox: what comes here is its hint.
-            Recipients::Stored { to: all, .. } | Recipients::Sessions(all) => {
-                self.select_sessions(&delivery.message, all, gather, refused)
+            Recipients::Stored { to, at } => {
+                let letter = hints.add_letter(&delivery.message, MsgType::User);
+                let known = to.iter().zip(at).map(|(to, at)| {
+                    let session = self.holder_of(to, refused)?;
+                    Ok(hints.add(&session, *at, letter))
+                });
+                Pending::Stored(known.collect())
+            }
+            Recipients::Groups(_) if delivery.message.class == Class::Durable => {
+                let letter = hints.add_letter(&delivery.message, MsgType::Group);
+                for (session, at) in fan {
+                    hints.add(session, *at, letter);
+                }
+                Pending::Fan(fan.len() as u64)
             }
             Recipients::Member { to, of } => {
                 let found = self.holder_of(to, refused).and_then(|session| match session.is_member_of_any(of) {
@@ -84,7 +111,7 @@ impl Hub {
                     false => Err(TargetReport::Done(Outcome::NotMember)),
                 });
                 Pending::Targets(vec![found.map(|session| {
-                    let chunk = gather.add_chunk(&delivery.message, MsgType::User, "u");
+                    let chunk = gather.add_chunk(&delivery.message, MsgType::User, super::USER_SCOPE);
                     gather.add(&session, chunk)
                 })])
             }
@@ -110,7 +137,7 @@ impl Hub {
         let mut chunk = None;
         let targets = all.iter().map(|to| {
             let session = self.holder_of(to, refused)?;
-            let chunk = *chunk.get_or_insert_with(|| gather.add_chunk(message, MsgType::User, "u"));
+            let chunk = *chunk.get_or_insert_with(|| gather.add_chunk(message, MsgType::User, super::USER_SCOPE));
             Ok(gather.add(&session, chunk))
         });
         Pending::Targets(targets.collect())
@@ -118,7 +145,7 @@ impl Hub {
 
     fn select_groups(&self, message: &Arc<Message>, tgids: &[Tgid], gather: &mut Gather) -> Pending {
         // A collapse key counts within its group; of a message to several, within the first.
-        let scope = tgids.first().map_or_else(String::new, |tgid| format!("g:{tgid}"));
+        let scope = tgids.first().map_or_else(String::new, super::group_scope);
         let chunk = gather.add_chunk(message, MsgType::Group, &scope);
         let except = except(message);
         for tgid in tgids {
@@ -140,6 +167,13 @@ impl Hub {
             }
         }
     }
+}
+
+/// What a round gathers.
+struct Round<'a> {
+    gather: &'a mut Gather,
+    hints: &'a mut Hints,
+    refused: &'a mut HashSet<Uid>,
 }
 
 /// Remembers whose writes failed, for the rounds that follow.
@@ -167,7 +201,7 @@ fn add_members(members: &[Session], except: &HashSet<&Uid>, chunk: ChunkId, gath
     }
 }
 
-fn report(pending: Pending, gather: &Gather) -> Report {
+fn report(pending: Pending, gather: &Gather, hints: &Hints) -> Report {
     match pending {
         Pending::Targets(targets) => Report::Targets(
             targets
@@ -187,5 +221,17 @@ fn report(pending: Pending, gather: &Gather) -> Report {
             let result = gather.result(chunk);
             Report::Count { offered: result.offered, slow: result.slow }
         }
+        Pending::Stored(targets) => Report::Targets(
+            targets
+                .into_iter()
+                .map(|target| match target {
+                    Err(known) => known,
+                    Ok(index) if hints.is_taken(index) => TargetReport::Done(Outcome::Stored),
+                    Ok(_) => TargetReport::NotOwner,
+                })
+                .collect(),
+        ),
+        // Whether a session has heard of it or ended meanwhile: the mailbox has it.
+        Pending::Fan(sessions) => Report::Count { offered: sessions, slow: 0 },
     }
 }

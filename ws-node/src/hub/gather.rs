@@ -55,7 +55,7 @@ impl Gather {
         self.bytes += match &message.payload {
             gim_proto::Payload::Json(bytes) | gim_proto::Payload::Raw(bytes) => bytes.len() + 128,
         };
-        self.plans.add_chunk(message, kind, |key| Arc::from(format!("{scope}\0{key}")))
+        self.plans.add_chunk(message, kind, |key| super::collapse_key(scope, key))
     }
 
     /// Gives a chunk to a connection, once. Returns the connection's row.

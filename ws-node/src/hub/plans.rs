@@ -185,7 +185,7 @@ impl Plans {
         let chunk = self.chunks.get_mut(chunk as usize)?;
         let Chunk { message, kind, keep, encoded } = chunk;
         let bytes = encoded[encoding.index()].get_or_insert_with(|| encode(message, *kind, encoding));
-        Some(Part { bytes: bytes.clone(), keep: keep.clone() })
+        Some(Part::new(bytes.clone(), keep.clone()))
     }
 
     fn plan(&self, plan: PlanId) -> Option<&Plan> {
@@ -198,7 +198,7 @@ impl Plans {
 }
 
 /// Encodes a message as one WebSocket frame.
-pub(super) fn encode(message: &Message, kind: MsgType, encoding: Encoding) -> Bytes {
+pub(crate) fn encode(message: &Message, kind: MsgType, encoding: Encoding) -> Bytes {
     match &message.payload {
         Payload::Raw(raw) => {
             let text = encoding.text && std::str::from_utf8(raw).is_ok();

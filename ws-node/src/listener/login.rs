@@ -1,7 +1,7 @@
 //! A login: from a request for a session to the session, or to the answer why not.
 //!
 //! Owns the order: the request is checked, the application asked, the session put into the hub, the uid claimed, the
-//! previous owner told to end, and only then the 101 written. Nothing addressed to the new session falls between.
+//! previous owner told to end, the mailbox opened, and only then the 101 written. Nothing addressed to the new session falls between.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use gim_proto::codes::CloseCode;
 use gim_proto::{SessionId, Tgid};
 use gim_proxy_sdk::directory::{Claim, ClaimRequest, NodeRef, Owner};
+use gim_proxy_sdk::mailbox::{Arrival, MailboxError, Opened, Position, Scope};
 use http::StatusCode;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -26,6 +27,7 @@ use crate::session::{self, Encoding, Opening, Session};
 enum Login {
     Granted {
         groups: Vec<Tgid>,
+        opened: Opened,
     },
     /// The uid is connected already and stays so. Told after the 101: a browser cannot see an HTTP status.
     AlreadyConnected,
@@ -54,20 +56,37 @@ pub(super) async fn login(
     }
     let encoding = Encoding { dialect: request.dialect, text: request.query("msg_code") == Some("1") };
     let resume = request.query("session").and_then(|id| SessionId::parse(id).ok());
+    let arrival = match arrival(&request) {
+        Ok(arrival) => arrival,
+        Err(refusal) => return answer::refuse(&core, &socket, &refusal, limit).await,
+    };
+    let acks = request.query("ack") == Some("1");
     let attributes = (!identity.attributes.0.is_empty()).then(|| Box::new(identity.attributes));
-    let opening = Opening { uid: identity.uid, encoding, peer: request.peer, socket, attributes, permit };
+    let opening = Opening { uid: identity.uid, encoding, peer: request.peer, socket, attributes, permit, acks };
     let session = Session::claiming(Arc::clone(&core), opening);
     core.hub.users.begin_claim(&session);
-    match claim(&core, &session, resume).await {
+    match claim(&core, &session, resume, arrival).await {
         Ok(login) => begin(&core, session, &key, login, leftover),
         Err(refusal) => {
             core.hub.users.abandon_claim(&session);
-            if session.is_owner() {
-                core.release(&session).await;
-            }
+            session.take_down().await;
             answer::refuse(&core, session.refuse_login(), &refusal, limit).await;
         }
     }
+}
+
+/// Where the client says it stands in its mailbox. Without an epoch it says nothing.
+fn arrival(request: &UpgradeRequest) -> Result<Arrival, Refusal> {
+    const MOST: u64 = 1 << 53;
+    let number = |key: &'static str| match request.query(key) {
+        None | Some("") => Ok(0),
+        Some(text) => match text.parse() {
+            Ok(number) if number < MOST => Ok(number),
+            _ => Err(Refusal::bad_request(format!("{key} must be a whole number"))),
+        },
+    };
+    let at = Position { epoch: number("epoch")?, offset: number("offset")? };
+    Ok(if at.epoch == 0 { Arrival::Anew } else { Arrival::Resumes(at) })
 }
 
 /// Whether the client has closed the connection meanwhile, as far as the kernel knows.
@@ -116,7 +135,12 @@ fn is_key(key: &str) -> bool {
 }
 
 /// Claims the uid. A holder that is being taken down is waited for: its client has lost it already.
-async fn claim(core: &Arc<Core>, session: &Session, resume: Option<SessionId>) -> Result<Login, Refusal> {
+async fn claim(
+    core: &Arc<Core>,
+    session: &Session,
+    resume: Option<SessionId>,
+    arrival: Arrival,
+) -> Result<Login, Refusal> {
     let give_up = Instant::now() + HOLDER_PROBE;
     loop {
         let released = core.next_release();
@@ -131,10 +155,10 @@ async fn claim(core: &Arc<Core>, session: &Session, resume: Option<SessionId>) -
         match core.directory.claim(request).await {
             Ok(Claim::Granted { fence, previous, groups }) => {
                 session.own(fence);
-                let login = granted(core, session, previous.as_ref(), &groups).await;
+                let login = granted(core, session, previous.as_ref(), &groups, arrival).await;
                 // Only now: from here on whoever records everything anew finds it in the hub.
                 stay_on_record(core, session, &node);
-                return Ok(login);
+                return login;
             }
             Ok(Claim::Taken { owner }) => match holder::ask(core, session, &owner).await? {
                 Holder::Stays => return Ok(Login::AlreadyConnected),
@@ -156,19 +180,45 @@ fn stay_on_record(core: &Arc<Core>, session: &Session, claimed_as: &NodeRef) {
     }
 }
 
-async fn granted(core: &Arc<Core>, session: &Session, previous: Option<&Owner>, groups: &[Tgid]) -> Login {
+async fn granted(
+    core: &Arc<Core>,
+    session: &Session,
+    previous: Option<&Owner>,
+    groups: &[Tgid],
+    arrival: Arrival,
+) -> Result<Login, Refusal> {
     // Before anything is routed here: a message to a group finds its member, and waits in the outbox like all others.
     // One on another node is told at the same time: neither waits for what the other meets.
     let (here, elsewhere): (Option<&Owner>, Option<&Owner>) = match previous {
         Some(previous) if core.has_lived_as(&previous.node.incarnation) => (Some(previous), None),
         previous => (None, previous),
     };
-    tokio::join!(session.restore_groups(groups), replace(core, session, elsewhere));
-    if let Some(superseded) = core.hub.users.activate(session) {
+    let settled = async {
+        session.restore_groups(groups).await;
+        // Only now: what was appended before is in there, and what comes later finds the session.
+        settle(session, arrival).await
+    };
+    let (settled, ()) = tokio::join!(settled, replace(core, session, elsewhere));
+    if settled.is_ok()
+        && let Some(superseded) = core.hub.users.activate(session)
+    {
         superseded.close(CloseCode::Replaced, "replaced by a newer connection");
     }
     replace(core, session, here).await;
-    Login::Granted { groups: session.groups() }
+    let opened = settled.map_err(|error| {
+        tracing::warn!(uid = %session.uid(), %error, "the mailbox was not opened");
+        Refusal::unavailable("the mailboxes do not answer", 1)
+    })?;
+    Ok(Login::Granted { groups: session.groups(), opened })
+}
+
+/// Opens the mailbox and offers the last values of the user and the groups.
+async fn settle(session: &Session, arrival: Arrival) -> Result<Opened, MailboxError> {
+    let opened = session.open_mailbox(arrival).await?;
+    let groups = session.groups().into_iter().map(Scope::Group);
+    let scopes = std::iter::once(Scope::User(session.uid().clone())).chain(groups);
+    session.read_values(scopes.collect()).await?.offer();
+    Ok(opened)
 }
 
 async fn replace(core: &Core, session: &Session, previous: Option<&Owner>) {
@@ -184,9 +234,9 @@ fn begin(core: &Arc<Core>, session: Session, key: &str, login: Login, leftover: 
         derive_accept_key(key.as_bytes())
     );
     match login {
-        Login::Granted { groups } => {
+        Login::Granted { groups, opened } => {
             core.metrics.logged_in(&session);
-            session.activate(head.into_bytes(), groups);
+            session.activate(head.into_bytes(), groups, Some(&opened));
             if !core.takes_logins() {
                 // The node began to stop after it was let in, and may have looked for sessions before this was one.
                 session.close_with_hint(CloseCode::Restarting, "the node is stopping", core.settings.drain.hint_spread);
@@ -195,7 +245,7 @@ fn begin(core: &Arc<Core>, session: Session, key: &str, login: Login, leftover: 
         Login::AlreadyConnected => {
             core.metrics.refused("already_connected");
             core.hub.users.abandon_claim(&session);
-            session.activate(head.into_bytes(), Vec::new());
+            session.activate(head.into_bytes(), Vec::new(), None);
             session.close(CloseCode::AlreadyConnected, "this user is connected already");
         }
     }

@@ -8,10 +8,12 @@ use std::sync::{Arc, PoisonError};
 
 use futures_util::stream::{self, StreamExt};
 use gim_proto::Tgid;
+use gim_proxy_sdk::mailbox::Scope;
 use tokio::time::Instant;
 
 use super::Session;
 use super::handle::JoinError;
+use super::values::Values;
 use crate::hub::Group;
 
 /// What a session is a member of.
@@ -25,6 +27,11 @@ pub(super) struct Membership {
 impl Session {
     /// Joins a group of this node and has the directory know before it returns.
     pub(crate) async fn join_group(&self, tgid: &Tgid) -> Result<(), JoinError> {
+        self.enter_group(tgid).await.map(Values::offer)
+    }
+
+    /// Joins like [`Session::join_group`] and leaves it to the caller when the group's last values are offered.
+    pub(super) async fn enter_group(&self, tgid: &Tgid) -> Result<Values, JoinError> {
         let (group, entered) = self.enter(tgid)?;
         let core = &self.0.core;
         // Also for a member: whoever entered before may have been given up before the directory knew.
@@ -33,7 +40,7 @@ impl Session {
             core.directory.record_join(&self.0.uid, self.0.id, self.fence(), tgid).await
         };
         match recorded.await {
-            Ok(true) => Ok(()),
+            Ok(true) => self.values_of(tgid, entered).await,
             Ok(false) => {
                 self.withdraw_from(tgid).await;
                 Err(JoinError::Ended)
@@ -43,6 +50,19 @@ impl Session {
                     self.withdraw_from(tgid).await;
                 }
                 Err(JoinError::Directory(error))
+            }
+        }
+    }
+
+    /// Reads what a newcomer to a group is given. Who was a member before has it.
+    async fn values_of(&self, tgid: &Tgid, is_new: bool) -> Result<Values, JoinError> {
+        let scopes = if is_new { vec![Scope::Group(tgid.clone())] } else { Vec::new() };
+        match self.read_values(scopes).await {
+            Ok(values) => Ok(values),
+            Err(error) => {
+                // Whoever tries again is given them then.
+                self.leave_group(tgid).await?;
+                Err(JoinError::Values(error))
             }
         }
     }

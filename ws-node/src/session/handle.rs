@@ -9,6 +9,7 @@ use gim_proto::websocket::{self, Opcode};
 use gim_proto::{Fence, MessageId, NameError, SessionId, Tgid, Uid};
 use gim_proxy_sdk::Outcome;
 use gim_proxy_sdk::directory::DirectoryError;
+use gim_proxy_sdk::mailbox::MailboxError;
 use serde_json::Value;
 
 use super::Session;
@@ -33,6 +34,9 @@ pub enum JoinError {
     /// The directory did not answer.
     #[error("the directory did not answer")]
     Directory(#[source] DirectoryError),
+    /// The group's last values could not be read.
+    #[error("the group's last values could not be read")]
+    Values(#[source] MailboxError),
 }
 
 impl Session {

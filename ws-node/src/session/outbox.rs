@@ -4,11 +4,18 @@
 //! memory beyond its lock, and a frame goes to the kernel in the caller's own write call. It never waits for a client:
 //! when the socket would block, the rest stays here and [`Offer::Waiting`] asks the caller to start the one drainer.
 
-use std::collections::{HashMap, VecDeque};
+mod notes;
+mod total;
+mod waiting;
+
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+
+use self::notes::Notes;
+pub(crate) use self::total::{FAIR, OutboxTotal};
+use self::waiting::Waiting;
 
 /// What may happen to a frame that has to wait.
 #[derive(Clone, Debug)]
@@ -19,19 +26,33 @@ pub(crate) enum Keep {
     Live,
     /// A newer one with the same key takes its place.
     Latest(Arc<str>),
+    /// Never dropped, and outside the bounds of the rest: there is never more of it than one page of a mailbox.
+    Durable,
 }
 
 /// One frame on its way, its bytes shared with other recipients.
 #[derive(Clone, Debug)]
 pub(crate) struct Part {
-    /// The whole WebSocket frame.
+    /// The beginning of the frame, where that is this connection's own.
+    pub(crate) head: Bytes,
+    /// The rest of the WebSocket frame, as a rule all of it.
     pub(crate) bytes: Bytes,
     /// What may happen to it.
     pub(crate) keep: Keep,
 }
 
+impl Part {
+    pub(crate) const fn new(bytes: Bytes, keep: Keep) -> Self {
+        Self { head: Bytes::new(), bytes, keep }
+    }
+
+    fn len(&self) -> usize {
+        self.head.len() + self.bytes.len()
+    }
+}
+
 /// Bounds of one outbox, and what happens there.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct OutboxBounds {
     /// Most bytes that wait. What may not be dropped may take twice that.
     pub(crate) bytes: usize,
@@ -39,6 +60,8 @@ pub(crate) struct OutboxBounds {
     pub(crate) frames: usize,
     /// Whether a full outbox ends the session instead of dropping its oldest frames.
     pub(crate) close_when_full: bool,
+    /// What waits in all outboxes of the node together.
+    pub(crate) total: Arc<OutboxTotal>,
 }
 
 /// What an offer came to.
@@ -71,25 +94,8 @@ enum Gate {
 struct State {
     gate: Gate,
     waiting: Option<Box<Waiting>>,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    frames: VecDeque<Queued>,
-    bytes: usize,
-    /// Bytes of the first frame that the kernel has already.
-    written: usize,
-    next: u64,
-    latest: HashMap<Arc<str>, u64>,
-    dropped: u64,
-    /// Whether somebody was asked to drain this.
-    has_drainer: bool,
-}
-
-#[derive(Debug)]
-struct Queued {
-    number: u64,
-    part: Part,
+    /// Keys of class `latest` offered while somebody reads older values of them.
+    notes: Option<Box<Notes>>,
 }
 
 /// What one call to [`Outbox::drain`] came to.
@@ -109,7 +115,7 @@ pub(crate) struct Outbox(Mutex<State>);
 
 impl Outbox {
     pub(crate) const fn held() -> Self {
-        Self(Mutex::new(State { gate: Gate::Held, waiting: None }))
+        Self(Mutex::new(State { gate: Gate::Held, waiting: None, notes: None }))
     }
 
     /// Offers frames that one write call may carry: `joined` is the concatenation of `parts`.
@@ -117,12 +123,15 @@ impl Outbox {
     /// Returns the outcome and how many older frames were dropped for it.
     pub(crate) fn offer(
         &self,
-        bounds: OutboxBounds,
+        bounds: &OutboxBounds,
         joined: &[u8],
         parts: &[Part],
         send: impl FnOnce(&[u8]) -> io::Result<usize>,
     ) -> (Offer, u64) {
         let mut state = self.lock();
+        if let Some(notes) = &mut state.notes {
+            notes.note(parts);
+        }
         match state.gate {
             Gate::Closing | Gate::Shut => return (Offer::Closed, 0),
             Gate::Held => return state.wait_for_handshake(bounds, parts),
@@ -140,8 +149,74 @@ impl Outbox {
         }
     }
 
+    /// Offers durable frames. `parts` are made only when something has to wait.
+    pub(crate) fn offer_durable(
+        &self,
+        bounds: &OutboxBounds,
+        joined: &[u8],
+        parts: impl FnOnce() -> Vec<Part>,
+        send: impl FnOnce(&[u8]) -> io::Result<usize>,
+    ) -> Offer {
+        let mut state = self.lock();
+        match state.gate {
+            Gate::Closing | Gate::Shut => return Offer::Closed,
+            Gate::Held => return state.wait_for_handshake(bounds, &parts()).0,
+            Gate::Open => {}
+        }
+        if let Some(waiting) = &mut state.waiting {
+            return waiting.push_all(&parts(), bounds);
+        }
+        match send(joined) {
+            Ok(sent) if sent == joined.len() => Offer::Taken,
+            Ok(sent) => state.keep_rest(bounds, &parts(), sent).0,
+            Err(error) if would_block(&error) => state.keep_rest(bounds, &parts(), 0).0,
+            Err(_) => state.broken(),
+        }
+    }
+
+    /// Offers a value that was read, not delivered: unless a newer one of its key was offered since [`Outbox::begin_notes`].
+    /// What has no room is dropped.
+    pub(crate) fn offer_value(
+        &self,
+        bounds: &OutboxBounds,
+        part: &Part,
+        send: impl FnOnce(&[u8]) -> io::Result<usize>,
+    ) -> Offer {
+        let mut state = self.lock();
+        if state.notes.as_mut().is_some_and(|notes| !notes.is_first(part)) {
+            return Offer::Taken;
+        }
+        match state.gate {
+            Gate::Closing | Gate::Shut => return Offer::Closed,
+            Gate::Held => return state.waiting(bounds).push_value(part, bounds),
+            Gate::Open => {}
+        }
+        if let Some(waiting) = &mut state.waiting {
+            return waiting.push_value(part, bounds);
+        }
+        match send(&part.bytes) {
+            Ok(sent) if sent == part.bytes.len() => Offer::Taken,
+            Ok(sent) => state.keep_rest(bounds, std::slice::from_ref(part), sent).0,
+            Err(error) if would_block(&error) => state.keep_rest(bounds, std::slice::from_ref(part), 0).0,
+            Err(_) => state.broken(),
+        }
+    }
+
+    /// Takes note of the keys that are offered, until [`Outbox::end_notes`].
+    pub(crate) fn begin_notes(&self) {
+        self.lock().notes.get_or_insert_default().begin();
+    }
+
+    /// Ends what [`Outbox::begin_notes`] began.
+    pub(crate) fn end_notes(&self) {
+        let mut state = self.lock();
+        if state.notes.as_mut().is_some_and(|notes| notes.end()) {
+            state.notes = None;
+        }
+    }
+
     /// Answers the handshake: `head` and then all that waited for it go out first.
-    pub(crate) fn open(&self, head: Vec<u8>, send: impl FnOnce(&[u8]) -> io::Result<usize>) -> Offer {
+    pub(crate) fn open(&self, bounds: &OutboxBounds, head: Vec<u8>, send: impl FnOnce(&[u8]) -> io::Result<usize>) -> Offer {
         let mut state = self.lock();
         let closing = match state.gate {
             Gate::Held => {
@@ -151,8 +226,8 @@ impl Outbox {
             Gate::Closing => true,
             Gate::Open | Gate::Shut => return Offer::Closed,
         };
-        let mut waiting = state.waiting.take().unwrap_or_default();
-        waiting.push_front(Part { bytes: Bytes::from(head), keep: Keep::Always });
+        let mut waiting = state.waiting.take().unwrap_or_else(|| Waiting::new(bounds));
+        waiting.push_front(Part::new(Bytes::from(head), Keep::Always));
         let joined = waiting.joined();
         let sent = match send(&joined) {
             Ok(sent) => sent,
@@ -160,7 +235,7 @@ impl Outbox {
             Err(_) => return state.broken(),
         };
         waiting.advance(sent);
-        if waiting.frames.is_empty() {
+        if waiting.is_empty() {
             return if closing { Offer::Closed } else { Offer::Taken };
         }
         waiting.has_drainer = true;
@@ -173,6 +248,7 @@ impl Outbox {
     /// Returns `None` when a close frame was there before.
     pub(crate) fn close(
         &self,
+        bounds: &OutboxBounds,
         last: &[Part],
         give_up: bool,
         send: impl FnOnce(&[u8]) -> io::Result<usize>,
@@ -195,7 +271,7 @@ impl Outbox {
             let drained = held || std::mem::replace(&mut waiting.has_drainer, true);
             return Some(if drained { Offer::Taken } else { Offer::Waiting });
         }
-        let mut waiting = Box::<Waiting>::default();
+        let mut waiting = Waiting::new(bounds);
         for part in last {
             waiting.push(part.clone());
         }
@@ -205,7 +281,7 @@ impl Outbox {
                 Err(error) if would_block(&error) => {}
                 Err(_) => return Some(state.broken()),
             }
-            if waiting.frames.is_empty() {
+            if waiting.is_empty() {
                 return Some(Offer::Taken);
             }
         }
@@ -218,7 +294,7 @@ impl Outbox {
     pub(crate) fn shut(&self) -> usize {
         let mut state = self.lock();
         state.gate = Gate::Shut;
-        state.waiting.take().map_or(0, |waiting| waiting.frames.len())
+        state.waiting.take().map_or(0, |waiting| waiting.len())
     }
 
     /// Writes what waits, as far as the socket takes it.
@@ -240,7 +316,7 @@ impl Outbox {
             }
         };
         waiting.advance(sent);
-        if waiting.frames.is_empty() {
+        if waiting.is_empty() {
             state.waiting = None;
             return Ok(Drained::Empty { closing });
         }
@@ -249,6 +325,17 @@ impl Outbox {
 
     pub(crate) fn is_closing(&self) -> bool {
         matches!(self.lock().gate, Gate::Closing | Gate::Shut)
+    }
+
+    /// Whether the connection is gone: what does not wait here any more may never have been written.
+    pub(crate) fn is_shut(&self) -> bool {
+        matches!(self.lock().gate, Gate::Shut)
+    }
+
+    /// Whether nothing waits and the session takes frames.
+    pub(crate) fn takes_at_once(&self) -> bool {
+        let state = self.lock();
+        state.gate == Gate::Open && state.waiting.is_none()
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -269,19 +356,23 @@ impl State {
         Offer::Closed
     }
 
-    fn wait_for_handshake(&mut self, bounds: OutboxBounds, parts: &[Part]) -> (Offer, u64) {
-        let waiting = self.waiting.get_or_insert_default();
+    fn wait_for_handshake(&mut self, bounds: &OutboxBounds, parts: &[Part]) -> (Offer, u64) {
+        let waiting = self.waiting(bounds);
         let offer = waiting.push_all(parts, bounds);
         (offer, std::mem::take(&mut waiting.dropped))
     }
 
-    fn keep_rest(&mut self, bounds: OutboxBounds, parts: &[Part], mut sent: usize) -> (Offer, u64) {
-        let mut waiting = Box::<Waiting>::default();
+    fn waiting(&mut self, bounds: &OutboxBounds) -> &mut Waiting {
+        self.waiting.get_or_insert_with(|| Waiting::new(bounds))
+    }
+
+    fn keep_rest(&mut self, bounds: &OutboxBounds, parts: &[Part], mut sent: usize) -> (Offer, u64) {
+        let mut waiting = Waiting::new(bounds);
         let mut rest = parts;
         while let Some((first, others)) = rest.split_first()
-            && sent >= first.bytes.len()
+            && sent >= first.len()
         {
-            sent -= first.bytes.len();
+            sent -= first.len();
             rest = others;
         }
         if let Some((first, others)) = rest.split_first() {
@@ -294,145 +385,6 @@ impl State {
         waiting.has_drainer = fits;
         self.waiting = Some(waiting);
         (if fits { Offer::Waiting } else { Offer::Overflow }, dropped)
-    }
-}
-
-impl Waiting {
-    /// Taken, or dropped on arrival as the last of them was, or the session has to end.
-    fn push_all(&mut self, parts: &[Part], bounds: OutboxBounds) -> Offer {
-        let mut offer = Offer::Taken;
-        for part in parts {
-            offer = self.push_bounded(part, bounds);
-            if offer == Offer::Overflow {
-                break;
-            }
-        }
-        offer
-    }
-
-    fn push_bounded(&mut self, part: &Part, bounds: OutboxBounds) -> Offer {
-        if let Keep::Latest(key) = &part.keep
-            && let Some(number) = self.latest.get(key).copied()
-        {
-            self.remove(number);
-        }
-        while !self.has_room(part, bounds.bytes, bounds.frames) {
-            if bounds.close_when_full {
-                return Offer::Overflow;
-            }
-            if self.drop_oldest() {
-                continue;
-            }
-            if matches!(part.keep, Keep::Live) {
-                self.dropped += 1;
-                return Offer::Dropped;
-            }
-            if !self.has_room(part, bounds.bytes * 2, bounds.frames * 2) {
-                return Offer::Overflow;
-            }
-            break;
-        }
-        self.push(part.clone());
-        Offer::Taken
-    }
-
-    /// A lone frame always has room: it may be larger than the bound.
-    fn has_room(&self, part: &Part, bytes: usize, frames: usize) -> bool {
-        self.frames.is_empty() || (self.frames.len() < frames && self.bytes + part.bytes.len() <= bytes)
-    }
-
-    fn push(&mut self, part: Part) {
-        self.next += 1;
-        let number = self.next;
-        self.bytes += part.bytes.len();
-        if let Keep::Latest(key) = &part.keep {
-            self.latest.insert(Arc::clone(key), number);
-        }
-        self.frames.push_back(Queued { number, part });
-    }
-
-    fn push_front(&mut self, part: Part) {
-        self.bytes += part.bytes.len();
-        // Never looked up by number: the head of the handshake is neither dropped nor replaced.
-        self.frames.push_front(Queued { number: 0, part });
-    }
-
-    /// Drops the oldest `live` frame that the kernel has nothing of.
-    fn drop_oldest(&mut self) -> bool {
-        let first = usize::from(self.written > 0);
-        let found = (first..self.frames.len())
-            .find(|index| self.frames.get(*index).is_some_and(|queued| matches!(queued.part.keep, Keep::Live)));
-        let Some(queued) = found.and_then(|index| self.frames.remove(index)) else {
-            return false;
-        };
-        self.bytes -= queued.part.bytes.len();
-        self.dropped += 1;
-        true
-    }
-
-    /// Removes a `latest` frame that a newer one replaces, unless part of it is written.
-    fn remove(&mut self, number: u64) {
-        let Ok(index) = self.frames.binary_search_by_key(&number, |queued| queued.number) else {
-            return;
-        };
-        if index == 0 && self.written > 0 {
-            return;
-        }
-        if let Some(queued) = self.frames.remove(index) {
-            self.bytes -= queued.part.bytes.len();
-        }
-    }
-
-    fn give_up(&mut self) {
-        let keep_first = self.written > 0;
-        let mut index = 0;
-        self.frames.retain(|queued| {
-            let keep = (index == 0 && keep_first) || matches!(queued.part.keep, Keep::Always);
-            index += 1;
-            keep
-        });
-        self.bytes = self.frames.iter().map(|queued| queued.part.bytes.len()).sum();
-        self.latest.clear();
-    }
-
-    fn advance(&mut self, sent: usize) {
-        self.written += sent;
-        while let Some(first) = self.frames.front()
-            && self.written >= first.part.bytes.len()
-        {
-            let length = first.part.bytes.len();
-            self.written -= length;
-            self.bytes -= length;
-            if let Some(queued) = self.frames.pop_front()
-                && let Keep::Latest(key) = &queued.part.keep
-                && self.latest.get(key) == Some(&queued.number)
-            {
-                self.latest.remove(key);
-            }
-        }
-    }
-
-    fn slices(&self) -> Vec<io::IoSlice<'_>> {
-        // Linux takes at most 1,024 slices in one call.
-        const MOST: usize = 256;
-        let mut skip = self.written;
-        self.frames
-            .iter()
-            .take(MOST)
-            .map(|queued| {
-                let bytes = queued.part.bytes.get(skip..).unwrap_or_default();
-                skip = 0;
-                io::IoSlice::new(bytes)
-            })
-            .collect()
-    }
-
-    fn joined(&self) -> BytesMut {
-        let mut joined = BytesMut::with_capacity(self.bytes);
-        for queued in &self.frames {
-            joined.extend_from_slice(&queued.part.bytes);
-        }
-        joined
     }
 }
 

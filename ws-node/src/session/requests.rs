@@ -10,7 +10,9 @@ use gim_proxy_sdk::upstream::{Command, UpstreamErrorKind};
 use serde_json::{Map, Value, json};
 
 use super::Session;
+use super::durable::AckAnswer;
 use super::handle::JoinError;
+use super::values::Values;
 use crate::embed::{Context, Frame, HandlerError};
 use crate::node::RESERVED;
 
@@ -67,11 +69,13 @@ impl Session {
 
     async fn answer(&self, mut request: ClientFrame, rates: &mut Rates) {
         let data = request.data.take();
+        // Follow the answer to a join.
+        let mut values = None;
         let outcome = match request.cmd.as_str() {
             "gim.ping" => Ok(json!({ "now_ms": self.0.core.clock.unix_ms() })),
-            "gim.join" => self.answer_join(data.as_ref(), rates).await,
+            "gim.join" => self.answer_join(data.as_ref(), rates, &mut values).await,
             "gim.leave" => self.answer_leave(data.as_ref()).await,
-            "gim.ack" => match answer_ack(data.as_ref()) {
+            "gim.ack" => match self.answer_ack(data.as_ref(), !request.seq.is_empty()).await {
                 // A successful ack is silent unless asked.
                 Ok(_) if request.seq.is_empty() => return,
                 other => other,
@@ -90,6 +94,7 @@ impl Session {
                 self.reply_error(&request.seq, &request.cmd, error.code, &error.message);
             }
         }
+        let _offered = values.map(Values::offer);
     }
 
     async fn answer_command(
@@ -136,7 +141,12 @@ impl Session {
         }
     }
 
-    async fn answer_join(&self, data: Option<&Map<String, Value>>, rates: &mut Rates) -> Result<Value, HandlerError> {
+    async fn answer_join(
+        &self,
+        data: Option<&Map<String, Value>>,
+        rates: &mut Rates,
+        values: &mut Option<Values>,
+    ) -> Result<Value, HandlerError> {
         let core = &self.0.core;
         let most = core.settings.joins_per_second;
         if most > 0 && rates.joins.count(core.clock.elapsed_ms(), 1_000) > most {
@@ -149,7 +159,7 @@ impl Session {
             return Err(params("durable membership is not available in this mode"));
         }
         let tgid = tgid(data)?;
-        self.join_group(&tgid).await.map_err(refused)?;
+        *values = Some(self.enter_group(&tgid).await.map_err(refused)?);
         Ok(json!({ "tgid": tgid }))
     }
 
@@ -159,19 +169,28 @@ impl Session {
         Ok(json!({ "tgid": tgid }))
     }
 
+    async fn answer_ack(&self, data: Option<&Map<String, Value>>, is_asked: bool) -> Result<Value, HandlerError> {
+        let field = |name| data.and_then(|data| data.get(name));
+        let Some(offset) = field("offset").and_then(Value::as_u64) else {
+            return Err(params("offset must be a whole number"));
+        };
+        let epoch = field("epoch").map(|epoch| epoch.as_u64().ok_or_else(|| params("epoch must be a whole number")));
+        let answer = self.ack(offset, epoch.transpose()?, is_asked).await;
+        match answer {
+            AckAnswer::Done => Ok(json!({})),
+            AckAnswer::TooHigh => Err(params("offset is above the highest written on this session")),
+            AckAnswer::OtherEpoch => Err(params("the mailbox is of another epoch")),
+            AckAnswer::Superseded => Err(HandlerError::new(ErrorCode::UserOffline, "another connection has the user")),
+            AckAnswer::Unavailable => {
+                Err(HandlerError::new(ErrorCode::HandlerFailed, "the mailbox does not answer, it is tried again"))
+            }
+        }
+    }
+
     fn reply_error(&self, seq: &str, cmd: &str, code: ErrorCode, message: &str) {
         let mut text = Vec::with_capacity(160);
         frame::error(&mut text, self.0.encoding.dialect, seq, cmd, code, message);
         self.reply(self.0.encoding.opcode(), &text);
-    }
-}
-
-fn answer_ack(data: Option<&Map<String, Value>>) -> Result<Value, HandlerError> {
-    match data.and_then(|data| data.get("offset")).and_then(Value::as_u64) {
-        // Nothing durable was written on this session, so nothing above 0 can be acknowledged.
-        Some(0) => Ok(json!({})),
-        Some(_) => Err(params("offset is above the highest written on this session")),
-        None => Err(params("offset must be a whole number")),
     }
 }
 
@@ -202,7 +221,7 @@ fn refused(error: JoinError) -> HandlerError {
     let code = match error {
         JoinError::Name(_) | JoinError::TooMany { .. } => ErrorCode::ParamsError,
         JoinError::Ended => ErrorCode::UserOffline,
-        JoinError::Directory(_) => ErrorCode::HandlerFailed,
+        JoinError::Directory(_) | JoinError::Values(_) => ErrorCode::HandlerFailed,
     };
     HandlerError::new(code, error.to_string())
 }

@@ -13,6 +13,7 @@ mod browser;
 mod cli;
 mod deploy;
 mod docs;
+mod durable;
 mod frames;
 mod sessions;
 mod shutdown;

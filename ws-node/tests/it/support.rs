@@ -10,6 +10,7 @@ pub(crate) mod mode;
 pub(crate) mod node;
 pub(crate) mod raw;
 pub(crate) mod stalled;
+pub(crate) mod way;
 
 use std::future::Future;
 use std::time::Duration;

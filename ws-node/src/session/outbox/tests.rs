@@ -1,9 +1,11 @@
 use super::*;
 
-const BOUNDS: OutboxBounds = OutboxBounds { bytes: 100, frames: 5, close_when_full: false };
+fn bounds() -> OutboxBounds {
+    OutboxBounds { bytes: 100, frames: 5, close_when_full: false, total: OutboxTotal::new(usize::MAX) }
+}
 
 fn part(text: &'static str, keep: Keep) -> Part {
-    Part { bytes: Bytes::from_static(text.as_bytes()), keep }
+    Part::new(Bytes::from_static(text.as_bytes()), keep)
 }
 
 fn live(text: &'static str) -> Part {
@@ -20,16 +22,16 @@ fn blocked(_: &[u8]) -> io::Result<usize> {
 
 fn open() -> Outbox {
     let outbox = Outbox::held();
-    assert_eq!(outbox.open(b"101".to_vec(), |bytes| Ok(bytes.len())), Offer::Taken);
+    assert_eq!(outbox.open(&bounds(), b"101".to_vec(), |bytes| Ok(bytes.len())), Offer::Taken);
     outbox
 }
 
 fn offer(outbox: &Outbox, parts: &[Part], send: impl FnOnce(&[u8]) -> io::Result<usize>) -> (Offer, u64) {
-    offer_within(BOUNDS, outbox, parts, send)
+    offer_within(&bounds(), outbox, parts, send)
 }
 
 fn offer_within(
-    bounds: OutboxBounds,
+    bounds: &OutboxBounds,
     outbox: &Outbox,
     parts: &[Part],
     send: impl FnOnce(&[u8]) -> io::Result<usize>,
@@ -100,8 +102,8 @@ fn the_oldest_live_frame_goes_first_and_a_half_written_one_never() {
 fn the_byte_bound_drops_as_many_as_it_takes() {
     let outbox = open();
     let bounds = OutboxBounds { bytes: 10, frames: 100, close_when_full: false };
-    offer_within(bounds, &outbox, &[live("aaa"), live("bbb"), live("ccc")], blocked);
-    assert_eq!(offer_within(bounds, &outbox, &[live("dddddd")], blocked), (Offer::Taken, 2));
+    offer_within(&bounds, &outbox, &[live("aaa"), live("bbb"), live("ccc")], blocked);
+    assert_eq!(offer_within(&bounds, &outbox, &[live("dddddd")], blocked), (Offer::Taken, 2));
     assert_eq!(drain_all(&outbox, 100), "cccdddddd");
 }
 
@@ -129,20 +131,20 @@ fn a_live_frame_behind_frames_that_may_not_be_dropped_is_the_one_dropped() {
 #[test]
 fn a_full_outbox_ends_the_session_where_so_configured() {
     let outbox = open();
-    let bounds = OutboxBounds { close_when_full: true, ..BOUNDS };
+    let bounds = OutboxBounds { close_when_full: true, ..bounds() };
     for _ in 0..5 {
-        assert_ne!(offer_within(bounds, &outbox, &[live("x")], blocked).0, Offer::Overflow);
+        assert_ne!(offer_within(&bounds, &outbox, &[live("x")], blocked).0, Offer::Overflow);
     }
-    assert_eq!(offer_within(bounds, &outbox, &[live("x")], blocked).0, Offer::Overflow);
+    assert_eq!(offer_within(&bounds, &outbox, &[live("x")], blocked).0, Offer::Overflow);
 }
 
 #[test]
 fn an_outbox_that_overflows_at_its_first_rest_still_says_goodbye() {
     let outbox = open();
-    let bounds = OutboxBounds { close_when_full: true, ..BOUNDS };
+    let bounds = OutboxBounds { close_when_full: true, ..bounds() };
     let parts: Vec<Part> = (0..6).map(|_| live("x")).collect();
-    assert_eq!(offer_within(bounds, &outbox, &parts, blocked).0, Offer::Overflow);
-    let closed = outbox.close(&[part("bye", Keep::Always)], true, |_| panic!("must wait"));
+    assert_eq!(offer_within(&bounds, &outbox, &parts, blocked).0, Offer::Overflow);
+    let closed = outbox.close(&bounds(), &[part("bye", Keep::Always)], true, |_| panic!("must wait"));
     assert_eq!(closed, Some(Offer::Waiting), "somebody has to drain it");
     assert_eq!(drain_all(&outbox, 100), "bye");
 }
@@ -185,16 +187,16 @@ fn an_outbox_whose_connection_broke_accepts_nothing_more() {
 fn nothing_follows_the_close_frame() {
     let outbox = open();
     let last = [part("bye", Keep::Always)];
-    assert_eq!(outbox.close(&last, false, |bytes| Ok(bytes.len())), Some(Offer::Taken));
+    assert_eq!(outbox.close(&bounds(), &last, false, |bytes| Ok(bytes.len())), Some(Offer::Taken));
     assert_eq!(offer(&outbox, &[live("late")], |_| panic!("must not be written")).0, Offer::Closed);
-    assert_eq!(outbox.close(&last, false, |_| panic!("must not be written")), None);
+    assert_eq!(outbox.close(&bounds(), &last, false, |_| panic!("must not be written")), None);
 }
 
 #[test]
 fn giving_up_keeps_the_half_written_frame_and_the_close_frame() {
     let outbox = open();
     offer(&outbox, &[live("abc"), live("def"), latest("k", "ghi")], |_| Ok(1));
-    outbox.close(&[part("bye", Keep::Always)], true, |_| panic!("must wait"));
+    outbox.close(&bounds(), &[part("bye", Keep::Always)], true, |_| panic!("must wait"));
     assert_eq!(drain_all(&outbox, 100), "bcbye");
     assert_eq!(outbox.drain(|_| panic!("nothing waits")).unwrap(), Drained::Empty { closing: true });
 }
@@ -204,7 +206,7 @@ fn what_is_offered_during_the_handshake_follows_the_answer() {
     let outbox = Outbox::held();
     assert_eq!(offer(&outbox, &[live("first")], |_| panic!("must wait")).0, Offer::Taken);
     let mut sent = Vec::new();
-    let offer = outbox.open(b"101;".to_vec(), |bytes| {
+    let offer = outbox.open(&bounds(), b"101;".to_vec(), |bytes| {
         sent.extend_from_slice(bytes);
         Ok(bytes.len())
     });
@@ -216,9 +218,9 @@ fn what_is_offered_during_the_handshake_follows_the_answer() {
 #[test]
 fn a_session_closed_during_the_handshake_says_so_after_the_answer() {
     let outbox = Outbox::held();
-    assert_eq!(outbox.close(&[part("bye", Keep::Always)], false, |_| panic!("must wait")), Some(Offer::Taken));
+    assert_eq!(outbox.close(&bounds(), &[part("bye", Keep::Always)], false, |_| panic!("must wait")), Some(Offer::Taken));
     let mut sent = Vec::new();
-    outbox.open(b"101;".to_vec(), |bytes| {
+    outbox.open(&bounds(), b"101;".to_vec(), |bytes| {
         sent.extend_from_slice(bytes);
         Ok(bytes.len())
     });

@@ -26,6 +26,7 @@ pub(crate) struct Client {
 pub(crate) struct Push {
     pub(crate) msg_type: u64,
     pub(crate) id: Option<String>,
+    pub(crate) offset: Option<u64>,
     pub(crate) a: Value,
 }
 
@@ -140,7 +141,8 @@ impl Client {
         let response = &frame["response"];
         assert_eq!(response["s"], 1, "{frame}");
         let id = frame.get("id").map(|id| id.as_str().expect("an id is text").to_owned());
-        Push { msg_type, id, a: response["a"].clone() }
+        let offset = frame.get("offset").map(|offset| offset.as_u64().expect("an offset is a number"));
+        Push { msg_type, id, offset, a: response["a"].clone() }
     }
 
     /// The next push must carry exactly this.

@@ -5,14 +5,12 @@ use std::sync::Arc;
 use futures_util::stream;
 use gim_proto::rpc::node_client::NodeClient;
 use gim_proto::rpc::{
-    self, Body, DeliverRequest, DeliverResponse, DeliverVerdict, EntryPosition, HelloRequest, MessageClass, body,
+    self, Body, DeliverRequest, DeliverResponse, DeliverVerdict, EntryPosition, MessageClass, body,
 };
-use gim_proto::{Class, EntryId, Fence, Incarnation, MessageId, NodeId, Payload, SessionId, Tgid, Uid};
-use gim_proxy_sdk::delivery::{Addressed, Batch, Delivery, LaneOrigin, Message, Recipients, Report, TargetReport};
-use gim_proxy_sdk::directory::{NodeRef, Owner};
-use gim_proxy_sdk::members::{LiveNodes, Member};
-use gim_proxy_sdk::peers::{PeerErrorKind, Peers, Stop};
-use gim_proxy_sdk::{ClientOptions, Outcome};
+use gim_proto::{Class, EntryId, Fence, Incarnation, MessageId, Payload, SessionId, Tgid};
+use gim_proxy_sdk::delivery::{Addressed, Batch, Delivery, Message, Recipients, Report, TargetReport};
+use gim_proxy_sdk::Outcome;
+use gim_proxy_sdk::peers::{PeerErrorKind, Stop};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::{Duration, timeout};
@@ -21,53 +19,14 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Streaming};
 
 use super::users;
-use crate::support::client::Client;
 use crate::support::node::TestNode;
+use crate::support::way::{Way, addressed, hello, of_lane};
 use crate::support::{DEADLINE, within};
 
 const OFFERED: TargetReport = TargetReport::Done(Outcome::Offered);
 
 /// A sender that waits for so long is not read.
 const SHORT: Duration = Duration::from_millis(300);
-
-/// The way to a node, as another process has it.
-struct Way {
-    node: NodeRef,
-    peers: Peers,
-}
-
-impl Way {
-    async fn to(node: &TestNode) -> Self {
-        let hello = hello(node).await;
-        let name = NodeRef {
-            id: NodeId::parse(&hello.node).unwrap(),
-            incarnation: Incarnation::parse(&hello.incarnation).unwrap(),
-        };
-        let live = LiveNodes::new();
-        live.set([Member { rpc: Arc::from(node.rpc.to_string()), ..Member::from(name.clone()) }]);
-        let options = ClientOptions { deadline: DEADLINE, ..ClientOptions::between_processes(None) };
-        Self { node: name, peers: Peers::new(live, options) }
-    }
-
-    async fn deliver(&self, batch: Batch) -> Result<Vec<Report>, PeerErrorKind> {
-        self.peers.deliver(&self.node, batch).await.map_err(|error| error.kind)
-    }
-
-    async fn stop(&self, who: &Addressed, stop: Stop) -> bool {
-        let owner = Owner { node: self.node.clone(), session: who.session, fence: who.fence };
-        self.peers.stop(&who.uid, &owner, stop, DEADLINE).await.unwrap()
-    }
-}
-
-async fn hello(node: &TestNode) -> rpc::HelloResponse {
-    let mut rpc = NodeClient::connect(format!("http://{}", node.rpc)).await.unwrap();
-    rpc.hello(HelloRequest { min_version: 1, max_version: 1 }).await.unwrap().into_inner()
-}
-
-fn addressed(uid: &str, client: &Client) -> Addressed {
-    let session = SessionId::parse(client.session()).unwrap();
-    Addressed { uid: Uid::parse(uid).unwrap(), session, fence: Fence(client.fence()) }
-}
 
 fn delivery(number: u64, to: Recipients) -> Delivery {
     let message = Message {
@@ -81,10 +40,6 @@ fn delivery(number: u64, to: Recipients) -> Delivery {
         traced: false,
     };
     Delivery { entry: Some(EntryId { ms: number, seq: 0 }), message: Arc::new(message), to }
-}
-
-fn of_lane(lane: u16, term: u64, deliveries: Vec<Delivery>) -> Batch {
-    Batch { lane: Some(LaneOrigin { lane, term, low_water: None }), deliveries }
 }
 
 #[tokio::test]
