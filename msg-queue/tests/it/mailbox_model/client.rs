@@ -27,6 +27,7 @@ impl State {
             Frame::Welcome { epoch, from } => self.client.position = Some((epoch, from)),
             Frame::Reset { epoch, from } => {
                 self.client.position = Some((epoch, from));
+                self.client.acked = 0;
                 self.record.once = Set::default();
                 protocol.note(Event::Reset);
             }
@@ -50,26 +51,26 @@ impl State {
     }
 
     pub(super) fn ack(&mut self) -> Option<()> {
-        let (_, offset) = self.client.position.filter(|_| self.client.is_welcomed)?;
+        let (epoch, offset) = self.client.position.filter(|_| self.client.is_welcomed)?;
         (offset > self.client.acked).then_some(())?;
         self.client.acked = offset;
-        self.say(offset)
+        self.say(epoch, offset)
     }
 
     /// It was told the last offset in the welcome, and takes it for its own.
     pub(super) fn ack_wildly(&mut self) -> Option<()> {
         self.spend(|faults| &mut faults.wild)?;
         let known = self.sessions[self.client.session?].known;
-        let (_, offset) = self.client.position.filter(|_| self.client.is_welcomed)?;
+        let (epoch, offset) = self.client.position.filter(|_| self.client.is_welcomed)?;
         (known > offset).then_some(())?;
         self.record.is_wild = true;
-        self.say(known)
+        self.say(epoch, known)
     }
 
-    fn say(&mut self, offset: u64) -> Option<()> {
+    fn say(&mut self, epoch: u64, offset: u64) -> Option<()> {
         let session = &mut self.sessions[self.client.session?];
         (session.phase == Phase::Active && session.up.is_none()).then_some(())?;
-        session.up = Some(offset);
+        session.up = Some((epoch, offset));
         Some(())
     }
 

@@ -11,8 +11,8 @@ use super::state::Faults;
 pub(super) enum Rule {
     /// An id is remembered until its entry lies below the lane's low water, also when the message was acknowledged.
     RememberIds,
-    /// A mailbox takes nothing from who owned the lane before somebody it has taken from.
-    AppendComparesTerm,
+    /// Who lost the lane appends nothing: it looks at its lease immediately before, and the store refuses what is late.
+    AppendAsOwner,
     /// An entry is settled after its append.
     AppendBeforeSettle,
     /// Owners are looked up after the append.
@@ -31,8 +31,8 @@ pub(super) enum Rule {
     AskAfterRun,
     /// A worker begins its round anew when the store comes back as another run: what it appended may be gone.
     BeginAnewAfterRun,
-    /// A session ends when the epoch has risen: an acknowledgement on its way would count for what it is not about.
-    EndAtReset,
+    /// An acknowledgement names the epoch: one on its way while that rises would count for what it is not about.
+    AckNamesEpoch,
     /// Assumed, not built: after a loss, who has seen more asks before anything is appended.
     AskBeforeAppend,
 }
@@ -40,7 +40,7 @@ pub(super) enum Rule {
 impl Rule {
     pub(super) const ALL: [Self; 13] = [
         Self::RememberIds,
-        Self::AppendComparesTerm,
+        Self::AppendAsOwner,
         Self::AppendBeforeSettle,
         Self::AppendBeforeLookUp,
         Self::ClaimBeforeOpen,
@@ -50,7 +50,7 @@ impl Rule {
         Self::EpochRises,
         Self::AskAfterRun,
         Self::BeginAnewAfterRun,
-        Self::EndAtReset,
+        Self::AckNamesEpoch,
         Self::AskBeforeAppend,
     ];
 }

@@ -49,7 +49,7 @@ impl State {
         (session.phase == first).then_some(())?;
         session.phase = if first == Phase::Claimed { Phase::Active } else { Phase::Opened };
         let resumes = session.resumes.map(|(epoch, offset)| Position { epoch, offset });
-        let opened = self.store.open(resumes.map_or(Arrival::Anew, Arrival::Resumes), protocol);
+        let opened = self.store.open(session.fence, resumes.map_or(Arrival::Anew, Arrival::Resumes), protocol);
         session.run = self.store.run;
         session.epoch = opened.epoch;
         session.known = opened.last;
@@ -94,14 +94,10 @@ impl State {
     fn begin_anew(&mut self, at: usize, protocol: &Protocol) -> Option<()> {
         let session = &mut self.sessions[at];
         let position = Position { epoch: session.epoch, offset: session.handed };
-        let opened = self.store.open(Arrival::Survives(position), protocol);
+        let opened = self.store.open(session.fence, Arrival::Survives(position), protocol);
         session.run = self.store.run;
         if !opened.is_reset {
             session.known = session.known.max(opened.last);
-            return Some(());
-        }
-        if protocol.keeps(Rule::EndAtReset) {
-            self.end(at);
             return Some(());
         }
         (session.epoch, session.handed, session.known) = (opened.epoch, opened.acked, opened.last);
@@ -152,7 +148,11 @@ impl State {
     pub(super) fn take_ack(&mut self, at: usize, protocol: &Protocol) -> Option<()> {
         let session = &mut self.sessions[at];
         (session.phase == Phase::Active && session.acking.is_none()).then_some(())?;
-        let offset = session.up.take()?;
+        let (epoch, offset) = session.up.take()?;
+        if epoch != session.epoch && protocol.keeps(Rule::AckNamesEpoch) {
+            protocol.note(Event::AckRefused);
+            return Some(());
+        }
         let is_within = offset <= session.handed.max(session.resumed);
         if !is_within && protocol.keeps(Rule::AckWithinCursor) {
             protocol.note(Event::AckRefused);

@@ -131,8 +131,8 @@ pub(super) struct Session {
     pub(super) resumed: u64,
     /// Frames on their way to the client.
     pub(super) pipe: Vec<Frame>,
-    /// An acknowledgement on its way from the client.
-    pub(super) up: Option<u64>,
+    /// An acknowledgement on its way from the client: epoch, offset.
+    pub(super) up: Option<(u64, u64)>,
     /// One on its way to the store: epoch, offset. It outlives the session.
     pub(super) acking: Option<(u8, u64, u64)>,
     /// The client is gone and the session does not know.

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use gim_proto::frame::MsgType;
-use gim_proto::{Class, EntryId, MessageId, Payload};
+use gim_proto::{Class, EntryId, Fence, MessageId, Payload};
 use gim_proxy_sdk::mailbox::state::Mailbox;
 use gim_proxy_sdk::mailbox::{Acked, Arrival, MailboxBounds, Opened, Page, PageBounds, Position};
 use gim_proxy_sdk::delivery::{LaneOrigin, Message};
@@ -76,7 +76,7 @@ impl Hash for Shelf {
 
 impl Shelf {
     fn of(mailbox: Mailbox) -> Self {
-        let Opened { epoch, last, acked, .. } = mailbox.clone().open(Arrival::Anew, 0);
+        let Opened { epoch, last, acked, .. } = mailbox.clone().open(Fence::default(), Arrival::Anew, 0);
         let mut known: Vec<_> = mailbox.known().map(|(id, known)| (number(id), known.offset)).collect();
         known.sort_unstable();
         let letters = mailbox.letters().map(|letter| (letter.offset, number(&letter.message.id))).collect();
@@ -115,8 +115,6 @@ pub(super) struct Store {
     /// Of the lane's owner.
     pub(super) term: u8,
     pub(super) shelf: Shelf,
-    /// The highest term that appended.
-    appended_by: u8,
     /// Who owns the uid: the fence, which is the session's number.
     pub(super) owner: Option<u8>,
     /// The highest fence there was.
@@ -132,10 +130,9 @@ impl Store {
 
     /// The script. `None`: the lane is somebody else's.
     pub(super) fn append(&mut self, term: u8, round: Set, protocol: &Protocol) -> Option<[Position; ENTRIES]> {
-        if term < self.appended_by && protocol.keeps(Rule::AppendComparesTerm) {
+        if term < self.term && protocol.keeps(Rule::AppendAsOwner) {
             return None;
         }
-        self.appended_by = self.appended_by.max(term);
         let origin = origin(term, round.first()?);
         Some(self.shelf.change(|mailbox| {
             let mut at = [Position::default(); ENTRIES];
@@ -150,16 +147,17 @@ impl Store {
         }))
     }
 
-    pub(super) fn open(&mut self, arrival: Arrival, protocol: &Protocol) -> Opened {
+    pub(super) fn open(&mut self, fence: u8, arrival: Arrival, protocol: &Protocol) -> Opened {
+        let fence = Fence(fence.into());
         let seen = match arrival {
             Arrival::Resumes(seen) | Arrival::Survives(seen) => seen,
             Arrival::Anew => Position::default(),
         };
         let has_lost = seen.epoch == self.shelf.epoch() && seen.offset > self.shelf.last();
         if has_lost && !protocol.keeps(Rule::EpochRises) {
-            return self.shelf.change(|mailbox| mailbox.open(Arrival::Anew, 0));
+            return self.shelf.change(|mailbox| mailbox.open(fence, Arrival::Anew, 0));
         }
-        self.shelf.change(|mailbox| mailbox.open(arrival, 0))
+        self.shelf.change(|mailbox| mailbox.open(fence, arrival, 0))
     }
 
     pub(super) fn read(&self, after: u64, messages: usize) -> Page {
@@ -167,10 +165,13 @@ impl Store {
     }
 
     pub(super) fn ack(&mut self, fence: u8, upto: Position, protocol: &Protocol) {
-        if self.owner.is_some_and(|owner| owner > fence) && protocol.keeps(Rule::AckComparesFence) {
+        // What is in the mailbox compares with those who opened it; in Redis also with whom the record names.
+        let is_old = self.owner.is_some_and(|owner| owner > fence);
+        if is_old && protocol.keeps(Rule::AckComparesFence) {
             return;
         }
-        let done = self.shelf.change(|mailbox| mailbox.ack(upto));
+        let fence = if protocol.keeps(Rule::AckComparesFence) { fence } else { u8::MAX };
+        let done = self.shelf.change(|mailbox| mailbox.ack(Fence(fence.into()), upto));
         if done == Acked::Done && !protocol.keeps(Rule::RememberIds) {
             self.shelf.change(|mailbox| mailbox.forget(&origin(0, u8::MAX)));
         }
@@ -182,7 +183,6 @@ impl Store {
         self.settled = to.settled;
         self.wiped = self.wiped.and(Set::below(self.accepted).without(Set::below(to.accepted)));
         self.shelf = to.shelf.clone();
-        self.appended_by = to.appended_by;
         self.run += 1;
     }
 }
