@@ -19,6 +19,7 @@ mod everywhere;
 mod figures;
 mod follows;
 mod links;
+mod lost;
 mod nodes;
 mod places;
 mod rolling;
