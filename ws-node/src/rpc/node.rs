@@ -11,7 +11,7 @@ use gim_proxy_sdk::{Body, LocalProxy, Outcome, RunProxy, Sent};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::{deliver, status};
+use super::{VERSIONS, deliver, status};
 use crate::core::Core;
 use crate::intake::Intake;
 

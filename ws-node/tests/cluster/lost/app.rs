@@ -134,7 +134,7 @@ impl Life {
             if *self.reach.borrow() == Reach::Gone {
                 return;
             }
-            let _ = self.reach.wait_for(|reach| matches!(reach, Reach::There | Reach::Gone)).await;
+            drop(self.reach.wait_for(|reach| matches!(reach, Reach::There | Reach::Gone)).await);
             if let Some(mut socket) = self.login().await {
                 self.use_up(&mut socket).await;
                 if *self.reach.borrow() == Reach::Silent {
@@ -167,7 +167,7 @@ impl Life {
         let mut acked = self.position.unwrap_or_default();
         loop {
             tokio::select! {
-                _ = reach.wait_for(|reach| *reach != Reach::There) => return,
+                () = async { drop(reach.wait_for(|reach| *reach != Reach::There).await) } => return,
                 _ = beat.tick() => {
                     if now_ms() > self.heard + PATIENCE || self.say(socket, &mut acked).await.is_none() {
                         return;
