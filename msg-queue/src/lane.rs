@@ -24,6 +24,7 @@ mod park;
 mod pending;
 mod ready;
 mod spread;
+mod tell;
 #[cfg(test)]
 mod tests;
 
@@ -39,6 +40,7 @@ use self::candidates::Candidates;
 use self::keys::Keys;
 use self::pending::Pending;
 use self::spread::Spread;
+pub use self::tell::{Mark, Told};
 use crate::backoff::{Backoff, Jitter};
 use crate::config::WorkerSection;
 use crate::deliver::Failure;
@@ -129,6 +131,8 @@ pub enum Aim {
     Groups {
         /// The groups.
         tgids: Arc<[Tgid]>,
+        /// It was not looked up before.
+        is_first: bool,
         /// Runs of nodes that have it already, or for which it waits, or that are about to answer.
         but: Vec<Incarnation>,
     },
@@ -186,6 +190,8 @@ pub struct Lane {
     spread: Spread,
     round: u64,
     settlements: Vec<(EntryId, Settlement)>,
+    told: Vec<Told>,
+    marks: Vec<Mark>,
     events: Vec<Event>,
 }
 
@@ -204,6 +210,8 @@ impl Lane {
             spread: Spread::default(),
             round: 0,
             settlements: Vec::new(),
+            told: Vec::new(),
+            marks: Vec::new(),
             events: Vec::new(),
         }
     }

@@ -141,6 +141,8 @@ pub enum Step {
     Read,
     /// Making sure that the lane is this worker's.
     Own,
+    /// Putting durable messages into mailboxes and keeping last values.
+    Store,
     /// Looking up where users and groups are.
     Route,
     /// Handing batches to a node.
@@ -151,7 +153,7 @@ pub enum Step {
 
 impl Step {
     /// Every step.
-    pub const ALL: [Self; 5] = [Self::Read, Self::Own, Self::Route, Self::Deliver, Self::Settle];
+    pub const ALL: [Self; 6] = [Self::Read, Self::Own, Self::Store, Self::Route, Self::Deliver, Self::Settle];
 
     /// The word used in metrics and logs.
     #[must_use]
@@ -159,6 +161,7 @@ impl Step {
         match self {
             Self::Read => "read",
             Self::Own => "own",
+            Self::Store => "store",
             Self::Route => "route",
             Self::Deliver => "deliver",
             Self::Settle => "settle",

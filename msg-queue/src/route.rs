@@ -1,23 +1,68 @@
 //! Where messages go: from targets to nodes, resolved at delivery time, a whole round at once.
 //!
-//! Owns the step from [`Job`]s to deliveries per node. Asks the directory once for all users of a round, once per list
-//! of groups and once for all nodes. Never delivers, and decides nothing about failures.
+//! Owns the step from [`Job`]s to deliveries per node. Stores first what is to be stored (`store`), then asks the directory
+//! once for all users of a round, once per list of groups and once for all nodes: whoever is looked up after the append
+//! either is found, or finds the message when it opens its mailbox. Never delivers, and decides nothing about failures.
+
+mod store;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
-use gim_proto::{EntryId, Incarnation, Tgid, Uid};
-use gim_proxy_sdk::delivery::{Addressed, Delivery, Message, Recipients};
+use gim_proto::{EntryId, Incarnation, MessageId, Tgid, Uid};
+use gim_proxy_sdk::Outcome;
+use gim_proxy_sdk::delivery::{Addressed, Delivery, LaneOrigin, Message, Recipients};
 use gim_proxy_sdk::directory::{Directory, DirectoryError, Freshness, NodeRef, Owner};
+use gim_proxy_sdk::mailbox::{Appended, MailboxError, Mailboxes, Position};
 
+use self::store::{Stored, store};
 use crate::lane::{Aim, Job, LegId};
+use crate::source::Source;
+
+/// What a round is routed on.
+pub struct Ground<'a> {
+    /// Who is where.
+    pub directory: &'a dyn Directory,
+    /// Where durable messages and last values are kept.
+    pub mailboxes: &'a dyn Mailboxes,
+    /// The lane, looked at before anything is stored.
+    pub source: &'a dyn Source,
+    /// What the lane says of itself.
+    pub origin: LaneOrigin,
+}
+
+/// Why nothing of a round was routed. Some of it may be stored: that may be repeated.
+#[derive(Debug, thiserror::Error)]
+pub enum RouteError {
+    /// It could not be looked up.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// It could not be stored.
+    #[error(transparent)]
+    Mailbox(#[from] MailboxError),
+    /// The lane may be somebody else's.
+    #[error("the lane may be somebody else's")]
+    NotOwned,
+}
+
+impl Ground<'_> {
+    fn look(&self) -> Result<(), RouteError> {
+        if self.source.is_owned() { Ok(()) } else { Err(RouteError::NotOwned) }
+    }
+}
 
 /// Where the messages of a round go.
 #[derive(Debug, Default)]
 pub struct Routed {
-    /// Legs whose user is not connected.
-    pub offline: Vec<LegId>,
+    /// How many of the jobs, from the first, are routed. The others wait for another round.
+    pub covers: usize,
+    /// Legs that have their outcome already: their user is not connected, or has it stored, or is no member.
+    pub done: Vec<(LegId, Outcome)>,
+    /// Durable messages that are followed: what is in the mailbox of which user, and at which number.
+    pub stored: Vec<(MessageId, Uid, Position)>,
+    /// Durable messages to groups that a member has in its mailbox.
+    pub members_have: Vec<EntryId>,
     /// Messages to groups or to all, and the nodes each goes to.
     pub fans: Vec<(EntryId, Vec<Incarnation>)>,
     /// What each node gets, in order.
@@ -70,8 +115,11 @@ impl Receipt {
 /// Finds out where messages go; `again`: after a node did not hold the session it was named for.
 ///
 /// # Errors
-/// Those of the directory. Nothing was routed then.
-pub async fn route(directory: &dyn Directory, jobs: &[Job], again: bool) -> Result<Routed, DirectoryError> {
+/// Those of directory and mailboxes. Nothing was routed then.
+pub async fn route(ground: &Ground<'_>, jobs: &[Job], again: bool) -> Result<Routed, RouteError> {
+    let stored = store(ground, jobs, again).await?;
+    let jobs = jobs.get(..stored.len()).unwrap_or(jobs);
+    let directory = ground.directory;
     // Who was named in vain is asked for anew; for the first try a recent answer does.
     let (tried, first): (Vec<&Job>, Vec<&Job>) = jobs.iter().partition(|job| again || job.tried);
     let mut owners = owners(directory, &first, Freshness::Cached).await?;
@@ -81,11 +129,15 @@ pub async fn route(directory: &dyn Directory, jobs: &[Job], again: bool) -> Resu
         true => directory.nodes().await?,
         false => Vec::new(),
     };
-    let mut plan = Plan { routed: Routed::default(), places: HashMap::new(), again };
-    for job in jobs {
+    let routed = Routed { covers: jobs.len(), ..Routed::default() };
+    let mut plan = Plan { routed, places: HashMap::new(), again };
+    for (job, stored) in jobs.iter().zip(&stored) {
         match &job.aim {
-            Aim::Users { legs, of } => plan.users(job, legs, of, &owners),
-            Aim::Groups { tgids, but } => {
+            Aim::Users { legs, of } => plan.users(job, legs, of, &owners, stored),
+            Aim::Groups { tgids, but, .. } => {
+                if *stored == Stored::Members(true) {
+                    plan.routed.members_have.push(job.entry_id);
+                }
                 let nodes = holders.get(&**tgids).map_or(&[][..], Vec::as_slice);
                 plan.fan(job, nodes, but, || Recipients::Groups(tgids.to_vec()));
             }
@@ -136,6 +188,8 @@ struct Part {
     place: usize,
     legs: Vec<(u32, Uid)>,
     addressed: Vec<Addressed>,
+    /// Of a durable message: where each user has it.
+    at: Vec<Position>,
 }
 
 struct Plan {
@@ -145,26 +199,53 @@ struct Plan {
 }
 
 impl Plan {
-    fn users(&mut self, job: &Job, legs: &[(u32, Uid)], of: &Arc<[Tgid]>, owners: &HashMap<Uid, Option<Owner>>) {
+    fn users(
+        &mut self,
+        job: &Job,
+        legs: &[(u32, Uid)],
+        of: &Arc<[Tgid]>,
+        owners: &HashMap<Uid, Option<Owner>>,
+        stored: &Stored,
+    ) {
         // What this message has for each node so far. Mostly one.
         let mut parts: Vec<Part> = Vec::with_capacity(1);
-        for (leg, uid) in legs {
+        for (nth, (leg, uid)) in legs.iter().enumerate() {
+            let id = LegId { entry_id: job.entry_id, leg: *leg };
+            let at = match stored.of_user(nth) {
+                Some(Appended::NotMember) => {
+                    self.routed.done.push((id, Outcome::NotMember));
+                    continue;
+                }
+                Some(Appended::Stored(at)) => Some(at),
+                None => None,
+            };
+            if let Some(at) = at.filter(|_| job.message.traced) {
+                self.routed.stored.push((job.message.id.clone(), uid.clone(), at));
+            }
             let Some(owner) = owners.get(uid).and_then(Option::as_ref) else {
-                self.routed.offline.push(LegId { entry_id: job.entry_id, leg: *leg });
+                self.routed.done.push((id, at.map_or(Outcome::Offline, |_| Outcome::Stored)));
                 continue;
             };
             let place = self.place(&owner.node);
             let addressed = Addressed { uid: uid.clone(), session: owner.session, fence: owner.fence };
-            match parts.iter_mut().find(|part| part.place == place) {
-                Some(part) => {
-                    part.legs.push((*leg, uid.clone()));
-                    part.addressed.push(addressed);
+            let part = match parts.iter().position(|part| part.place == place) {
+                Some(part) => parts.get_mut(part),
+                None => {
+                    parts.push(Part { place, legs: Vec::new(), addressed: Vec::new(), at: Vec::new() });
+                    parts.last_mut()
                 }
-                None => parts.push(Part { place, legs: vec![(*leg, uid.clone())], addressed: vec![addressed] }),
+            };
+            if let Some(part) = part {
+                part.legs.push((*leg, uid.clone()));
+                part.addressed.push(addressed);
+                part.at.extend(at);
             }
         }
-        for Part { place, legs, addressed } in parts {
-            let to = recipients(addressed, of);
+        for Part { place, legs, addressed, at } in parts {
+            let to = match at.is_empty() {
+                true => recipients(addressed, of),
+                false => Recipients::Stored { to: addressed, at },
+            };
             self.put(place, job, to, ReceiptLegs::Users { legs, of: of.clone() });
         }
     }

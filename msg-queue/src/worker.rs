@@ -13,6 +13,7 @@ mod settling;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use gim_proto::NodeId;
 use gim_proxy_sdk::directory::Directory;
 use gim_proxy_sdk::ledger::Ledger;
 use gim_proxy_sdk::mailbox::Mailboxes;
@@ -28,6 +29,8 @@ pub use self::handle::LaneHandle;
 /// What the lanes of a worker stand on, beside their sources. Cheap to clone.
 #[derive(Clone)]
 pub struct Ports {
+    /// This process, as receipts and journeys call it.
+    pub name: NodeId,
     /// Who is where.
     pub directory: Arc<dyn Directory>,
     /// Durable messages, and last values for newcomers.

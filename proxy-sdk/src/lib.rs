@@ -20,6 +20,7 @@ pub mod peers;
 pub mod producer;
 pub mod proxy;
 pub mod queue;
+mod scripts;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;

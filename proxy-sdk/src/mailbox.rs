@@ -6,6 +6,7 @@
 //! newcomer is given. Never knows a connection.
 
 pub mod local;
+mod page;
 mod redis;
 pub mod state;
 
@@ -204,6 +205,15 @@ pub enum MailboxErrorKind {
     Corrupt,
 }
 
+/// Figures of mailboxes, counted since this process began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MailboxStats {
+    /// Messages that went because a mailbox was full.
+    pub trimmed: u64,
+    /// Calls refused because too many waited for an answer.
+    pub refused: u64,
+}
+
 /// The mailboxes of all users.
 ///
 /// A call has a deadline of the adapter's. After an error of kind `Timeout` it has taken effect before, or will never, or it
@@ -235,6 +245,11 @@ pub trait Mailboxes: Send + Sync + 'static {
 
     /// Forgets what has passed its time, in bounded steps. Called about once a second.
     async fn sweep(&self) -> Result<(), MailboxError>;
+
+    /// Counts what happened. Nothing, where nobody counts.
+    fn stats(&self) -> MailboxStats {
+        MailboxStats::default()
+    }
 }
 
 impl From<MailboxErrorKind> for MailboxError {

@@ -27,7 +27,7 @@ use crate::queue::{PerLane, QueueError, QueueErrorKind};
 use crate::store::{Link, RedisOptions, Store};
 use crate::{Error, ErrorKind};
 
-pub use self::check_in::{CheckIn, MAX_FIELDS, Part, check_in, unsupported};
+pub use self::check_in::{CheckIn, MAX_FIELDS, Part, check_in};
 pub use self::options::{Bounds, ProducerOptions};
 
 /// A way onto the queue. Cheap to clone; clones share connections and bounds.

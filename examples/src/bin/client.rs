@@ -3,8 +3,8 @@
 //! `cargo run -p gim-examples --bin client -- --uid 42`, then for instance `gim.join {"tgid":"lobby"}`.
 //!
 //! What every client of the service should do, whatever its language, is here:
-//! the class of the close code decides whether it comes back, a hint of the server when, and `session=` brings the
-//! groups of the previous connection back with it.
+//! the class of the close code decides whether it comes back, a hint of the server when, `session=` brings the
+//! groups of the previous connection back with it, and what it acknowledges of its mailbox never comes again.
 #![expect(clippy::print_stdout, reason = "showing what arrives is what this program is for")]
 
 use std::time::Duration;
@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::Parser;
 use futures_util::{SinkExt, StreamExt};
 use gim_examples::backoff::Backoff;
+use gim_examples::place::Place;
 use gim_proto::codes::{CloseCode, Reconnect};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
@@ -45,6 +46,8 @@ struct Client {
     seq: u64,
     /// The session of the last welcome.
     session: Option<String>,
+    /// What it has of its mailbox.
+    place: Place,
     backoff: Backoff,
 }
 
@@ -68,6 +71,7 @@ async fn main() -> Result<(), Error> {
         typing: true,
         seq: 0,
         session: None,
+        place: Place::default(),
         backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(30)),
     };
     loop {
@@ -100,6 +104,7 @@ impl Client {
         for (key, value) in more.into_iter().filter_map(|(key, value)| Some((key, value.as_ref()?))) {
             url.push_str(&format!("&{key}={}", percent_encoded(value)));
         }
+        url.push_str(&self.place.query().unwrap_or_default());
         url
     }
 
@@ -118,7 +123,11 @@ impl Client {
                         read_out(&mut socket).await;
                         return Ok(End::Closed { code, reason, after: hint });
                     }
-                    Some(Ok(message)) => hint = self.show(&message).or(hint),
+                    Some(Ok(message)) => {
+                        let frame = shown(&message);
+                        hint = self.note(&frame).or(hint);
+                        self.acknowledge(&mut socket, &frame).await;
+                    }
                     Some(Err(error)) => return Ok(End::Lost(error)),
                     None => return Ok(End::Lost(SocketError::ConnectionClosed)),
                 },
@@ -136,16 +145,17 @@ impl Client {
         }
     }
 
-    /// Shows a frame. Returns the hint, if it is the notice that announces a close.
-    fn show(&mut self, message: &Message) -> Option<Duration> {
-        let text = match message {
-            Message::Text(text) => text.as_str(),
-            Message::Binary(bytes) => std::str::from_utf8(bytes).unwrap_or("(binary)"),
-            // Pings are answered by the library.
-            _ => return None,
-        };
-        println!("<- {text}");
-        let frame: Value = serde_json::from_str(text).ok()?;
+    /// Says what it has of its mailbox. Without a `seq` nobody answers.
+    async fn acknowledge(&mut self, socket: &mut Socket, frame: &Value) {
+        if let Some(data) = self.place.take(frame) {
+            let ack = json!({ "seq": "", "cmd": "gim.ack", "data": data });
+            // A connection that is gone shows in what is read from it, and the next one says what it has.
+            let _ = socket.send(Message::text(ack.to_string())).await;
+        }
+    }
+
+    /// Takes note of a frame. Returns the hint, if it is the notice that announces a close.
+    fn note(&mut self, frame: &Value) -> Option<Duration> {
         let fields = &frame["response"]["a"];
         match frame["cmd"].as_str()? {
             "gim.welcome" => {
@@ -206,6 +216,18 @@ impl Client {
             }
         }
     }
+}
+
+/// Shows a message. What is no frame is null.
+fn shown(message: &Message) -> Value {
+    let text = match message {
+        Message::Text(text) => text.as_str(),
+        Message::Binary(bytes) => std::str::from_utf8(bytes).unwrap_or("(binary)"),
+        // Pings are answered by the library.
+        _ => return Value::Null,
+    };
+    println!("<- {text}");
+    serde_json::from_str(text).unwrap_or_default()
 }
 
 async fn close(mut socket: Socket) -> Result<End, Error> {

@@ -1,10 +1,12 @@
 //! What becomes of an entry when it is read: settled at once, put aside, or taken into the window.
 
-use gim_proto::{DeadReason, Entry, EntryId, MessageId, Priority};
+use gim_proto::{DeadReason, EntryId, MessageId, Priority};
 use gim_proxy_sdk::Outcome;
-use gim_proxy_sdk::producer::unsupported;
+use gim_proxy_sdk::delivery::Message;
+use gim_proxy_sdk::ledger::ReceiptState;
 
-use super::pending::{Pending, expires_ms};
+use super::pending::Pending;
+use super::tell::state_of;
 use super::{Lane, Now};
 use crate::observe::Event;
 use crate::settle::{Attempt, Decision, decide};
@@ -20,36 +22,34 @@ impl Lane {
             Ok(entry) => entry,
             Err(malformed) => return self.bury(&fetched, malformed.kind.into(), 1, malformed.to_string()),
         };
-        if let Some(field) = unsupported(entry) {
-            let error = format!("{field}: is not supported in this mode");
-            return self.bury(&fetched, DeadReason::Unsupported, fetched.attempts.max(1), error);
-        }
+        let pending = Pending::new(&fetched, entry);
+        self.mark(&pending.message, "read", None, Some(fetched.entry_id.to_string().into()));
         // Whoever brought down the lane each time it was read is not read for ever.
         if fetched.attempts >= self.limits.persistence.attempts {
             let error = "gave no outcome on any attempt".to_owned();
             return self.bury(&fetched, DeadReason::Attempts, fetched.attempts, error);
         }
         if fetched.duplicate {
-            return self.settle_at_once(&fetched, entry, Outcome::Duplicate, now);
+            return self.settle_at_once(&fetched, &pending, Outcome::Duplicate, now);
         }
         if let Some(due_ms) = entry.deliver_at_ms.filter(|due_ms| *due_ms > now.unix_ms) {
-            return self.put_aside(fetched.entry_id, fetched.message_id, due_ms, fetched.attempts, fetched.rest);
+            return self.put_aside(fetched.entry_id, &pending.message, due_ms, fetched.attempts, fetched.rest);
         }
-        if expires_ms(fetched.entry_id, entry).is_some_and(|at| at <= now.unix_ms) {
-            return self.settle_at_once(&fetched, entry, Outcome::Expired, now);
+        if pending.is_expired(now.unix_ms) {
+            return self.settle_at_once(&fetched, &pending, Outcome::Expired, now);
         }
-        let pending = Pending::new(&fetched, entry);
         self.take_up(fetched, pending);
     }
 
     fn take_up(&mut self, fetched: Fetched, pending: Pending) {
         let entry_id = fetched.entry_id;
         if pending.open == 0 {
+            self.mark(&pending.message, "settled", None, None);
             return self.settlements.push((entry_id, Settlement::Ack));
         }
         self.unpark_behind(entry_id, &pending);
         if let Some(due_ms) = self.parked_before(entry_id, &pending) {
-            return self.put_aside(entry_id, fetched.message_id, due_ms, fetched.attempts, fetched.rest);
+            return self.put_aside(entry_id, &pending.message, due_ms, fetched.attempts, fetched.rest);
         }
         for key in pending.open_keys() {
             self.keys.push(&key, entry_id);
@@ -62,9 +62,12 @@ impl Lane {
         self.window.insert(entry_id, pending);
     }
 
-    fn settle_at_once(&mut self, fetched: &Fetched, entry: &Entry, outcome: Outcome, now: Now) {
-        let pending = Pending::new(fetched, entry);
-        self.unpark_behind(fetched.entry_id, &pending);
+    fn settle_at_once(&mut self, fetched: &Fetched, pending: &Pending, outcome: Outcome, now: Now) {
+        self.unpark_behind(fetched.entry_id, pending);
+        if let Some(state) = state_of(outcome) {
+            self.tell_all(pending, state, None);
+        }
+        self.mark(&pending.message, "settled", None, None);
         self.settlements.push((fetched.entry_id, Settlement::Ack));
         self.events.push(Event::Outcome {
             message_id: fetched.message_id.clone(),
@@ -78,6 +81,10 @@ impl Lane {
         let decision = decide(Attempt::Hopeless(reason), attempts, &self.limits.persistence, &mut self.jitter);
         debug_assert_eq!(decision, Decision::DeadLetter { reason });
         let pending = fetched.body.as_ref().ok().map(|entry| Pending::new(fetched, entry));
+        if let Some(pending) = &pending {
+            self.tell_all(pending, ReceiptState::Dead, Some(reason));
+            self.mark(&pending.message, "dead", None, Some(error.as_str().into()));
+        }
         let failed_targets = pending.map(|pending| pending.failed_targets()).unwrap_or_default();
         let death = Death { reason, attempts, error: error.into(), failed_targets, rest: fetched.rest.clone() };
         self.settle_dead(fetched.entry_id, fetched.message_id.clone(), death);
@@ -92,12 +99,13 @@ impl Lane {
     pub(super) fn put_aside(
         &mut self,
         entry_id: EntryId,
-        message_id: MessageId,
+        message: &Message,
         due_ms: u64,
         attempts: u32,
         rest: Option<Rest>,
     ) {
-        self.events.push(Event::Later { message_id, due_ms });
+        self.mark(message, "later", None, Some(format!("until {due_ms}").into()));
+        self.events.push(Event::Later { message_id: message.id.clone(), due_ms });
         self.settlements.push((entry_id, Settlement::Later { due_ms, attempts, rest }));
     }
 }

@@ -1,6 +1,7 @@
 //! What attempts come to: outcomes, retries, and the settlement of a message once all its legs are finished.
 
 use gim_proto::{EntryId, Priority};
+use gim_proxy_sdk::Outcome;
 
 use super::keys::{Key, Landed};
 use super::pending::{LegState, Pending};
@@ -63,8 +64,11 @@ impl Lane {
     fn judge(&mut self, at: LegId, verdict: Verdict, now: Now) -> Option<Step> {
         let pending = self.window.get_mut(&at.entry_id)?;
         let is_fan = pending.is_fan();
+        // It was appended before it was looked up.
+        let is_stored = !is_fan && pending.is_durable();
         let leg = pending.legs.get_mut(at.leg as usize).filter(|leg| leg.state == LegState::Flying)?;
         leg.tried = true;
+        leg.stored |= is_stored;
         let (attempt, failure) = match verdict {
             Verdict::Done(outcome) => (Attempt::Reached(outcome), None),
             Verdict::Failed(failure) => (Attempt::Failed, Some(failure)),
@@ -77,9 +81,20 @@ impl Lane {
         pending.last_failure = failure.or(pending.last_failure);
         let message_id = pending.message.id.clone();
         let attempts = leg.attempts;
-        match (decide(attempt, attempts, &self.limits.persistence, &mut self.jitter), verdict) {
+        let decision = decide(attempt, attempts, &self.limits.persistence, &mut self.jitter);
+        // The session is told in vain, and finds it in its mailbox all the same.
+        let given_up = is_stored && matches!(decision, Decision::DeadLetter { .. });
+        let (decision, verdict) = match given_up {
+            true => (Decision::Ack, Verdict::Done(Outcome::Stored)),
+            false => (decision, verdict),
+        };
+        if let Verdict::Done(outcome) = verdict {
+            leg.outcome = Some(outcome);
+        }
+        match (decision, verdict) {
             (Decision::Retry { after }, Verdict::Failed(failure)) => {
                 let after = if is_fan { after.min(self.limits.longest_wait) } else { after };
+                self.mark_retry(at, failure, after);
                 self.events.push(Event::Retry { message_id, failure, attempts, after });
                 Some(Step::Again { retry_at: Some(now.after(after)) })
             }
@@ -112,15 +127,19 @@ impl Lane {
             return;
         }
         let Some(pending) = self.forget(entry_id) else { return };
+        self.tell(&pending);
         let message_id = pending.message.id.clone();
         let dead = pending.legs.iter().filter(|leg| leg.state == LegState::Dead);
         if let Some(attempts) = dead.map(|leg| leg.attempts).max() {
-            return self.settle_dead(entry_id, message_id, death(&pending, attempts));
+            let death = death(&pending, attempts);
+            self.mark(&pending.message, "dead", None, Some(death.error.clone()));
+            return self.settle_dead(entry_id, message_id, death);
         }
         if let Some(outcome) = pending.fan_outcome() {
             let age_ms = now.unix_ms.saturating_sub(pending.since_ms);
             self.events.push(Event::Outcome { message_id, outcome, targets: 1, age_ms });
         }
+        self.mark(&pending.message, "settled", None, None);
         self.settlements.push((entry_id, Settlement::Ack));
     }
 

@@ -29,6 +29,13 @@ impl Lane {
         held
     }
 
+    /// Takes note that a durable message is in the mailbox of a member of its groups.
+    pub fn members_have(&mut self, entry_id: EntryId) {
+        if let Some(pending) = self.window.get_mut(&entry_id) {
+            pending.fan.stored = true;
+        }
+    }
+
     /// Takes a node's answer for a message to groups or to all.
     pub fn answered(&mut self, entry_id: EntryId, node: Incarnation, answer: Answer, now: Now) {
         let Some(pending) = self.window.get_mut(&entry_id) else { return };
@@ -39,7 +46,10 @@ impl Lane {
         let verdict = match answer {
             Answer::Count { offered, slow } => {
                 pending.fan.done.push(node);
-                pending.fan.offered |= offered > 0;
+                // Nodes count the mailboxes that have it.
+                let is_durable = pending.is_durable();
+                pending.fan.stored |= is_durable && offered > 0;
+                pending.fan.offered |= !is_durable && offered > 0;
                 pending.fan.slow |= slow > 0;
                 Verdict::Done(Outcome::Offered)
             }

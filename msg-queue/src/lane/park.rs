@@ -31,7 +31,9 @@ impl Lane {
             if let Some(pending) = self.forget(entry_id) {
                 let attempts = pending.legs.iter().filter(|leg| !leg.is_finished()).map(|leg| leg.attempts).max();
                 let rest = pending.rest();
-                self.put_aside(entry_id, pending.message.id.clone(), due_ms, attempts.unwrap_or(0), rest);
+                // Those of its users who are finished are so for good.
+                self.tell(&pending);
+                self.put_aside(entry_id, &pending.message, due_ms, attempts.unwrap_or(0), rest);
             }
         }
         true

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use gim_proto::{Entry, EntryId, Incarnation, Priority, Target, Tgid, Uid};
+use gim_proto::{Class, Entry, EntryId, Incarnation, Priority, Target, Tgid, Uid};
 use gim_proxy_sdk::Outcome;
 use gim_proxy_sdk::delivery::Message;
 
@@ -53,6 +53,10 @@ pub(super) struct Leg {
     pub(super) node: Option<Incarnation>,
     /// It was on its way to a node before.
     pub(super) tried: bool,
+    /// The user's mailbox has it.
+    pub(super) stored: bool,
+    /// Of a user, once it is done.
+    pub(super) outcome: Option<Outcome>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,11 +78,14 @@ pub(super) struct Fan {
     pub(super) offered: bool,
     pub(super) slow: bool,
     pub(super) expired: bool,
+    /// Of class durable: a member has it in its mailbox.
+    pub(super) stored: bool,
 }
 
 impl Fan {
     fn outcome(&self) -> Outcome {
         match self {
+            Self { stored: true, .. } => Outcome::Stored,
             Self { offered: true, .. } => Outcome::Offered,
             Self { slow: true, .. } => Outcome::Slow,
             Self { expired: true, .. } => Outcome::Expired,
@@ -123,6 +130,10 @@ impl Pending {
 
     pub(super) fn is_expired(&self, unix_ms: u64) -> bool {
         self.expires_ms.is_some_and(|at| at <= unix_ms)
+    }
+
+    pub(super) fn is_durable(&self) -> bool {
+        self.message.class == Class::Durable
     }
 
     pub(super) fn is_fan(&self) -> bool {
@@ -197,7 +208,8 @@ impl Pending {
 
 impl Leg {
     pub(super) fn new(attempts: u32, node: Option<Incarnation>) -> Self {
-        Self { state: LegState::Waiting, attempts, node, tried: attempts > 0 }
+        let state = LegState::Waiting;
+        Self { state, attempts, node, tried: attempts > 0, stored: false, outcome: None }
     }
 
     pub(super) fn is_finished(self) -> bool {
@@ -206,7 +218,7 @@ impl Leg {
 }
 
 /// Tells when an entry is not worth delivering any more.
-pub(super) fn expires_ms(entry_id: EntryId, entry: &Entry) -> Option<u64> {
+fn expires_ms(entry_id: EntryId, entry: &Entry) -> Option<u64> {
     let ttl_ms = u64::try_from(entry.ttl?.as_millis()).unwrap_or(u64::MAX);
     Some(entry.deliver_at_ms.unwrap_or(entry_id.ms).saturating_add(ttl_ms))
 }

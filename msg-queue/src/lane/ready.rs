@@ -75,24 +75,26 @@ impl Lane {
     fn expire(&mut self, entry_id: EntryId, now: Now) {
         let Some(pending) = self.window.get_mut(&entry_id) else { return };
         let mut withdrawn: Vec<Key> = Vec::new();
-        let mut expired = 0;
+        let (mut expired, mut stored) = (0, 0);
         for at in 0..pending.legs.len() {
             let keys: Vec<Key> = pending.keys_of(at).collect();
             let Some(leg) = pending.legs.get_mut(at).filter(|leg| leg.state == LegState::Waiting) else { continue };
             leg.state = LegState::Done;
+            leg.outcome = Some(if leg.stored { Outcome::Stored } else { Outcome::Expired });
             pending.open -= 1;
-            expired += 1;
+            *(if leg.stored { &mut stored } else { &mut expired }) += 1;
             withdrawn.extend(keys);
         }
         pending.fan.expired |= expired > 0;
         // A message to groups has its outcome once all nodes have answered.
-        if expired > 0 && !pending.is_fan() {
-            self.events.push(Event::Outcome {
-                message_id: pending.message.id.clone(),
-                outcome: Outcome::Expired,
-                targets: expired,
-                age_ms: now.unix_ms.saturating_sub(pending.since_ms),
-            });
+        if !pending.is_fan() {
+            let age_ms = now.unix_ms.saturating_sub(pending.since_ms);
+            for (outcome, targets) in [(Outcome::Expired, expired), (Outcome::Stored, stored)] {
+                if targets > 0 {
+                    let message_id = pending.message.id.clone();
+                    self.events.push(Event::Outcome { message_id, outcome, targets, age_ms });
+                }
+            }
         }
         for key in withdrawn {
             self.candidates.extend(self.keys.withdraw(&key, entry_id));
@@ -159,7 +161,9 @@ fn aim(pending: &Pending, taken: &[usize]) -> Option<Aim> {
             let legs = taken.iter().filter_map(|leg| Some((u32::try_from(*leg).ok()?, uids.get(*leg)?.clone())));
             Aim::Users { legs: legs.collect(), of: of.clone() }
         }
-        To::Groups(tgids) => Aim::Groups { tgids: tgids.clone(), but: settled_elsewhere(pending) },
+        To::Groups(tgids) => {
+            Aim::Groups { tgids: tgids.clone(), is_first: taken.contains(&0), but: settled_elsewhere(pending) }
+        }
         To::All => Aim::All { but: settled_elsewhere(pending) },
     })
 }

@@ -2,6 +2,7 @@
 
 mod groups;
 mod property;
+mod told;
 
 use std::time::Duration;
 
@@ -111,18 +112,6 @@ fn malformed_is_dead_on_first_sight() {
     let dead = dead(&mut lane);
     assert_eq!((dead.reason, dead.attempts), (DeadReason::Malformed, 1));
     assert_eq!(seqs(&lane.take_ready(START, 9)), [2]);
-}
-
-#[test]
-fn what_no_mode_does_is_dead_as_unsupported() {
-    for field in [("class", "durable"), ("receipt", "1")] {
-        let mut lane = lane();
-        lane.admit(fetched(1, &[("to_uid", "7"), field]), START);
-        let dead = dead(&mut lane);
-        assert_eq!(dead.reason, DeadReason::Unsupported);
-        assert_eq!(*dead.failed_targets, [Box::from("7")]);
-        assert!(!lane.has_ready(START));
-    }
 }
 
 #[test]

@@ -128,12 +128,13 @@ async fn a_call_is_accepted_whole_or_not_at_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_this_mode_does_not_do_is_refused_with_its_field() {
+async fn every_class_and_receipts_are_accepted() {
     let setup = setup(lanes(1));
     for (name, value) in [("class", "durable"), ("receipt", "1")] {
-        let error = setup.queue.enqueue(vec![entry(&[("to_uid", "1"), (name, value)])]).await.unwrap_err();
-        assert_eq!((error.kind, error.field.as_deref()), (QueueErrorKind::Unsupported, Some(name)));
+        assert!(setup.put(vec![entry(&[("to_uid", "1"), (name, value)])]).await.is_ok());
     }
+    let error = setup.queue.enqueue(vec![entry(&[("all", "1"), ("class", "durable")])]).await.unwrap_err();
+    assert_eq!((error.kind, error.field.as_deref()), (QueueErrorKind::Malformed, Some("class")));
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,8 +12,15 @@ use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, 
 use super::{Event, Step};
 use crate::deliver::Failure;
 
-const OUTCOMES: [Outcome; 6] =
-    [Outcome::Offered, Outcome::Offline, Outcome::NotMember, Outcome::Expired, Outcome::Duplicate, Outcome::Slow];
+const OUTCOMES: [Outcome; 7] = [
+    Outcome::Offered,
+    Outcome::Offline,
+    Outcome::NotMember,
+    Outcome::Expired,
+    Outcome::Duplicate,
+    Outcome::Slow,
+    Outcome::Stored,
+];
 const REASONS: [DeadReason; 4] =
     [DeadReason::Malformed, DeadReason::TooLarge, DeadReason::Attempts, DeadReason::Unsupported];
 const BOUNDS: [&str; 3] = ["entries", "bytes", "later"];

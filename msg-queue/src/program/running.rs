@@ -178,6 +178,7 @@ impl Standing {
             Arc::new(Telemetry::new(WorkerMetrics::new(figures.exporter.recorder(), config.queue.lanes)));
         let mailboxes = RedisMailboxes::connect(store.options(), keys.clone(), config.mailbox.bounds()).await?;
         let ports = Ports {
+            name: id.clone(),
             directory: Arc::clone(&directory) as Arc<_>,
             mailboxes: Arc::clone(&mailboxes) as Arc<_>,
             ledger: RedisLedger::new(&store, keys.clone(), config.ledger.bounds()),

@@ -5,6 +5,7 @@
 
 mod answers;
 mod reports;
+mod told;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,19 +14,19 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use gim_proto::EntryId;
 use gim_proxy_sdk::delivery::{Batch, LaneOrigin, Report};
-use gim_proxy_sdk::directory::{DirectoryError, NodeRef};
+use gim_proxy_sdk::directory::NodeRef;
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep_until};
 
 use super::handle::Lane as Context;
 use super::pause::Pause;
 use super::pipes::Pipes;
-use super::settling::{Settled, Settling};
+use super::settling::{Batch as SettleBatch, Settling, Unsettled};
 use crate::backoff::Jitter;
 use crate::deliver::DeliverError;
 use crate::lane::{Job, Lane, Now};
 use crate::observe::Event;
-use crate::route::{Parcel, Receipt, Routed, route};
+use crate::route::{Ground, Parcel, Receipt, RouteError, Routed, route};
 use crate::source::{Fetched, Room, SourceError};
 
 /// Targets routed at once, at most, unless one message has more. More would let an urgent message wait behind them.
@@ -44,8 +45,8 @@ enum Sent {
 enum Done {
     Fetched { draining: bool, result: Result<Vec<Fetched>, SourceError> },
     Confirmed { result: Result<(), SourceError> },
-    Settled { batch: Settled, result: Result<(), SourceError> },
-    Routed { jobs: Vec<Job>, again: bool, result: Result<Routed, DirectoryError> },
+    Settled { batch: SettleBatch, result: Result<(), Unsettled> },
+    Routed { jobs: Vec<Job>, again: bool, result: Result<Routed, RouteError> },
     Delivered { node: NodeRef, receipts: Vec<Receipt>, result: Sent },
 }
 
@@ -62,6 +63,7 @@ pub(super) struct Driver {
     settling: Settling,
     read_pause: Pause,
     own_pause: Pause,
+    store_pause: Pause,
     route_pause: Pause,
     settle_pause: Pause,
     drain: watch::Receiver<bool>,
@@ -89,6 +91,7 @@ impl Driver {
             settling: Settling::default(),
             read_pause: Pause::default(),
             own_pause: Pause::default(),
+            store_pause: Pause::default(),
             route_pause: Pause::default(),
             settle_pause: Pause::default(),
             drain,
@@ -150,7 +153,7 @@ impl Driver {
 
     fn next_wake(&self, turn: Instant) -> Option<Instant> {
         let retry = self.lane.next_retry_ms().map(|at| self.started + Duration::from_millis(at));
-        let pauses = [&self.read_pause, &self.own_pause, &self.route_pause, &self.settle_pause];
+        let pauses = [&self.read_pause, &self.own_pause, &self.store_pause, &self.route_pause, &self.settle_pause];
         let pauses = pauses.into_iter().filter(|pause| pause.is_on(turn)).filter_map(Pause::until);
         // A retry that is due and cannot go yet is taken up when an answer comes in.
         let wake = pauses.chain(retry.filter(|at| *at > turn)).chain(self.pipes.may_flow_at(turn)).min();
@@ -161,6 +164,7 @@ impl Driver {
         for event in self.lane.drain_events() {
             self.context.record(&event);
         }
+        self.note_marks();
         let unsettled = self.lane.messages() + self.settling.len();
         if self.context.unsettled.swap(unsettled, Ordering::Relaxed) != unsettled {
             self.context.record(&Event::Window { messages: unsettled, bytes: self.lane.bytes() });
@@ -199,14 +203,15 @@ impl Driver {
     }
 
     fn begin_to_settle(&mut self, turn: Instant) {
-        self.settling.add(self.lane.take_settlements());
+        let receipts = self.receipts();
+        self.settling.add(self.lane.take_settlements(), receipts);
         if self.settle_pause.is_on(turn) {
             return;
         }
-        let Some(batch) = self.settling.begin() else { return };
-        let source = Arc::clone(&self.context.source);
+        let Some(mut batch) = self.settling.begin() else { return };
+        let (source, ledger) = (Arc::clone(&self.context.source), Arc::clone(&self.context.ledger));
         let settle = async move {
-            let result = source.settle(&batch).await;
+            let result = batch.carry_out(&*ledger, &*source).await;
             Done::Settled { batch, result }
         };
         self.work.push(Box::pin(settle));
@@ -214,7 +219,8 @@ impl Driver {
 
     fn begin_round(&mut self, turn: Instant) {
         // Nothing is routed before it can be delivered.
-        let paused = self.route_pause.is_on(turn) || self.own_pause.is_on(turn) || !self.pipes.may_flow(turn);
+        let pauses = [&self.own_pause, &self.store_pause, &self.route_pause];
+        let paused = pauses.into_iter().any(|pause| pause.is_on(turn)) || !self.pipes.may_flow(turn);
         let now = self.at(turn);
         if self.routing || self.confirming || paused || !self.lane.has_ready(now) {
             return;
@@ -238,22 +244,19 @@ impl Driver {
     }
 
     fn begin_to_route(&mut self, jobs: Vec<Job>, again: bool) {
-        let directory = Arc::clone(&self.context.directory);
+        let (context, origin) = (Arc::clone(&self.context), self.origin());
         let routing = async move {
-            let result = route(&*directory, &jobs, again).await;
+            let (directory, mailboxes, source) = (&*context.directory, &*context.mailboxes, &*context.source);
+            let result = route(&Ground { directory, mailboxes, source, origin }, &jobs, again).await;
             Done::Routed { jobs, again, result }
         };
         self.work.push(Box::pin(routing));
     }
 
     fn begin_to_deliver(&mut self, node: NodeRef, parcels: Vec<Parcel>) {
+        self.note_routed(&node, &parcels);
         let (deliveries, receipts) = parcels.into_iter().map(|parcel| (parcel.delivery, parcel.receipt)).unzip();
-        let origin = LaneOrigin {
-            lane: self.context.source.lane(),
-            term: self.context.source.term(),
-            low_water: self.low_water(),
-        };
-        let batch = Batch { lane: Some(origin), deliveries };
+        let batch = Batch { lane: Some(self.origin()), deliveries };
         let (source, deliver) = (Arc::clone(&self.context.source), Arc::clone(&self.context.deliver));
         let delivery = async move {
             // Looked at only now: the process may have stood still since the batch was made.
@@ -264,6 +267,11 @@ impl Driver {
             Done::Delivered { node, receipts, result }
         };
         self.work.push(Box::pin(delivery));
+    }
+
+    fn origin(&self) -> LaneOrigin {
+        let source = &self.context.source;
+        LaneOrigin { lane: source.lane(), term: source.term(), low_water: self.low_water() }
     }
 
     /// Names the lowest entry that may be sent again, by this owner or the next.

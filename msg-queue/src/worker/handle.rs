@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use futures_util::FutureExt;
+use gim_proto::NodeId;
 use gim_proxy_sdk::directory::Directory;
 use gim_proxy_sdk::ledger::Ledger;
 use gim_proxy_sdk::mailbox::Mailboxes;
@@ -39,6 +40,7 @@ pub struct LaneHandle {
 
 /// What one lane's task stands on and what it tells.
 pub(super) struct Lane {
+    pub(super) name: NodeId,
     pub(super) source: Arc<dyn Source>,
     pub(super) directory: Arc<dyn Directory>,
     pub(super) mailboxes: Arc<dyn Mailboxes>,
@@ -54,8 +56,9 @@ pub(super) struct Lane {
 
 impl LaneHandle {
     pub(super) fn start(source: Arc<dyn Source>, ports: &Ports, section: &WorkerSection) -> Self {
-        let Ports { directory, mailboxes, ledger, deliver, observer } = ports.clone();
+        let Ports { name, directory, mailboxes, ledger, deliver, observer } = ports.clone();
         let lane = Arc::new(Lane {
+            name,
             clock: source.clock(),
             source,
             directory,

@@ -1,16 +1,50 @@
 //! What is to be settled and what is being settled.
 //!
-//! One batch is on its way; what comes in the meantime goes together in the next one.
+//! One batch is on its way; what comes in the meantime goes together in the next one. Receipts go with the settlements that
+//! they tell of, and are written first.
 
 use gim_proto::EntryId;
+use gim_proxy_sdk::ledger::{Ledger, LedgerError, Receipt};
 
-use crate::source::Settlement;
+use crate::source::{Settlement, Source, SourceError};
 
 pub(super) type Settled = Vec<(EntryId, Settlement)>;
+
+/// Receipts written at once, at most.
+const PAGE: usize = 1_000;
+
+/// What goes together.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) settled: Settled,
+    /// What is to be written before. Empty: it is written.
+    pub(super) receipts: Vec<Receipt>,
+}
+
+/// Why a batch is not settled.
+#[derive(Debug)]
+pub(super) enum Unsettled {
+    Ledger(LedgerError),
+    Source(SourceError),
+}
+
+impl Batch {
+    /// Writes the receipts, then settles. What was done need not be done again.
+    pub(super) async fn carry_out(&mut self, ledger: &dyn Ledger, source: &dyn Source) -> Result<(), Unsettled> {
+        while !self.receipts.is_empty() {
+            let page = self.receipts.len().min(PAGE);
+            let (now, _) = self.receipts.split_at(page);
+            ledger.receipts(now).await.map_err(Unsettled::Ledger)?;
+            self.receipts.drain(..page);
+        }
+        source.settle(&self.settled).await.map_err(Unsettled::Source)
+    }
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Settling {
     waiting: Settled,
+    receipts: Vec<Receipt>,
     /// The lowest of those that wait.
     lowest: Option<EntryId>,
     under_way: usize,
@@ -18,7 +52,8 @@ pub(super) struct Settling {
 }
 
 impl Settling {
-    pub(super) fn add(&mut self, settlements: Settled) {
+    pub(super) fn add(&mut self, settlements: Settled, receipts: Vec<Receipt>) {
+        self.receipts.extend(receipts);
         let lowest = settlements.iter().map(|(entry_id, _)| *entry_id).min();
         self.lowest = self.lowest.into_iter().chain(lowest).min();
         if self.waiting.is_empty() {
@@ -29,13 +64,14 @@ impl Settling {
     }
 
     /// Takes the next batch, if none is on its way and something waits.
-    pub(super) fn begin(&mut self) -> Option<Settled> {
+    pub(super) fn begin(&mut self) -> Option<Batch> {
         if self.under_way > 0 || self.waiting.is_empty() {
             return None;
         }
         self.under_way = self.waiting.len();
         self.lowest_under_way = self.lowest.take();
-        Some(std::mem::take(&mut self.waiting))
+        let (settled, receipts) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.receipts));
+        Some(Batch { settled, receipts })
     }
 
     /// The batch on its way is settled.
@@ -45,11 +81,13 @@ impl Settling {
     }
 
     /// The batch on its way goes again, before what waits.
-    pub(super) fn fail(&mut self, mut batch: Settled) {
+    pub(super) fn fail(&mut self, batch: Batch) {
         self.end();
-        batch.append(&mut self.waiting);
+        let Batch { mut settled, mut receipts } = batch;
+        settled.append(&mut self.waiting);
+        receipts.append(&mut self.receipts);
         self.lowest = None;
-        self.add(batch);
+        self.add(settled, receipts);
     }
 
     /// Names the lowest entry of all.
@@ -81,15 +119,16 @@ mod tests {
     #[test]
     fn the_lowest_counts_until_it_is_settled() {
         let mut settling = Settling::default();
-        assert_eq!((settling.begin(), settling.lowest()), (None, None));
-        settling.add(acks(&[3, 2, 4]));
+        assert_eq!((settling.begin().is_none(), settling.lowest()), (true, None));
+        settling.add(acks(&[3, 2, 4]), Vec::new());
         let first = settling.begin().unwrap();
-        settling.add(acks(&[7, 6]));
-        assert_eq!((settling.begin(), seq(settling.lowest()), settling.len()), (None, Some(2), 5));
+        settling.add(acks(&[7, 6]), Vec::new());
+        assert!(settling.begin().is_none());
+        assert_eq!((seq(settling.lowest()), settling.len()), (Some(2), 5));
         settling.fail(first);
         assert_eq!(seq(settling.lowest()), Some(2));
-        assert_eq!(settling.begin(), Some(acks(&[3, 2, 4, 7, 6])), "in order");
-        settling.add(acks(&[9]));
+        assert_eq!(settling.begin().unwrap().settled, acks(&[3, 2, 4, 7, 6]), "in order");
+        settling.add(acks(&[9]), Vec::new());
         settling.end();
         assert_eq!((seq(settling.lowest()), settling.len()), (Some(9), 1));
         settling.begin();

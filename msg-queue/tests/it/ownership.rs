@@ -138,6 +138,7 @@ async fn lanes_of_one_worker_begin_and_end_one_by_one() {
     let queue = LocalQueue::with(lanes(2), Arc::new(TokioClock::starting_at(START_MS)), Arc::new(Silent));
     let nodes = Arc::new(Nodes::willing());
     let ports = Ports {
+        name: node("worker").id,
         directory: Arc::new(LocalDirectory::new(node("home"))),
         mailboxes: mailboxes(),
         ledger: ledger(),

@@ -88,6 +88,7 @@ impl World {
             None => source,
         };
         let ports = Ports {
+            name: node("worker").id,
             directory: Arc::clone(&directory) as Arc<dyn Directory>,
             mailboxes: mailboxes(),
             ledger: ledger(),

@@ -7,9 +7,7 @@
 //! records by the sweep. While Redis is down calls fail at once, and go on when it is back.
 
 mod cache;
-mod calls;
-mod clock;
-mod connection;
+mod fault;
 mod groups;
 mod leftovers;
 mod lookups;
@@ -29,8 +27,6 @@ use gim_proto::{Fence, Incarnation, Keys, SessionId, Tgid, Uid};
 use tokio::sync::Mutex;
 
 use self::cache::Owners;
-use self::calls::{Calls, Command};
-use self::connection::Connection;
 use self::leftovers::Leftovers;
 use self::script::{JOIN, LEAVE};
 use self::sweep::Progress;
@@ -38,6 +34,7 @@ use super::{Claim, ClaimRequest, Directory, DirectoryError, Freshness, Held, Nod
 use crate::lease::{Proof, Since};
 pub use crate::members::LiveNodes;
 use crate::members::{Judge, View};
+use crate::scripts::{Calls, Command, Connection};
 use crate::store::{RedisOptions, fred_client};
 
 /// What the directory is made of, beyond the connection.
@@ -68,7 +65,7 @@ pub struct RedisDirectory {
     options: RedisDirectoryOptions,
     keys: Keys,
     live: LiveNodes,
-    calls: Arc<Calls>,
+    calls: Arc<Calls<DirectoryError>>,
     connection: Connection,
     owners: Owners,
     leftovers: Leftovers,

@@ -72,9 +72,9 @@ impl Mailboxes for LocalMailboxes {
         Ok(posts.iter().map(|post| post.to.iter().map(|uid| one(post, uid)).collect()).collect())
     }
 
-    async fn open(&self, uid: &Uid, _fence: Fence, arrival: Arrival) -> Result<Opened, MailboxError> {
+    async fn open(&self, uid: &Uid, fence: Fence, arrival: Arrival) -> Result<Opened, MailboxError> {
         let now_us = now_us();
-        Ok(self.of(uid).entry(uid.clone()).or_insert_with(|| Mailbox::new(now_us)).open(arrival, now_us))
+        Ok(self.of(uid).entry(uid.clone()).or_insert_with(|| Mailbox::new(now_us)).open(fence, arrival, now_us))
     }
 
     async fn read(&self, uid: &Uid, after: Position, bounds: PageBounds) -> Result<Page, MailboxError> {
@@ -84,7 +84,7 @@ impl Mailboxes for LocalMailboxes {
     }
 
     async fn ack(&self, acks: &[Ack]) -> Result<Vec<Acked>, MailboxError> {
-        let one = |ack: &Ack| self.of(&ack.uid).get_mut(&ack.uid).map_or(Acked::Unknown, |held| held.ack(ack.upto));
+        let one = |ack: &Ack| self.of(&ack.uid).get_mut(&ack.uid).map_or(Acked::Unknown, |held| held.ack(ack.fence, ack.upto));
         Ok(acks.iter().map(one).collect())
     }
 

@@ -1,24 +1,49 @@
 //! The mailboxes that processes share through Redis.
 //!
-//! Owns the [`Mailboxes`] over streams and hashes in the slot of each user's bucket; the rules are in the scripts beside
-//! this file, and those of [`state`](super::state).
+//! Owns the [`Mailboxes`] over streams and hashes in the slot of each user's bucket (docs/wire.md, section 8: the formats);
+//! the rules are in the scripts beside this file, and are those of [`state`](super::state). What is in Redis for longer than
+//! it is kept goes by itself. Every call of Redis has the deadline of the connection's options; one that was given up takes
+//! no effect afterwards. While Redis is down calls fail at once, and go on when it is back.
+
+mod append;
+mod fault;
+mod form;
+mod keep;
+mod script;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use ::fred::types::Value as Answer;
 use async_trait::async_trait;
+use futures_util::future::try_join_all;
 use gim_proto::{Fence, Keys, MessageId, Uid};
 
+use self::form::{numbers, page};
+use self::script::{ACK, CANCEL, OPEN, READ};
 use super::{
-    Ack, Acked, Appended, Arrival, MailboxBounds, MailboxError, MailboxErrorKind, Mailboxes, Opened, Page, PageBounds,
-    Position, Post, Scope, Value,
+    Ack, Acked, Appended, Arrival, MailboxBounds, MailboxError, MailboxErrorKind, MailboxStats, Mailboxes, Opened,
+    Page, PageBounds, Position, Post, Scope, Value,
 };
 use crate::delivery::{LaneOrigin, Message};
-use crate::store::RedisOptions;
+use crate::scripts::{Calls, Connection};
+use crate::store::{RedisOptions, fred_client};
+
+/// Mailboxes are kept for so much longer than their messages.
+const LONGER: Duration = Duration::from_hours(24);
+/// Acknowledgements on their way at the same time.
+const ACKS_AT_ONCE: usize = 256;
 
 /// See the module.
 pub struct RedisMailboxes {
-    _keys: Keys,
-    _bounds: MailboxBounds,
+    keys: Keys,
+    bounds: MailboxBounds,
+    /// How long a mailbox is kept that nobody touches, in ms.
+    kept_ms: String,
+    calls: Arc<Calls<MailboxError>>,
+    connection: Connection,
+    trimmed: AtomicU64,
 }
 
 impl RedisMailboxes {
@@ -27,48 +52,109 @@ impl RedisMailboxes {
     /// # Errors
     /// `Unavailable`: Redis cannot be reached within the connection's deadline, or does not let us in.
     pub async fn connect(
-        _options: &RedisOptions,
+        options: &RedisOptions,
         keys: Keys,
         bounds: MailboxBounds,
     ) -> Result<Arc<Self>, MailboxError> {
-        Ok(Arc::new(Self { _keys: keys, _bounds: bounds }))
+        let calls = Arc::new(Calls::new(fred_client(options)?, options.deadline()));
+        let connection = Connection::open(Arc::clone(&calls)).await?;
+        calls.set_clock().await?;
+        let kept_ms = (bounds.age + LONGER).as_millis().to_string();
+        Ok(Arc::new(Self { keys, bounds, kept_ms, calls, connection, trimmed: AtomicU64::new(0) }))
     }
 
     /// Ends the connection. Calls fail from then on.
-    pub async fn close(&self) {}
+    pub async fn close(&self) {
+        self.connection.close().await;
+    }
+
+    async fn ack_one(&self, ack: &Ack) -> Result<Acked, MailboxError> {
+        let Ack { uid, fence, upto } = ack;
+        let keys = [self.keys.user_bucket(uid), self.keys.mailbox(uid), self.keys.mailbox_state(uid)];
+        let (fence, epoch, offset) = (fence.to_string(), upto.epoch.to_string(), upto.offset.to_string());
+        let args = [uid.as_str(), &fence, &epoch, &offset];
+        let acked: String =
+            self.calls.script(&ACK, &keys.each_ref().map(String::as_str), &args, self.calls.give_up()).await?;
+        match acked.as_str() {
+            "done" => Ok(Acked::Done),
+            "superseded" => Ok(Acked::Superseded),
+            "unknown" => Ok(Acked::Unknown),
+            _ => Err(MailboxErrorKind::Corrupt.into()),
+        }
+    }
 }
 
 #[async_trait]
 impl Mailboxes for RedisMailboxes {
-    async fn append(&self, _lane: &LaneOrigin, _posts: &[Post]) -> Result<Vec<Vec<Appended>>, MailboxError> {
-        Err(MailboxErrorKind::Unavailable.into())
+    async fn append(&self, lane: &LaneOrigin, posts: &[Post]) -> Result<Vec<Vec<Appended>>, MailboxError> {
+        self.append_all(lane, posts).await
     }
 
-    async fn open(&self, _uid: &Uid, _fence: Fence, _arrival: Arrival) -> Result<Opened, MailboxError> {
-        Err(MailboxErrorKind::Unavailable.into())
+    async fn open(&self, uid: &Uid, fence: Fence, arrival: Arrival) -> Result<Opened, MailboxError> {
+        let (word, seen) = match arrival {
+            Arrival::Anew => ("anew", Position::default()),
+            Arrival::Resumes(seen) => ("resumes", seen),
+            Arrival::Survives(seen) => ("survives", seen),
+        };
+        let [stream, ids, state] = self.keys_of(uid);
+        let keys = [self.keys.user_bucket(uid), stream, ids, state];
+        let (fence, epoch, offset) = (fence.to_string(), seen.epoch.to_string(), seen.offset.to_string());
+        let args = [uid.as_str(), &fence, &self.kept_ms, word, &epoch, &offset];
+        let answer: Answer =
+            self.calls.script(&OPEN, &keys.each_ref().map(String::as_str), &args, self.calls.give_up()).await?;
+        let [epoch, last, acked, is_reset] = numbers(answer).ok_or(MailboxErrorKind::Corrupt)?;
+        Ok(Opened { epoch, last, acked, is_reset: is_reset == 1 })
     }
 
-    async fn read(&self, _uid: &Uid, _after: Position, _bounds: PageBounds) -> Result<Page, MailboxError> {
-        Err(MailboxErrorKind::Unavailable.into())
+    async fn read(&self, uid: &Uid, after: Position, bounds: PageBounds) -> Result<Page, MailboxError> {
+        let (stream, state) = (self.keys.mailbox(uid), self.keys.mailbox_state(uid));
+        let args = [
+            after.offset.to_string(),
+            bounds.messages.to_string(),
+            bounds.bytes.to_string(),
+            self.bounds.age.as_millis().to_string(),
+        ];
+        let args = args.each_ref().map(String::as_str);
+        let answer: Answer = self.calls.script(&READ, &[&stream, &state], &args, self.calls.give_up()).await?;
+        page(answer, after.offset).ok_or(MailboxErrorKind::Corrupt.into())
     }
 
-    async fn ack(&self, _acks: &[Ack]) -> Result<Vec<Acked>, MailboxError> {
-        Err(MailboxErrorKind::Unavailable.into())
+    async fn ack(&self, acks: &[Ack]) -> Result<Vec<Acked>, MailboxError> {
+        let mut acked = Vec::with_capacity(acks.len());
+        for some in acks.chunks(ACKS_AT_ONCE) {
+            acked.extend(try_join_all(some.iter().map(|ack| self.ack_one(ack))).await?);
+        }
+        Ok(acked)
     }
 
-    async fn cancel(&self, _uid: &Uid, _id: &MessageId) -> Result<bool, MailboxError> {
-        Err(MailboxErrorKind::Unavailable.into())
+    async fn cancel(&self, uid: &Uid, id: &MessageId) -> Result<bool, MailboxError> {
+        let keys = self.keys_of(uid);
+        let keys = keys.each_ref().map(String::as_str);
+        let found: i64 = self.calls.script(&CANCEL, &keys, &[id.as_str()], self.calls.give_up()).await?;
+        Ok(found == 1)
     }
 
-    async fn keep(&self, _values: &[Value]) -> Result<(), MailboxError> {
-        Err(MailboxErrorKind::Unavailable.into())
+    async fn keep(&self, values: &[Value]) -> Result<(), MailboxError> {
+        self.keep_all(values).await
     }
 
-    async fn kept(&self, _scope: &Scope) -> Result<Vec<Arc<Message>>, MailboxError> {
-        Err(MailboxErrorKind::Unavailable.into())
+    async fn kept(&self, scope: &Scope) -> Result<Vec<Arc<Message>>, MailboxError> {
+        self.kept_for(scope).await
     }
 
     async fn sweep(&self) -> Result<(), MailboxError> {
         Ok(())
+    }
+
+    fn stats(&self) -> MailboxStats {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        MailboxStats { trimmed: read(&self.trimmed), refused: read(&self.calls.refused) }
+    }
+}
+
+impl RedisMailboxes {
+    /// Stream, ids, state.
+    fn keys_of(&self, uid: &Uid) -> [String; 3] {
+        [self.keys.mailbox(uid), self.keys.mailbox_ids(uid), self.keys.mailbox_state(uid)]
     }
 }

@@ -6,14 +6,15 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use gim_proto::frame::{GapReason, MsgType};
-use gim_proto::{EntryId, MessageId, Payload};
+use gim_proto::frame::MsgType;
+use gim_proto::{EntryId, Fence, MessageId, Payload};
 
-use super::{Acked, Arrival, Item, MailboxBounds, Opened, Page, PageBounds, Position};
+use super::page::Draft;
+use super::{Acked, Arrival, MailboxBounds, Opened, Page, PageBounds, Position};
 use crate::delivery::{LaneOrigin, Message};
 
-/// Ids remembered before those below the low water are looked for.
-const FEW_IDS: usize = 64;
+/// Ids remembered before those below the low water are looked for; about 50 B each.
+pub(super) const FEW_IDS: usize = 16;
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub struct Mailbox {
     ids: HashMap<MessageId, Known>,
     /// So many ids are looked through next.
     look_at: usize,
+    /// The highest ownership that opened it.
+    fence: Fence,
 }
 
 /// A message of a mailbox.
@@ -79,6 +82,7 @@ impl Mailbox {
             trimmed: 0,
             ids: HashMap::new(),
             look_at: FEW_IDS,
+            fence: Fence::default(),
         }
     }
 
@@ -126,50 +130,59 @@ impl Mailbox {
         self.at(self.last)
     }
 
-    /// Opens it for a session. `now_us`: microseconds since 1970.
-    pub fn open(&mut self, arrival: Arrival, now_us: u64) -> Opened {
+    /// Opens it for a session. One that was superseded is told how it stands, and changes nothing. `now_us`: microseconds
+    /// since 1970.
+    pub fn open(&mut self, fence: Fence, arrival: Arrival, now_us: u64) -> Opened {
         let seen = match arrival {
             Arrival::Anew => None,
             Arrival::Resumes(seen) | Arrival::Survives(seen) => Some(seen),
         };
         let is_reset = seen.is_some_and(|seen| seen.epoch != self.epoch || seen.offset > self.last);
-        if let Some(seen) = seen.filter(|seen| seen.epoch == self.epoch && seen.offset > self.last) {
-            tracing::debug!(epoch = self.epoch, last = self.last, seen = seen.offset, "a mailbox has lost messages");
-            self.epoch = now_us.max(self.epoch + 1);
-        }
-        if let (Arrival::Resumes(seen), false) = (arrival, is_reset) {
-            self.ack_upto(seen.offset);
+        if fence >= self.fence {
+            self.fence = fence;
+            self.arrive(arrival, is_reset, now_us);
         }
         Opened { epoch: self.epoch, last: self.last, acked: self.acked, is_reset }
+    }
+
+    fn arrive(&mut self, arrival: Arrival, is_reset: bool, now_us: u64) {
+        match arrival {
+            Arrival::Resumes(seen) | Arrival::Survives(seen) if is_reset && seen.epoch == self.epoch => {
+                tracing::debug!(epoch = self.epoch, last = self.last, seen = seen.offset, "a mailbox has lost messages");
+                self.epoch = now_us.max(self.epoch + 1);
+            }
+            Arrival::Resumes(seen) if !is_reset => self.ack_upto(seen.offset),
+            Arrival::Anew | Arrival::Resumes(_) | Arrival::Survives(_) => {}
+        }
     }
 
     /// Reads what follows an offset.
     #[must_use]
     pub fn read(&self, after: u64, page: PageBounds, now_ms: u64, bounds: &MailboxBounds) -> Page {
-        let mut items = Vec::new();
-        let mut next = after.max(self.acked) + 1;
+        let after = after.max(self.acked);
+        let mut draft = Draft::new(self.epoch, self.last, self.trimmed, after);
         let (mut messages, mut bytes) = (0, 0);
-        let first = next;
-        for letter in self.letters.iter().skip_while(|letter| letter.offset < first) {
+        let first = self.letters.partition_point(|letter| letter.offset <= after);
+        for letter in self.letters.range(first..) {
             if messages > 0 && (messages >= page.messages || bytes + letter.bytes() > page.bytes) {
-                return Page { epoch: self.epoch, last: self.last, items };
+                return draft.broken_off();
             }
-            self.miss(&mut items, next, letter.offset - 1);
-            next = letter.offset + 1;
             if letter.is_over(now_ms, bounds) {
-                gap(&mut items, letter.offset, letter.offset, GapReason::Expired);
+                draft.over(letter.offset);
                 continue;
             }
             messages += 1;
             bytes += letter.bytes();
-            items.push(Item::Letter { offset: letter.offset, kind: letter.kind, message: Arc::clone(&letter.message) });
+            draft.letter(letter.offset, letter.kind, Arc::clone(&letter.message));
         }
-        self.miss(&mut items, next, self.last);
-        Page { epoch: self.epoch, last: self.last, items }
+        draft.finish()
     }
 
     /// Acknowledges everything up to a position.
-    pub fn ack(&mut self, upto: Position) -> Acked {
+    pub fn ack(&mut self, fence: Fence, upto: Position) -> Acked {
+        if fence < self.fence {
+            return Acked::Superseded;
+        }
         if upto.epoch != self.epoch || upto.offset > self.last {
             return Acked::Unknown;
         }
@@ -177,9 +190,9 @@ impl Mailbox {
         Acked::Done
     }
 
-    /// Takes a message out that is not acknowledged.
+    /// Takes a message out that is not acknowledged: of several with the id the last.
     pub fn cancel(&mut self, id: &MessageId) -> Option<Letter> {
-        let at = self.letters.iter().position(|letter| letter.message.id == *id)?;
+        let at = self.letters.iter().rposition(|letter| letter.message.id == *id)?;
         let letter = self.letters.remove(at)?;
         self.bytes -= letter.bytes();
         Some(letter)
@@ -187,18 +200,6 @@ impl Mailbox {
 
     fn at(&self, offset: u64) -> Position {
         Position { epoch: self.epoch, offset }
-    }
-
-    /// Missing offsets went because of a bound, or because their time was over.
-    fn miss(&self, items: &mut Vec<Item>, from: u64, to: u64) {
-        let trimmed = to.min(self.trimmed);
-        if from <= trimmed {
-            gap(items, from, trimmed, GapReason::Trimmed);
-        }
-        let from = from.max(trimmed + 1);
-        if from <= to {
-            gap(items, from, to, GapReason::Expired);
-        }
     }
 
     fn ack_upto(&mut self, offset: u64) {
@@ -226,15 +227,4 @@ impl Mailbox {
         self.ids.retain(|_, known| known.lane != lane.lane || known.entry >= low_water);
         self.look_at = (self.ids.len() * 2).max(FEW_IDS);
     }
-}
-
-fn gap(items: &mut Vec<Item>, from: u64, to: u64, reason: GapReason) {
-    if let Some(Item::Gap { to: end, reason: same, .. }) = items.last_mut()
-        && *end + 1 == from
-        && *same == reason
-    {
-        *end = to;
-        return;
-    }
-    items.push(Item::Gap { from, to, reason });
 }

@@ -6,7 +6,7 @@
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use gim_proto::{Class, Entry, Fields, MAX_ENTRY_BYTES, Malformed, MalformedKind, MessageId};
+use gim_proto::{Entry, Fields, MAX_ENTRY_BYTES, Malformed, MalformedKind, MessageId};
 
 use super::split::{Split, by_lane, plain, share};
 use crate::queue::{QueueError, QueueErrorKind};
@@ -52,24 +52,11 @@ pub fn check_in(entries: Vec<Fields>, against: &CheckIn) -> Result<Vec<Part>, Qu
     Ok(parts)
 }
 
-/// Names the field of an entry that asks for what no mode does yet: class `durable`, receipts.
-#[must_use]
-pub fn unsupported(entry: &Entry) -> Option<&'static str> {
-    match entry {
-        Entry { class: Class::Durable, .. } => Some("class"),
-        Entry { receipt: true, .. } => Some("receipt"),
-        _ => None,
-    }
-}
-
 fn check_one(index: usize, fields: Fields, against: &CheckIn, parts: &mut Vec<Part>) -> Result<(), QueueError> {
     if fields.len() > MAX_FIELDS {
         return Err(refusal(QueueErrorKind::Malformed, index, "entry", "has more than 3,000 fields"));
     }
     let entry = Entry::decode(&fields).map_err(|malformed| refused(index, malformed))?;
-    if let Some(field) = unsupported(&entry) {
-        return Err(refusal(QueueErrorKind::Unsupported, index, field, "is not supported in this mode"));
-    }
     let due_ms = entry.deliver_at_ms.filter(|due_ms| *due_ms > against.now_ms);
     let ahead = due_ms.map_or(0, |due_ms| due_ms - against.now_ms);
     if u128::from(ahead) > against.schedule_ahead.as_millis() {
@@ -136,18 +123,29 @@ mod tests {
 
     #[test]
     fn what_is_not_acceptable_is_named_by_entry_and_field() {
-        use QueueErrorKind::{Malformed, TooLarge, Unsupported};
+        use QueueErrorKind::{Malformed, TooLarge};
         let far = (NOW_MS + 1_001).to_string();
         let many = (0..3_000).map(|n| (format!("x{n}"), "")).chain([("to_uid".to_owned(), "1")]).collect();
         let large = entry(&[("to_uid", "1"), ("x", &"x".repeat(MAX_ENTRY_BYTES))]);
         let of = |field: &str| (Some(1), Some(Box::from(field)));
         let named = |kind, field: &str| (kind, of(field).0, of(field).1);
         assert_eq!(refuses(entry(&[])), named(Malformed, "to_uid"));
-        assert_eq!(refuses(entry(&[("to_uid", "1"), ("class", "durable")])), named(Unsupported, "class"));
-        assert_eq!(refuses(entry(&[("to_uid", "1"), ("receipt", "1")])), named(Unsupported, "receipt"));
+        assert_eq!(refuses(entry(&[("all", "1"), ("class", "durable")])), named(Malformed, "class"));
         assert_eq!(refuses(entry(&[("to_uid", "1"), ("deliver_at_ms", &far)])), named(Malformed, "deliver_at_ms"));
         assert_eq!(refuses(many), named(Malformed, "entry"));
         assert_eq!(refuses(large), named(TooLarge, "entry"));
+    }
+
+    #[test]
+    fn every_class_and_receipts_are_accepted() {
+        let table: [&[_]; 3] =
+            [&[("class", "durable")], &[("class", "latest"), ("key", "k")], &[("class", "durable"), ("receipt", "1")]];
+        for fields in table {
+            for target in [("to_uid", "1"), ("tgid", "g"), ("to_uids", r#"["1","2"]"#)] {
+                let fields: Vec<_> = fields.iter().copied().chain([target]).collect();
+                assert_eq!(check_in(vec![entry(&fields)], &against(1)).unwrap().len(), 1, "{fields:?}");
+            }
+        }
     }
 
     #[test]

@@ -40,6 +40,7 @@ impl EmbeddedWorker {
         let far = core.peers.clone().map(RemoteDeliver::new);
         let deliver = Arc::new(NearOrFar { core: Arc::clone(core), intake: Arc::clone(intake), far });
         let ports = Ports {
+            name: core.node().id.clone(),
             directory: Arc::clone(&core.directory),
             mailboxes: Arc::clone(&core.mailboxes),
             ledger: Arc::clone(&core.ledger),

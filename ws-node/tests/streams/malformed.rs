@@ -226,17 +226,6 @@ async fn an_entry_over_256_kib_is_too_large() {
 }
 
 #[tokio::test]
-async fn what_no_mode_does_yet_is_unsupported() {
-    let cases = vec![
-        to_u(&[("data", "{}"), ("class", "durable")], "class"),
-        to_u(&[("data", "{}"), ("receipt", "1")], "receipt"),
-        to_u(&[("data", "{}"), ("receipt", "true")], "receipt"),
-        (pairs(&[("msg", json!({ "to_uid": "u", "class": "durable", "data": {} }).to_string())]), "class"),
-    ];
-    all_die(cases, "unsupported").await;
-}
-
-#[tokio::test]
 async fn a_letter_names_the_targets_it_is_known_to_have() {
     let mut stage = Stage::start().await;
     let mut client = stage.user("u", &[]).await;

@@ -29,6 +29,8 @@ pub(crate) enum What {
     Unicast,
     /// Mode redis: entries enqueued and settled per second
     Stream,
+    /// Mode redis: durable messages to single users and to a group, with and without receipts, beside live ones
+    Durable,
     /// Mode cluster: a group over two nodes beside the same on one, worker and nodes in processes of their own
     Spread,
     /// Mode cluster: one group over five nodes, 90,000 connections. Not part of all
@@ -87,6 +89,12 @@ pub(crate) struct Settings {
     /// Messages per second to single users, in steps of 1000
     #[arg(long, global = true, default_value_t = 20_000)]
     pub(crate) unicast_rate: u64,
+    /// Messages per second to single users in durable, in steps of 1000
+    #[arg(long, global = true, default_value_t = 5_000)]
+    pub(crate) durable_rate: u64,
+    /// Messages per second to the group in durable
+    #[arg(long, global = true, default_value_t = 1)]
+    pub(crate) durable_group_rate: u64,
     /// Messages to single users have ids of their own, so that a repeat has no effect
     #[arg(long, global = true)]
     pub(crate) unicast_ids: bool,
@@ -119,9 +127,12 @@ impl Settings {
         if counts.contains(&0) || !(1..=3_600).contains(&self.seconds) || !(1..=1_000).contains(&self.rate) {
             return Err("connections, members and rounds start at 1, seconds at most 3600, rate at most 1000".into());
         }
-        let unicast = (1_000..=1_000_000).contains(&self.unicast_rate) && self.unicast_rate.is_multiple_of(1_000);
-        if !unicast || !(1..=4_000_000).contains(&self.entries) {
-            return Err("the unicast rate is a multiple of 1000 up to 1000000, entries are 1 to 4000000".into());
+        let rate = |rate: u64| (1_000..=1_000_000).contains(&rate) && rate.is_multiple_of(1_000);
+        if !rate(self.unicast_rate) || !rate(self.durable_rate) || !(1..=1_000).contains(&self.durable_group_rate) {
+            return Err("rates to single users are multiples of 1000 up to 1000000, to the group 1 to 1000".into());
+        }
+        if !(1..=4_000_000).contains(&self.entries) {
+            return Err("entries are 1 to 4000000".into());
         }
         if !(1..=100).contains(&self.nodes) || self.each == 0 || self.group_messages == 0 {
             return Err("nodes are 1 to 100, connections at each and messages to the group start at 1".into());
@@ -140,7 +151,8 @@ impl Settings {
         json!({
             "connections": self.connections, "members": self.members, "rounds": self.rounds,
             "seconds": self.seconds, "messages_per_second": self.rate, "payload_bytes": self.payload,
-            "own_groups": self.own_groups, "unicast_ids": self.unicast_ids, "unicast_per_second": self.unicast_rate, "entries": self.entries,
+            "own_groups": self.own_groups, "unicast_ids": self.unicast_ids, "unicast_per_second": self.unicast_rate,
+            "durable_per_second": self.durable_rate, "durable_group_per_second": self.durable_group_rate, "entries": self.entries,
             "nodes": self.nodes, "connections_each": self.each, "group_messages": self.group_messages,
             "appendonly": self.appendonly, "open_files": open_files,
         })
@@ -169,6 +181,9 @@ pub(crate) struct Work {
     /// The number of the first one, where other load clients hold those below
     #[arg(long, default_value_t = 0)]
     pub(crate) first: usize,
+    /// Each acknowledges the durable messages it gets
+    #[arg(long)]
+    pub(crate) ack: bool,
     /// The group each of them joins; without it, none
     #[arg(long)]
     pub(crate) join: Option<String>,

@@ -15,7 +15,7 @@ use rustix::event::epoll;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
 use serde_json::json;
 
-use self::connection::{Connection, Progress};
+use self::connection::{Connection, Progress, Terms};
 use self::tally::Tally;
 use crate::args::Work;
 use crate::child::{Child, Commands, say};
@@ -54,8 +54,25 @@ pub(crate) fn start(server: &str, hold: usize, join: Option<&str>, cores: Cores)
 
 /// The same, for one of several load clients: its connections are numbered from `first` on.
 pub(crate) fn start_from(first: usize, server: &str, hold: usize, join: Option<&str>, cores: Cores) -> Result<Child> {
+    start_with(&[], first, server, hold, join, cores)
+}
+
+/// The same, for one that acknowledges what it gets.
+pub(crate) fn start_acking(server: &str, hold: usize, join: Option<&str>, cores: Cores) -> Result<Child> {
+    start_with(&["--ack"], 0, server, hold, join, cores)
+}
+
+fn start_with(
+    flags: &[&str],
+    first: usize,
+    server: &str,
+    hold: usize,
+    join: Option<&str>,
+    cores: Cores,
+) -> Result<Child> {
     let (first, count) = (first.to_string(), hold.to_string());
     let mut arguments = ["--server", server, "--hold", &count, "--first", &first].map(str::to_owned).to_vec();
+    arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
     arguments.extend(join.iter().flat_map(|group| ["--join".to_owned(), (*group).to_owned()]));
     Child::start("load", cores.client, &arguments)
 }
@@ -126,7 +143,8 @@ impl Load {
         epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(index as u64), epoll::EventFlags::IN)?;
         // `{}` in the name of a group stands for the number of the connection.
         let join = self.work.join.as_ref().map(|group| group.replace("{}", &number.to_string()));
-        self.connections.push(Connection::start(socket, number, server, join)?);
+        let terms = Terms { join, acks: self.work.ack };
+        self.connections.push(Connection::start(socket, number, server, terms)?);
         self.opening += 1;
         Ok(())
     }

@@ -17,6 +17,7 @@ mod args;
 mod child;
 mod clock;
 mod cluster;
+mod durable;
 mod events;
 mod fanout;
 mod floor;
@@ -80,21 +81,23 @@ fn conduct(what: &What, settings: &Settings) -> Result<()> {
 type Measure = fn(&Settings, Cores) -> Result<Value>;
 
 fn parts(what: &What) -> Vec<(&'static str, Measure)> {
-    let all: [(&str, Measure); 6] = [
+    let all: [(&str, Measure); 7] = [
         ("idle", |settings, cores| idle(Mode::Local, settings, cores)),
         ("idle_redis", |settings, cores| idle(Mode::Redis, settings, cores)),
         ("fanout", fanout),
         ("unicast", unicast),
         ("stream", stream),
+        ("durable", durable),
         ("spread", spread),
     ];
-    let [local, redis, fanout, unicast, stream, spread] = all;
+    let [local, redis, fanout, unicast, stream, durable, spread] = all;
     match what {
         What::Idle(args::Idle { mode: Mode::Local }) => vec![local],
         What::Idle(args::Idle { mode: Mode::Redis }) => vec![redis],
         What::Fanout => vec![fanout],
         What::Unicast => vec![unicast],
         What::Stream => vec![stream],
+        What::Durable => vec![durable],
         What::Spread => vec![spread],
         // It takes 90,000 sockets twice: who wants that says so.
         What::Cluster => vec![("cluster", cluster)],
@@ -123,6 +126,12 @@ fn unicast(settings: &Settings, cores: Cores) -> Result<Value> {
 fn stream(settings: &Settings, cores: Cores) -> Result<Value> {
     let found = stream::measure(settings, cores, report::stream_turn)?;
     report::stream(&found);
+    Ok(found.to_json())
+}
+
+fn durable(settings: &Settings, cores: Cores) -> Result<Value> {
+    let found = durable::measure(settings, cores, report::durable_turn)?;
+    report::durable(&found);
     Ok(found.to_json())
 }
 

@@ -54,6 +54,14 @@ pub(crate) fn stamp_in(frame: &[u8]) -> Option<Stamp> {
     Some(Stamp { due: number(frame.get(at..at + STAMP_DIGITS)?)?, number: number(rest.get(..NUMBER_DIGITS)?)? })
 }
 
+/// Finds the offset in a frame, if it is a durable one's.
+pub(crate) fn offset_in(frame: &[u8]) -> Option<u64> {
+    const NAME: &[u8] = br#","offset":"#;
+    let at = frame.windows(NAME.len()).position(|window| window == NAME)? + NAME.len();
+    let digits = frame.get(at..)?.split(|byte| !byte.is_ascii_digit()).next()?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +77,13 @@ mod tests {
         let stamp = Stamp { due: 1_234_567, number: 42 };
         assert_eq!(stamp_in(envelope("a", 1_234_567, 42, 128).as_bytes()), Some(stamp));
         assert_eq!(stamp_in(br#"{"seq":"1","cmd":"gim.join","msgType":1}"#), None);
+    }
+
+    #[test]
+    fn an_offset_is_found_where_there_is_one() {
+        let durable = br#"{"seq":"","cmd":"","msgType":3,"id":"a","offset":42,"response":{"s":1,"a":{}}}"#;
+        assert_eq!(offset_in(durable), Some(42));
+        assert_eq!(offset_in(envelope("a", 1, 42, 128).as_bytes()), None);
     }
 
     #[test]

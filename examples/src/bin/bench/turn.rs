@@ -6,8 +6,8 @@ use crate::process::{self, Cpu};
 use crate::redis::Commands;
 use crate::{Result, clock};
 
-/// Frames have one length but for the digits of an id.
-const SAME: u64 = 2;
+/// Frames have one length but for the digits of an id and of an offset.
+const SAME: u64 = 6;
 
 /// One turn of one server.
 pub(crate) struct Turn {

@@ -3,7 +3,7 @@
 //! The node is the program `ws-node` in mode `redis` with the worker inside. The entries are put on the stream by plain
 //! `XADD`, as a program does that knows nothing of this project. The floor is [`crate::relay`].
 
-mod pace;
+pub(crate) mod pace;
 
 use std::time::Duration;
 

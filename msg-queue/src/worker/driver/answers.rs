@@ -3,15 +3,14 @@
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
-use gim_proxy_sdk::Outcome;
-use gim_proxy_sdk::directory::{DirectoryError, NodeRef};
+use gim_proxy_sdk::directory::NodeRef;
 use tokio::time::{Duration, Instant};
 
-use super::{Done, Driver, Settled};
+use super::{Done, Driver, SettleBatch, Unsettled};
 use crate::backoff::Backoff;
 use crate::lane::{Job, Now, Verdict};
 use crate::observe::{Event, Step};
-use crate::route::{Parcel, Routed};
+use crate::route::{Parcel, RouteError, Routed};
 use crate::source::{Fetched, Settlement, SourceError, SourceErrorKind};
 
 /// A store is asked again at least this often: once it is back, or knows again who is not there, nobody waits for long.
@@ -63,18 +62,23 @@ impl Driver {
         }
     }
 
-    fn settled(&mut self, batch: Settled, result: Result<(), SourceError>) {
+    fn settled(&mut self, batch: SettleBatch, result: Result<(), Unsettled>) {
         match result {
             Ok(()) => {
                 self.settling.end();
                 self.settle_pause.end();
-                let entries = batch.iter().filter(|(_, how)| !matches!(how, Settlement::Later { .. })).count();
+                let entries = batch.settled.iter().filter(|(_, how)| !matches!(how, Settlement::Later { .. })).count();
                 self.context.settled.fetch_add(entries as u64, Ordering::Relaxed);
                 self.context.record(&Event::Settled { entries });
             }
             Err(error) => {
                 self.settling.fail(batch);
-                self.source_failed(Step::Settle, &error);
+                match error {
+                    Unsettled::Source(error) => self.source_failed(Step::Settle, &error),
+                    Unsettled::Ledger(error) => {
+                        self.pause(Step::Settle, describe(&error, error.source.as_deref()));
+                    }
+                }
             }
         }
     }
@@ -92,6 +96,7 @@ impl Driver {
         let pause = match step {
             Step::Read => &mut self.read_pause,
             Step::Own => &mut self.own_pause,
+            Step::Store => &mut self.store_pause,
             Step::Route => &mut self.route_pause,
             // Of one node only: its pipe waits.
             Step::Deliver => return,
@@ -103,19 +108,23 @@ impl Driver {
         self.context.record(&Event::Paused { step, wait, error });
     }
 
-    fn routed(&mut self, jobs: &[Job], result: Result<Routed, DirectoryError>) {
+    fn routed(&mut self, jobs: &[Job], result: Result<Routed, RouteError>) {
         let now = self.now();
         let routed = match result {
             Ok(routed) => routed,
             Err(error) => {
                 jobs.iter().for_each(|job| self.lane.not_routed(job, now));
-                return self.pause(Step::Route, describe(&error, error.source.as_deref()));
+                return self.route_failed(&error);
             }
         };
+        self.store_pause.end();
         self.route_pause.end();
-        for leg in routed.offline {
-            self.lane.complete(leg, Verdict::Done(Outcome::Offline), now);
+        let left = jobs.get(routed.covers..).unwrap_or_default();
+        self.note_stored(routed.stored);
+        for (leg, outcome) in routed.done {
+            self.lane.complete(leg, Verdict::Done(outcome), now);
         }
+        routed.members_have.into_iter().for_each(|entry_id| self.lane.members_have(entry_id));
         let mut held = HashSet::new();
         for (entry_id, nodes) in routed.fans {
             held.extend(self.lane.fan_out(entry_id, &nodes, now).into_iter().map(|node| (entry_id, node)));
@@ -127,6 +136,16 @@ impl Driver {
                 });
             }
             self.send(node, parcels, now);
+        }
+        left.iter().for_each(|job| self.lane.not_routed(job, now));
+    }
+
+    fn route_failed(&mut self, error: &RouteError) {
+        match error {
+            RouteError::Directory(error) => self.pause(Step::Route, describe(error, error.source.as_deref())),
+            RouteError::Mailbox(error) => self.pause(Step::Store, describe(error, error.source.as_deref())),
+            // Looked at before the next round begins.
+            RouteError::NotOwned => {}
         }
     }
 

@@ -51,6 +51,7 @@ async fn a_worker_sends_nothing_while_nobody_confirms_its_lane() {
         false => Err(DeliverErrorKind::Unreachable),
     }));
     let ports = Ports {
+        name: node("worker").id,
         directory: directory(&node("home")).await,
         mailboxes: mailboxes(),
         ledger: ledger(),

@@ -34,6 +34,7 @@ async fn start(rig: &Rig, nodes: &Arc<Nodes>) -> (Arc<gim_msg_queue::redis::Redi
     let home = node("home");
     let source = rig.source();
     let ports = Ports {
+        name: node("worker").id,
         directory: directory(&home).await,
         mailboxes: mailboxes(),
         ledger: ledger(),

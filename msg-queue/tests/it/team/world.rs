@@ -83,6 +83,7 @@ impl World {
             queue: QueueSection { lanes: lanes(), ..QueueSection::default() },
             worker: WorkerSection::default(),
             ports: Ports {
+                name: NodeId::parse(worker).unwrap(),
                 directory: Arc::clone(&self.directory),
                 mailboxes: mailboxes(),
                 ledger: ledger(),

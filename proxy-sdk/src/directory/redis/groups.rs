@@ -6,7 +6,7 @@
 use ::fred::types::Value;
 use gim_proto::{Incarnation, Tgid};
 
-use super::calls::Command;
+use crate::scripts::Command;
 use super::script::HOLD;
 use super::{RedisDirectory, text};
 use crate::directory::{DirectoryError, NodeRef};

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use ::fred::types::Value;
 use gim_proto::{Uid, bucket_of};
 
-use super::calls::Command;
+use crate::scripts::Command;
 use super::record::Record;
 use super::{RedisDirectory, text};
 use crate::directory::{DirectoryError, Owner};

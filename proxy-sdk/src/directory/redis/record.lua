@@ -6,19 +6,6 @@
 --
 -- Keys that a script makes by itself (`<bucket>:at:<incarnation>`, `<bucket>:g:<uid>`) lie in the slot of its first key.
 
-local function now_us()
-  local time = redis.call('TIME')
-  return time[1] * 1000000 + time[2]
-end
-
--- A call whose caller has given up takes no effect any more, however long it was on its way. The answer tells the time,
--- so that a caller who is still there and was wrong about the time can try again.
-local function late(now, limit)
-  if now > tonumber(limit) then
-    return redis.error_reply('LATE ' .. string.format('%.0f', now))
-  end
-end
-
 -- Returns the record, or nothing; and an error to answer, if it is of another kind.
 local function read(value)
   if not value then

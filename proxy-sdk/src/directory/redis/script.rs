@@ -1,25 +1,15 @@
 //! The scripts, with what they share put before each.
 //!
-//! Owns their texts and names by hash. `*.lua` beside this file; each says what it takes, answers and promises.
+//! Owns their texts. `*.lua` beside this file; each says what it takes, answers and promises.
 
 use std::sync::LazyLock;
 
-/// One script.
-pub(super) struct Script {
-    pub(super) lua: &'static str,
-    pub(super) hash: String,
-}
-
-impl Script {
-    fn new(lua: &'static str) -> Self {
-        Self { lua, hash: ::redis::Script::new(lua).get_hash().to_owned() }
-    }
-}
+use crate::scripts::{Script, time};
 
 macro_rules! script {
     ($name:ident, $file:literal) => {
         pub(super) static $name: LazyLock<Script> =
-            LazyLock::new(|| Script::new(concat!(include_str!("record.lua"), include_str!($file))));
+            LazyLock::new(|| Script::new(concat!(time!(), include_str!("record.lua"), include_str!($file))));
     };
 }
 

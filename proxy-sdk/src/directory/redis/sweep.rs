@@ -17,7 +17,7 @@ use gim_proto::{Incarnation, NodeId, Tgid};
 use tokio::time::Instant;
 
 use self::verdict::Verdicts;
-use super::calls::Command;
+use crate::scripts::Command;
 use super::leftovers::Owned;
 use super::script::SWEEP;
 use super::{RedisDirectory, text};

@@ -13,7 +13,8 @@ use tokio::time::Instant;
 
 use super::leftovers::Owned;
 use super::record::Record;
-use super::script::{CLAIM, REASSERT, RELEASE, Script};
+use super::script::{CLAIM, REASSERT, RELEASE};
+use crate::scripts::Script;
 use super::{RedisDirectory, text};
 use crate::directory::{Claim, ClaimRequest, DirectoryError, DirectoryErrorKind, Held, NodeRef, OnDuplicate, Owner};
 use crate::members::View;

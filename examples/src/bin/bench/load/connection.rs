@@ -15,6 +15,10 @@ pub(super) struct Connection {
     phase: Phase,
     join: Option<String>,
     order: Order,
+    /// Acknowledges what it gets.
+    acks: bool,
+    /// The highest offset read and not acknowledged. 0: none.
+    read: u64,
     /// Bytes of a frame, or of the response head, whose end has not come yet. Empty nearly always.
     rest: Vec<u8>,
 }
@@ -26,6 +30,14 @@ enum Phase {
     Ready,
 }
 
+/// What a connection does once it is in.
+pub(super) struct Terms {
+    /// The group it joins.
+    pub(super) join: Option<String>,
+    /// It acknowledges what it gets.
+    pub(super) acks: bool,
+}
+
 pub(super) enum Progress {
     Waits,
     BecameReady,
@@ -33,13 +45,15 @@ pub(super) enum Progress {
 
 impl Connection {
     /// Sends the handshake.
-    pub(super) fn start(socket: OwnedFd, number: usize, server: SocketAddr, join: Option<String>) -> Result<Self> {
+    pub(super) fn start(socket: OwnedFd, number: usize, server: SocketAddr, terms: Terms) -> Result<Self> {
         let request = format!(
             "{}Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {}\r\n\r\n",
             super::target(number, server),
             ws::KEY
         );
-        let connection = Self { socket, phase: Phase::Handshake, join, order: Order::default(), rest: Vec::new() };
+        let Terms { join, acks } = terms;
+        let (phase, order) = (Phase::Handshake, Order::default());
+        let connection = Self { socket, phase, join, order, acks, read: 0, rest: Vec::new() };
         connection.send(request.as_bytes())?;
         Ok(connection)
     }
@@ -73,6 +87,7 @@ impl Connection {
             let used = self.take(&all, arrived, tally)?;
             self.rest.extend_from_slice(&all[used..]);
         }
+        self.acknowledge()?;
         Ok(if self.is_ready() && !was_ready { Progress::BecameReady } else { Progress::Waits })
     }
 
@@ -114,6 +129,9 @@ impl Connection {
         if let Some(stamp) = message::stamp_in(frame.payload) {
             tally.delivered(stamp.due, arrived, frame.size);
             tally.place(self.order.take(stamp.number)?);
+            if self.acks {
+                self.read = message::offset_in(frame.payload).unwrap_or(self.read);
+            }
         } else if self.phase == Phase::Joining && frame.payload.starts_with(br#"{"seq":"join""#) {
             if !frame.payload.windows(6).any(|window| window == br#""s":1,"#) {
                 return Err(format!("the join was refused: {}", String::from_utf8_lossy(frame.payload)).into());
@@ -123,6 +141,17 @@ impl Connection {
             tally.other += 1;
         }
         Ok(())
+    }
+
+    /// One acknowledgement for all that one read brought.
+    fn acknowledge(&mut self) -> Result<()> {
+        match std::mem::take(&mut self.read) {
+            0 => Ok(()),
+            offset => {
+                let command = format!(r#"{{"seq":"","cmd":"gim.ack","data":{{"offset":{offset}}}}}"#);
+                self.send(&ws::client_frame(ws::TEXT, command.as_bytes()))
+            }
+        }
     }
 
     /// Everything sent here is a few bytes on an idle socket: the kernel takes it whole or something is wrong.

@@ -12,7 +12,7 @@ use crate::{Result, clock, load, message};
 
 const MILLISECOND: u64 = 1_000_000;
 
-pub(super) struct Pace {
+pub(crate) struct Pace {
     /// Number of the last message to each user.
     sent: Vec<u64>,
     form: Form,
@@ -25,10 +25,38 @@ pub(super) struct Pace {
 struct Form {
     payload: usize,
     ids: bool,
+    class: Class,
+}
+
+/// What becomes of a message that cannot be written at once, and whether somebody is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    Live,
+    Durable,
+    DurableWithReceipt,
+}
+
+impl Class {
+    /// The fields of an entry that say so.
+    pub(crate) const fn fields(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Live => &[],
+            Self::Durable => &[("class", "durable")],
+            Self::DurableWithReceipt => &[("class", "durable"), ("receipt", "1")],
+        }
+    }
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Durable => "durable",
+            Self::DurableWithReceipt => "durable, receipts",
+        }
+    }
 }
 
 /// Where messages go.
-pub(super) enum Sink<'a> {
+pub(crate) enum Sink<'a> {
     /// Lines for the floor.
     Lines(&'a mut Child),
     /// Entries on the queue.
@@ -44,18 +72,26 @@ struct Message {
 }
 
 impl Pace {
-    pub(super) fn new(users: u64, settings: &Settings) -> Self {
+    pub(crate) fn new(users: u64, settings: &Settings) -> Self {
         let users = usize::try_from(users).unwrap_or(usize::MAX);
         let Settings { payload, unicast_ids: ids, unicast_rate: per_second, .. } = *settings;
-        Self { sent: vec![0; users], form: Form { payload, ids }, per_second, random: 0x9E37_79B9_7F4A_7C15 }
+        let form = Form { payload, ids, class: Class::Live };
+        Self { sent: vec![0; users], form, per_second, random: 0x9E37_79B9_7F4A_7C15 }
     }
 
-    pub(super) fn time_for(&self, messages: u64) -> Duration {
+    /// Sends messages of another class, so many a second.
+    pub(crate) const fn of(mut self, class: Class, per_second: u64) -> Self {
+        self.form.class = class;
+        self.per_second = per_second;
+        self
+    }
+
+    pub(crate) fn time_for(&self, messages: u64) -> Duration {
         Duration::from_millis(messages.div_ceil(self.per_tick()))
     }
 
     /// Sends, as many every millisecond as the rate asks for, in one write.
-    pub(super) fn send(&mut self, messages: u64, mut sink: Sink<'_>) -> Result<()> {
+    pub(crate) fn send(&mut self, messages: u64, mut sink: Sink<'_>) -> Result<()> {
         let mut left = messages;
         let mut tick = clock::now();
         while left > 0 {
@@ -111,6 +147,9 @@ fn put_entries(redis: &mut Redis, batch: &[Message], form: Form) -> Result<()> {
         add.arg("data").arg(message::payload(*due, *number, form.payload));
         if form.ids {
             add.arg("id").arg(message::id(*due));
+        }
+        for (name, value) in form.class.fields() {
+            add.arg(name).arg(value);
         }
     }
     redis.pipe::<Vec<Value>>(&entries)?;

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::directory::DirectoryError;
-use crate::directory::redis::calls::Command;
+use crate::scripts::Command;
 use crate::directory::redis::{RedisDirectory, text};
 use crate::members::View;
 

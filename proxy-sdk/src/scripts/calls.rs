@@ -4,6 +4,7 @@
 //! the caller's back: what was on its way when a connection broke is an error. A batch of its own in front of fred was
 //! measured and cost more than it saved. Never knows what the scripts mean.
 
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -18,7 +19,6 @@ use tokio::time::Instant;
 
 use super::clock::Clock;
 use super::script::Script;
-use crate::directory::{DirectoryError, DirectoryErrorKind};
 use crate::store::{StoreError, StoreErrorKind};
 
 /// Calls that wait for an answer, at most; about 1 KiB each. One with many commands counts once.
@@ -26,33 +26,34 @@ const WAITING: usize = 32_768;
 /// A script may be unknown to the server, the slot at another one, and the time there other than thought.
 const TRIES: usize = 4;
 
-/// See the module.
-pub(super) struct Calls {
+/// See the module. `E` is the error of the port they are for.
+pub(crate) struct Calls<E> {
     client: Client,
     deadline: Duration,
     waiting: Semaphore,
     clock: Clock,
     /// Calls refused because too many waited.
-    pub(super) refused: AtomicU64,
+    pub(crate) refused: AtomicU64,
     /// Rings when a server says that it is no master.
-    pub(super) demoted: Notify,
+    pub(crate) demoted: Notify,
+    error: PhantomData<fn() -> E>,
 }
 
 /// One command of several that go out together.
-pub(super) struct Command {
+pub(crate) struct Command {
     name: &'static str,
     args: Vec<Value>,
 }
 
 impl Command {
     /// The first argument is the key.
-    pub(super) fn new(name: &'static str, args: impl IntoIterator<Item = String>) -> Self {
+    pub(crate) fn new(name: &'static str, args: impl IntoIterator<Item = String>) -> Self {
         Self { name, args: args.into_iter().map(Value::from).collect() }
     }
 }
 
-impl Calls {
-    pub(super) fn new(client: Client, deadline: Duration) -> Self {
+impl<E: From<StoreError>> Calls<E> {
+    pub(crate) fn new(client: Client, deadline: Duration) -> Self {
         Self {
             client,
             deadline,
@@ -60,26 +61,27 @@ impl Calls {
             clock: Clock::new(),
             refused: AtomicU64::new(0),
             demoted: Notify::new(),
+            error: PhantomData,
         }
     }
 
-    pub(super) fn client(&self) -> &Client {
+    pub(crate) fn client(&self) -> &Client {
         &self.client
     }
 
     /// When a call that begins now is given up.
-    pub(super) fn give_up(&self) -> Instant {
+    pub(crate) fn give_up(&self) -> Instant {
         Instant::now() + self.deadline
     }
 
     /// Runs a script that takes, as its first argument, the time after which it takes no effect any more.
-    pub(super) async fn script<R: FromValue>(
+    pub(crate) async fn script<R: FromValue>(
         &self,
         script: &Script,
         keys: &[&str],
-        args: &[&str],
+        args: &[impl Clone + Into<Value>],
         give_up: Instant,
-    ) -> Result<R, DirectoryError> {
+    ) -> Result<R, E> {
         let _turn = self.turn()?;
         self.run(script, keys, args, give_up).await.map_err(|error| self.translate(error))
     }
@@ -88,7 +90,7 @@ impl Calls {
         &self,
         script: &Script,
         keys: &[&str],
-        args: &[&str],
+        args: &[impl Clone + Into<Value>],
         give_up: Instant,
     ) -> Result<R, Error> {
         // Said in numbers: of a command that fred does not know it hashes the first argument, which is no key here.
@@ -102,7 +104,7 @@ impl Calls {
             let command = CustomCommand::new_static(command, slot.clone(), false);
             let count = keys.len().to_string();
             let words = [text, &count].into_iter().chain(keys.iter().copied()).chain([limit.as_str()]);
-            let words: Vec<Value> = words.chain(args.iter().copied()).map(Value::from).collect();
+            let words: Vec<Value> = words.map(Value::from).chain(args.iter().cloned().map(Into::into)).collect();
             let answer = self.client.with_options(&options(left)).custom(command, words).await;
             tries -= 1;
             match answer {
@@ -122,7 +124,7 @@ impl Calls {
     ///
     /// An answer that is an array must not begin with what a user chose: fred takes one that begins with `message` for
     /// a publication.
-    pub(super) async fn together(&self, commands: Vec<Command>) -> Result<Vec<Value>, DirectoryError> {
+    pub(crate) async fn together(&self, commands: Vec<Command>) -> Result<Vec<Value>, E> {
         let _turn = self.turn()?;
         let count = commands.len();
         let pipeline = self.client.with_options(&options(self.deadline)).pipeline();
@@ -132,11 +134,11 @@ impl Calls {
         }
         let answers: Result<Vec<Value>, Error> = pipeline.try_all().await.into_iter().collect();
         let answers = answers.map_err(|error| self.translate(error))?;
-        if answers.len() == count { Ok(answers) } else { Err(DirectoryError::corrupt()) }
+        if answers.len() == count { Ok(answers) } else { Err(StoreError { kind: StoreErrorKind::Corrupt, code: None, source: None }.into()) }
     }
 
     /// Asks for the time.
-    pub(super) async fn set_clock(&self) -> Result<(), DirectoryError> {
+    pub(crate) async fn set_clock(&self) -> Result<(), E> {
         let _turn = self.turn()?;
         let client = self.client.with_options(&options(self.deadline));
         let time = CustomCommand::new_static("TIME", ClusterHash::Random, false);
@@ -146,7 +148,7 @@ impl Calls {
         Ok(())
     }
 
-    fn turn(&self) -> Result<SemaphorePermit<'_>, DirectoryError> {
+    fn turn(&self) -> Result<SemaphorePermit<'_>, E> {
         if !self.client.is_connected() {
             return Err(StoreError::unreachable().into());
         }
@@ -156,7 +158,7 @@ impl Calls {
         })
     }
 
-    fn translate(&self, error: Error) -> DirectoryError {
+    fn translate(&self, error: Error) -> E {
         let error = StoreError::from(error);
         if error.is("READONLY") {
             self.demoted.notify_one();
@@ -174,28 +176,4 @@ fn options(left: Duration) -> Options {
 /// The time there, if a script found itself to be too late.
 fn redis_time(error: &Error) -> Option<i64> {
     error.details().strip_prefix("LATE ")?.trim().parse().ok()
-}
-
-impl DirectoryError {
-    pub(super) fn corrupt() -> Self {
-        Self { kind: DirectoryErrorKind::Corrupt, source: None }
-    }
-
-    pub(super) fn unavailable() -> Self {
-        Self { kind: DirectoryErrorKind::Unavailable, source: None }
-    }
-}
-
-impl From<StoreError> for DirectoryError {
-    fn from(error: StoreError) -> Self {
-        let kind = match error.kind {
-            StoreErrorKind::Unknown => DirectoryErrorKind::Timeout,
-            StoreErrorKind::Corrupt => DirectoryErrorKind::Corrupt,
-            StoreErrorKind::Refused if error.is("CORRUPT") || error.is("WRONGTYPE") => DirectoryErrorKind::Corrupt,
-            StoreErrorKind::Unavailable | StoreErrorKind::Full | StoreErrorKind::Denied | StoreErrorKind::Refused => {
-                DirectoryErrorKind::Unavailable
-            }
-        };
-        Self { kind, source: Some(Box::new(error)) }
-    }
 }

@@ -1,4 +1,4 @@
-//! Keeps the fred client connected for as long as the directory is there.
+//! Keeps the fred client connected for as long as its adapter is there.
 //!
 //! Owns the client's life: its first connection, another try after it has given up by itself (fred does on some errors,
 //! such as a wrong password), a new connection when the server turns out to be no master any more, and its end.
@@ -13,8 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::calls::Calls;
-use crate::directory::DirectoryError;
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreErrorKind};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LAST_PAUSE: Duration = Duration::from_secs(2);
@@ -22,17 +21,20 @@ const LAST_PAUSE: Duration = Duration::from_secs(2);
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Ends the connection when it is dropped.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     stop: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
 }
 
 impl Connection {
     /// Connects, and keeps at it from then on.
-    pub(super) async fn open(calls: Arc<Calls>) -> Result<Self, DirectoryError> {
+    pub(crate) async fn open<E>(calls: Arc<Calls<E>>) -> Result<Self, StoreError>
+    where
+        E: From<StoreError> + 'static,
+    {
         // It has to be a connection at all, not an answer: whatever went wrong, nothing took effect.
-        let connected = calls.client().init().await.map_err(|error| DirectoryError {
-            source: Some(Box::new(StoreError::from(error))),
-            ..DirectoryError::unavailable()
+        let connected = calls.client().init().await.map_err(|error| StoreError {
+            kind: StoreErrorKind::Unavailable,
+            ..StoreError::from(error)
         })?;
         let (stop, stopped) = oneshot::channel();
         let keeper = tokio::spawn(keep(calls, connected, stopped));
@@ -40,7 +42,7 @@ impl Connection {
     }
 
     /// Ends the connection and waits until it is gone. A second call does nothing.
-    pub(super) async fn close(&self) {
+    pub(crate) async fn close(&self) {
         let stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((stop, keeper)) = stop {
             drop(stop);
@@ -51,7 +53,7 @@ impl Connection {
 }
 
 /// Runs until the sender of `stopped` is dropped.
-async fn keep(calls: Arc<Calls>, mut connected: ConnectHandle, mut stopped: oneshot::Receiver<()>) {
+async fn keep<E: From<StoreError>>(calls: Arc<Calls<E>>, mut connected: ConnectHandle, mut stopped: oneshot::Receiver<()>) {
     loop {
         tokio::select! {
             _ = &mut stopped => break,
@@ -60,7 +62,7 @@ async fn keep(calls: Arc<Calls>, mut connected: ConnectHandle, mut stopped: ones
                 None => return,
             },
             () = calls.demoted.notified() => {
-                tracing::warn!("redis is no master any more; the directory looks for the one that is");
+                tracing::warn!("redis is no master any more; looking for the one that is");
                 tokio::select! {
                     _ = &mut stopped => break,
                     // An error is told to the calls. The pause keeps a server that stays no master from being asked in a circle.
@@ -75,10 +77,13 @@ async fn keep(calls: Arc<Calls>, mut connected: ConnectHandle, mut stopped: ones
 }
 
 /// `None`: it was stopped meanwhile.
-async fn reconnect(calls: &Calls, stopped: &mut oneshot::Receiver<()>) -> Option<ConnectHandle> {
+async fn reconnect<E: From<StoreError>>(
+    calls: &Calls<E>,
+    stopped: &mut oneshot::Receiver<()>,
+) -> Option<ConnectHandle> {
     let mut pause = FIRST_PAUSE;
     loop {
-        tracing::warn!(pause_ms = pause.as_millis(), "the directory's connection to redis has ended; trying again");
+        tracing::warn!(pause_ms = pause.as_millis(), "a connection to redis has ended; trying again");
         tokio::select! {
             _ = &mut *stopped => return None,
             () = sleep(pause) => {}

@@ -1,0 +1,75 @@
+//! What is written down about messages that ask for it: the lane's words, with this process's name and clock.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use gim_proto::{Class, MessageId, Uid};
+use gim_proxy_sdk::delivery::Recipients;
+use gim_proxy_sdk::directory::NodeRef;
+use gim_proxy_sdk::ledger::{Hop, Receipt};
+use gim_proxy_sdk::mailbox::Position;
+
+use super::Driver;
+use crate::lane::{Mark, Told};
+use crate::route::Parcel;
+
+impl Driver {
+    /// Takes the outcomes that have to be written before the settlements that the lane hands over now.
+    pub(super) fn receipts(&mut self) -> Vec<Receipt> {
+        let told = self.lane.take_told();
+        if told.is_empty() {
+            return Vec::new();
+        }
+        let (node, at_ms) = (self.context.name.as_str(), self.context.clock.unix_ms());
+        let receipt = |Told { id, target, state, reason }| Receipt {
+            id,
+            target,
+            state,
+            reason: reason.map(Box::from),
+            node: node.into(),
+            at_ms,
+        };
+        told.into_iter().map(receipt).collect()
+    }
+
+    /// Notes the steps of the lane.
+    pub(super) fn note_marks(&mut self) {
+        let marks = self.lane.take_marks();
+        self.note(marks);
+    }
+
+    /// Notes which users have a message in the mailbox.
+    pub(super) fn note_stored(&self, stored: Vec<(MessageId, Uid, Position)>) {
+        let mark = |(id, uid, at): (MessageId, Uid, Position)| {
+            let detail = Some(format!("offset {}", at.offset).into());
+            Mark { id, hop: "stored", target: Some(uid.as_str().into()), detail }
+        };
+        self.note(stored.into_iter().map(mark).collect());
+    }
+
+    /// Notes what is sent to a node.
+    pub(super) fn note_routed(&self, node: &NodeRef, parcels: &[Parcel]) {
+        let marks = parcels.iter().filter(|parcel| parcel.delivery.message.traced).map(|parcel| {
+            let delivery = &parcel.delivery;
+            let target = match &delivery.to {
+                Recipients::Groups(_) | Recipients::All => None,
+                to => to.addressed().first().filter(|_| to.addressed().len() == 1).map(|to| to.uid.as_str().into()),
+            };
+            let word = if delivery.message.class == Class::Durable { "told to" } else { "to" };
+            let detail = Some(format!("{word} {}", node.id).into());
+            Mark { id: delivery.message.id.clone(), hop: "routed", target, detail }
+        });
+        self.note(marks.collect());
+    }
+
+    fn note(&self, marks: Vec<Mark>) {
+        if marks.is_empty() {
+            return;
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let at_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
+        let node = self.context.name.as_str();
+        let hop =
+            |Mark { id, hop, target, detail }| Hop { id, hop: hop.into(), target, detail, node: node.into(), at_us };
+        self.context.ledger.note(marks.into_iter().map(hop).collect());
+    }
+}

@@ -1,0 +1,149 @@
+-- Appends messages of a lane to mailboxes of one bucket.
+--
+-- KEYS  of each user: stream, ids, state, the user's groups
+-- ARGV  1 limit (us)  2 lane  3, 4 ms and seq of its low water, or ``  5 messages and 6 bytes a mailbox holds at most
+--       7 how long it is kept (ms)  8 ids remembered before any is forgotten  9 number of messages
+--       of each message: id, entry, kind, until (ms, 0: always), flags, payload, groups (with spaces between)
+--       of each user: the messages for it, counted from 1, in order (with spaces between)
+-- Answer  {letters trimmed, of each user: {epoch, of each message: offset, or 0: in none of the groups}}
+--
+-- Keeps semantics 6: idempotent by message id, until its entry lies below the low water of its lane.
+
+local now = now_us()
+local refusal = late(now, ARGV[1])
+if refusal then
+  return refusal
+end
+local lane = ARGV[2]
+local low_ms, low_seq = tonumber(ARGV[3]), tonumber(ARGV[4])
+local most, most_bytes, few = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[8])
+local messages, gone = {}, 0
+local users_at = 9
+for index = 1, tonumber(ARGV[9]) do
+  messages[index] = {
+    id = ARGV[users_at + 1],
+    from = lane .. ' ' .. ARGV[users_at + 2],
+    kind = ARGV[users_at + 3],
+    till = ARGV[users_at + 4],
+    flags = ARGV[users_at + 5],
+    payload = ARGV[users_at + 6],
+    groups = ARGV[users_at + 7],
+  }
+  users_at = users_at + 7
+end
+
+local function is_member(groups, tgids)
+  for tgid in string.gmatch(tgids, '%S+') do
+    local membership = redis.call('HGET', groups, tgid)
+    if membership == 'durable' then
+      return true
+    end
+    if membership == 'temporary' then
+      local till = redis.call('HGET', groups, ' until')
+      if not till or tonumber(till) * 1000 > now then
+        return true
+      end
+    end
+  end
+  return tgids == ''
+end
+
+local function is_below(entry)
+  local ms, seq = string.match(entry, ' (%d+)-(%d+)$')
+  ms, seq = tonumber(ms), tonumber(seq)
+  return ms and (ms < low_ms or (ms == low_ms and seq < low_seq))
+end
+
+-- An entry below the low water does not come again.
+local function forget_ids(box)
+  local count = redis.call('HLEN', box.ids)
+  if not low_ms or count < math.max(box.look, few) then
+    return
+  end
+  local known = redis.call('HGETALL', box.ids)
+  for at = 1, #known, 2 do
+    local of = string.match(known[at + 1], '^%d+ (%d+) ')
+    if of == lane and is_below(known[at + 1]) then
+      redis.call('HDEL', box.ids, known[at])
+      count = count - 1
+    end
+  end
+  box.look = math.max(count * 2, few)
+end
+
+local function trim(box)
+  local count = redis.call('XLEN', box.stream)
+  while count > most or (box.bytes > most_bytes and count > 1) do
+    local oldest = redis.call('XRANGE', box.stream, '-', '+', 'COUNT', 1)[1]
+    drop(box, oldest)
+    box.trimmed = offset_of(oldest)
+    count = count - 1
+    gone = gone + 1
+  end
+end
+
+local function append(box, message)
+  local known = redis.call('HGET', box.ids, message.id)
+  if known then
+    local offset, from = string.match(known, '^(%d+) (.+)$')
+    if from == message.from then
+      return tonumber(offset)
+    end
+  end
+  local offset = number(box.last + 1)
+  redis.call('XADD', box.stream, offset .. '-0', 'id', message.id, 'kind', message.kind, 'at',
+    number(math.floor(now / 1000)), 'until', message.till, 'flags', message.flags, 'payload', message.payload)
+  forget_ids(box)
+  redis.call('HSET', box.ids, message.id, offset .. ' ' .. message.from)
+  box.last = box.last + 1
+  box.bytes = box.bytes + #message.payload
+  trim(box)
+  return box.last
+end
+
+local function append_all(stream, ids, state, groups, indexes)
+  local box = load(stream, ids, state)
+  local answer = { box and box.epoch or 0 }
+  local last = box and box.last
+  for index in string.gmatch(indexes, '%d+') do
+    local message = messages[tonumber(index)]
+    if is_member(groups, message.groups) then
+      box = box or begin(stream, ids, state, now)
+      answer[1] = box.epoch
+      answer[#answer + 1] = append(box, message)
+    else
+      answer[#answer + 1] = 0
+    end
+  end
+  if box and box.last ~= last then
+    redis.call('HSET', box.state, 'last', number(box.last), 'trimmed', number(box.trimmed), 'bytes',
+      number(box.bytes), 'look', number(box.look))
+  end
+  if box then
+    keep_for(box, ARGV[7])
+  end
+  return answer
+end
+
+-- A mailbox that is not what this version writes would stop the whole lane: it is begun anew.
+local function is_broken(problem)
+  local text = type(problem) == 'table' and problem.err or tostring(problem)
+  return string.find(text, 'WRONGTYPE', 1, true) or string.find(text, 'specified in XADD', 1, true)
+end
+
+local answers = { 0 }
+for at = 1, #KEYS, 4 do
+  users_at = users_at + 1
+  local stream, ids, state, groups, indexes = KEYS[at], KEYS[at + 1], KEYS[at + 2], KEYS[at + 3], ARGV[users_at]
+  local done, answer = pcall(append_all, stream, ids, state, groups, indexes)
+  if not done then
+    if not is_broken(answer) then
+      return type(answer) == 'table' and answer or redis.error_reply(answer)
+    end
+    redis.call('DEL', stream, ids, state)
+    answer = append_all(stream, ids, state, groups, indexes)
+  end
+  answers[#answers + 1] = answer
+end
+answers[1] = gone
+return answers

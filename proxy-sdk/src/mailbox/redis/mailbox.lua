@@ -1,0 +1,95 @@
+-- What the scripts of mailboxes share; put before each of them. It answers nothing by itself.
+--
+-- A mailbox is a stream of letters (entry id `<offset>-0`), a hash of message ids (`<offset> <lane> <entry>`) and a hash
+-- of its state (epoch, last, acked, trimmed, bytes, look; what is missing there is 0). Where the state is missing, so is
+-- the mailbox. All in whole numbers below 2^53.
+--
+-- The first write of a script that takes room is one that Redis refuses when it has none; of one that makes room it is
+-- one that Redis never refuses, upon which it allows the rest.
+
+local function number(value)
+  return string.format('%.0f', value)
+end
+
+local function load(stream, ids, state)
+  local held = redis.call('HMGET', state, 'epoch', 'last', 'acked', 'trimmed', 'bytes', 'look')
+  if not tonumber(held[1]) then
+    return nil
+  end
+  return {
+    stream = stream,
+    ids = ids,
+    state = state,
+    epoch = tonumber(held[1]),
+    last = tonumber(held[2]) or 0,
+    acked = tonumber(held[3]) or 0,
+    trimmed = tonumber(held[4]) or 0,
+    bytes = tonumber(held[5]) or 0,
+    look = tonumber(held[6]) or 0,
+  }
+end
+
+local function begin(stream, ids, state, epoch)
+  redis.call('HSET', state, 'epoch', number(epoch))
+  redis.call('DEL', stream, ids)
+  return load(stream, ids, state)
+end
+
+local function keep_for(box, ms)
+  for _, key in ipairs({ box.stream, box.ids, box.state }) do
+    redis.call('PEXPIRE', key, ms)
+  end
+end
+
+local function offset_of(letter)
+  return tonumber(string.match(letter[1], '^%d+'))
+end
+
+local function fields_of(letter)
+  local fields = {}
+  for at = 1, #letter[2], 2 do
+    fields[letter[2][at]] = letter[2][at + 1]
+  end
+  return fields
+end
+
+local function drop(box, letter)
+  redis.call('XDEL', box.stream, letter[1])
+  box.bytes = box.bytes - #fields_of(letter).payload
+end
+
+-- Whether a session with this fence was superseded: a higher one is on record.
+local function is_superseded(bucket, uid, fence)
+  local record = redis.call('HGET', bucket, uid)
+  local owner = record and string.match(record, '^1 (%d+) ')
+  return owner and tonumber(owner) > tonumber(fence)
+end
+
+-- Bytes of the letters up to an offset, of which there are later ones.
+local function bytes_upto(box, offset)
+  local bytes, from = 0, '-'
+  repeat
+    local letters = redis.call('XRANGE', box.stream, from, number(offset), 'COUNT', 100)
+    for _, letter in ipairs(letters) do
+      bytes = bytes + #fields_of(letter).payload
+      from = '(' .. letter[1]
+    end
+  until #letters == 0
+  return bytes
+end
+
+local function ack_upto(box, offset)
+  if offset <= box.acked then
+    return
+  end
+  if offset >= box.last then
+    redis.call('DEL', box.stream)
+    box.bytes = 0
+  else
+    box.bytes = box.bytes - bytes_upto(box, offset)
+    redis.call('XTRIM', box.stream, 'MINID', number(offset + 1))
+  end
+  box.acked = offset
+  redis.call('HSET', box.state, 'acked', number(offset), 'bytes', number(box.bytes))
+end
+

@@ -1,0 +1,8 @@
+//! Mailboxes: in memory and in Redis, by the same sentences.
+
+mod contract;
+mod faults;
+mod kinds;
+mod latest;
+mod model;
+mod world;

@@ -1,0 +1,139 @@
+//! What becomes of mailboxes when Redis fails them.
+
+use std::time::Duration;
+
+use gim_proto::Fence;
+use gim_proxy_sdk::mailbox::{
+    Acked, Appended, Arrival, MailboxBounds, MailboxErrorKind, Mailboxes, Opened, Position, RedisMailboxes, Scope,
+};
+use gim_proxy_sdk::store::RedisOptions;
+use gim_proxy_sdk::testing::RedisServer;
+
+use super::world::{RedisWorld, World, lane, message, post, post_of, uid};
+use crate::directory::world::eventually;
+
+fn short(options: RedisOptions) -> RedisOptions {
+    const DEADLINE: Duration = Duration::from_millis(500);
+    options.call_timeout(DEADLINE).connect_timeout(DEADLINE)
+}
+
+#[tokio::test]
+async fn a_full_redis_refuses_messages_and_takes_acknowledgements() {
+    let server = RedisServer::start().await;
+    let world = RedisWorld::on(&server, MailboxBounds::default()).await;
+    world.append(&lane(0), &[post(1, &["a"]), post(2, &["a"]), post(3, &["a"])]).await;
+    let opened = world.opens("a", 1, Arrival::Anew).await;
+    let _: String = world.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    // Neither a new mailbox nor one whose ids are due to be forgotten.
+    let all: Vec<_> = (4..=40).map(|n| post(n, &["a", "b"])).collect();
+    for posts in [all.as_slice(), &[post(4, &["b"])], &[post(4, &["a"])]] {
+        let refused = world.mailboxes.append(&lane(50), posts).await.unwrap_err();
+        assert_eq!(refused.kind, MailboxErrorKind::Unavailable, "{:?}", refused.source);
+    }
+    assert_eq!(world.read("a", 0).await, ["m1@1", "m2@2", "m3@3"]);
+    let again = world.append(&lane(0), &[post(1, &["a"])]).await;
+    assert!(matches!(again[0][0], Appended::Stored(at) if at.offset == 1), "what is there already needs no room");
+    assert!(world.mailboxes.open(&uid("b"), Fence(1), Arrival::Anew).await.is_err());
+    let at = Position { epoch: opened.epoch, offset: 1 };
+    assert_eq!(world.mailboxes.open(&uid("a"), Fence(1), Arrival::Resumes(at)).await.unwrap().acked, 1);
+    assert_eq!(world.ack("a", 1, opened.epoch, 2).await, Acked::Done);
+    assert!(world.mailboxes.cancel(&uid("a"), &post(3, &["a"]).message.id).await.unwrap());
+    let _: String = world.ask(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    assert_eq!(world.offsets(&lane(0), &[post(4, &["a"])]).await, [4]);
+}
+
+#[tokio::test]
+async fn while_redis_is_down_calls_fail_in_time_and_go_on_when_it_is_back() {
+    let mut server = RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).await;
+    let options = short(server.options());
+    let world = RedisWorld::with(options.clone(), MailboxBounds::default()).await;
+    let first = world.append(&lane(0), &[post(1, &["a"])]).await;
+    server.stop();
+    eventually("the outage to be noticed", async || {
+        let failed = world.mailboxes.append(&lane(0), &[post(2, &["a"])]).await;
+        failed.is_err_and(|error| error.kind == MailboxErrorKind::Unavailable)
+    })
+    .await;
+    assert!(world.mailboxes.kept(&Scope::User(uid("a"))).await.is_err());
+    assert!(RedisMailboxes::connect(&options, world.keys.clone(), MailboxBounds::default()).await.is_err());
+    server.restart().await;
+    let posts = [post(1, &["a"]), post(2, &["a"])];
+    eventually("the connection", async || world.mailboxes.append(&lane(0), &posts).await.is_ok()).await;
+    assert_eq!(world.append(&lane(0), &posts).await[0], first[0]);
+    assert_eq!(world.read("a", 0).await, ["m1@1", "m2@2"]);
+    world.mailboxes.close().await;
+    assert!(world.mailboxes.append(&lane(0), &posts).await.is_err());
+}
+
+#[tokio::test]
+async fn an_append_that_was_given_up_takes_no_effect_afterwards() {
+    let server = RedisServer::start().await;
+    let world = RedisWorld::with(short(server.options()), MailboxBounds::default()).await;
+    world.append(&lane(0), &[post(1, &["a"])]).await;
+    server.freeze();
+    let failed = world.mailboxes.append(&lane(0), &[post(2, &["a"])]).await.unwrap_err();
+    assert_eq!(failed.kind, MailboxErrorKind::Timeout);
+    server.thaw();
+    eventually("the connection", async || world.mailboxes.append(&lane(0), &[post(3, &["a"])]).await.is_ok()).await;
+    assert_eq!(world.read("a", 0).await, ["m1@1", "m3@2"]);
+}
+
+#[tokio::test]
+async fn a_mailbox_that_lost_its_state_begins_anew() {
+    let server = RedisServer::start().await;
+    let world = RedisWorld::on(&server, MailboxBounds::default()).await;
+    world.append(&lane(0), &[post(1, &["a"]), post(2, &["a"])]).await;
+    let before = world.opens("a", 1, Arrival::Anew).await;
+    let _: i64 = world.ask(&["DEL", &world.keys.mailbox_state(&uid("a"))]).await;
+    assert_eq!(world.offsets(&lane(0), &[post(1, &["a"])]).await, [1], "what was there of it is gone");
+    let seen = Position { epoch: before.epoch, offset: 2 };
+    let after = world.opens("a", 1, Arrival::Survives(seen)).await;
+    assert_eq!((after.last, after.acked, after.is_reset), (1, 0, true));
+    assert!(after.epoch > before.epoch);
+}
+
+#[tokio::test]
+async fn a_mailbox_that_is_none_stops_nobody() {
+    let server = RedisServer::start().await;
+    let world = RedisWorld::on(&server, MailboxBounds::default()).await;
+    let _: String = world.ask(&["SET", &world.keys.mailbox(&uid("a")), "x"]).await;
+    let _: String = world.ask(&["SET", &world.keys.mailbox_state(&uid("b")), "x"]).await;
+    let _: String = world.ask(&["XADD", &world.keys.mailbox(&uid("c")), "9-0", "x", "y"]).await;
+    let _: i64 = world.ask(&["HSET", &world.keys.mailbox_state(&uid("c")), "epoch", "5", "last", "1"]).await;
+    let to = ["a", "b", "c", "d"];
+    assert_eq!(world.offsets(&lane(0), &[post(1, &to), post(2, &to)]).await, [1, 1, 1, 1, 2, 2, 2, 2]);
+    for name in to {
+        assert_eq!(world.read(name, 0).await, ["m1@1", "m2@2"]);
+    }
+}
+
+#[tokio::test]
+async fn mailboxes_go_by_themselves_a_day_after_their_messages() {
+    const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+    let world = RedisWorld::new(MailboxBounds::default()).await;
+    world.append(&lane(0), &[post(1, &["a"])]).await;
+    world.opens("b", 1, Arrival::Anew).await;
+    let left = async |key: String| world.ask::<i64>(&["PTTL", &key]).await;
+    let (a, b) = (uid("a"), uid("b"));
+    for key in [
+        world.keys.mailbox(&a),
+        world.keys.mailbox_ids(&a),
+        world.keys.mailbox_state(&a),
+        world.keys.mailbox_state(&b),
+    ] {
+        assert!((7 * DAY_MS..=8 * DAY_MS).contains(&left(key).await));
+    }
+    let _: i64 = world.ask(&["PERSIST", &world.keys.mailbox(&a)]).await;
+    let Opened { epoch, .. } = world.opens("a", 1, Arrival::Anew).await;
+    assert!(left(world.keys.mailbox(&a)).await > 0);
+    world.ack("a", 1, epoch, 1).await;
+    assert_eq!(left(world.keys.mailbox(&a)).await, -2, "an empty one takes no room");
+}
+
+#[tokio::test]
+async fn what_goes_for_want_of_room_is_counted() {
+    let world = RedisWorld::new(MailboxBounds { messages: 2, ..MailboxBounds::default() }).await;
+    let all: Vec<_> = (1..=5).map(|n| post_of(n, message(&format!("m{n}"), "{}"), &["a", "b"])).collect();
+    world.append(&lane(0), &all).await;
+    assert_eq!(world.mailboxes.stats().trimmed, 6);
+}
