@@ -5,6 +5,7 @@ mod gaps;
 mod groups;
 mod latest;
 mod logins;
+mod messages;
 mod room;
 mod slow;
 
