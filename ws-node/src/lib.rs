@@ -6,6 +6,7 @@ mod app;
 pub mod cli;
 mod clock;
 pub mod config;
+mod cancel;
 mod core;
 mod embed;
 mod heartbeat;
