@@ -46,7 +46,9 @@ fn receipts(core: &Core, id: &MessageId, fields: &Fields) -> Vec<Receipt> {
         at_ms: core.clock.unix_ms(),
     };
     match &entry.target {
-        Target::User(uid) | Target::GroupUser { uid, .. } | Target::GroupsUser { uid, .. } => vec![receipt(uid.as_str())],
+        Target::User(uid) | Target::GroupUser { uid, .. } | Target::GroupsUser { uid, .. } => {
+            vec![receipt(uid.as_str())]
+        }
         Target::Users(uids) => uids.iter().map(|uid| receipt(uid.as_str())).collect(),
         Target::Group(tgid) => vec![receipt(tgid.as_str())],
         Target::Groups(tgids) => tgids.iter().map(|tgid| receipt(tgid.as_str())).collect(),

@@ -3,10 +3,10 @@
 #![recursion_limit = "256"]
 
 mod app;
+mod cancel;
 pub mod cli;
 mod clock;
 pub mod config;
-mod cancel;
 mod core;
 mod embed;
 mod heartbeat;

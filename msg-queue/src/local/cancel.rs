@@ -16,7 +16,8 @@ impl LaneState {
         };
         let is_free = |slot: &Slot| slot.attempts == 0 && !slot.aside && is_it(slot);
         let scheduled = self.later.extract_if(.., |_, slot| is_free(slot)).next().map(|(_, slot)| slot);
-        let taken = scheduled.or_else(|| take_from(&mut self.due, is_free)).or_else(|| take_from(&mut self.fresh, is_free));
+        let taken =
+            scheduled.or_else(|| take_from(&mut self.due, is_free)).or_else(|| take_from(&mut self.fresh, is_free));
         if let Some(slot) = taken {
             self.bytes -= slot.bytes();
             return Cancelled::Done(vec![unpack(slot.packed)]);

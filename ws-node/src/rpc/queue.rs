@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use gim_proto::{EntryId, MessageId, Uid};
 use gim_proto::rpc::{self, queue_server};
+use gim_proto::{EntryId, MessageId, Uid};
 use gim_proxy_sdk::queue::{Cancelled, LaneStats, Selection};
 use tonic::{Request, Response, Status};
 
