@@ -18,6 +18,9 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/gim.v1.
 /// The metadata in which a stream of batches says which version it is of, as a decimal number.
 pub const VERSION_KEY: &str = "gim-version";
 
+/// The first version in which batches may hold durable messages.
+pub const DURABLE_FROM: u32 = 2;
+
 impl From<Fields> for QueueEntry {
     fn from(fields: Fields) -> Self {
         let fields = fields.iter().map(|(name, value)| Field { name: name.to_owned(), value: value.clone() });

@@ -6,6 +6,7 @@
 
 mod answer;
 mod args;
+mod cancel;
 mod dead;
 mod drain;
 mod figures;
@@ -39,7 +40,7 @@ pub const DONE: u8 = 0;
 pub const FAILED: u8 = 1;
 /// Exit code: the arguments are not usable.
 pub const USAGE: u8 = 2;
-/// Exit code: the user is not online, or nobody took what was sent.
+/// Exit code: the user is not online, nobody took what was sent, or what was to be taken back was not there any more.
 pub const NOT_THERE: u8 = 3;
 
 /// Does what a command line asks for, whose first argument is the program. Returns the exit code.
@@ -77,6 +78,7 @@ async fn execute(flags: Flags, screen: &mut Screen<'_>) -> (u8, io::Result<()>) 
 async fn ask(once: Once, way: &Way) -> Result<Answer, Error> {
     match once {
         Once::Push(push) => push::run(push, &way.any().await?).await,
+        Once::Cancel(cancel) => cancel::run(cancel, &way.any().await?).await,
         Once::Kick(kick) => users::kick(kick, &way.any().await?).await,
         Once::Join(member) => users::join(member, &way.any().await?).await,
         Once::Leave(member) => users::leave(member, &way.any().await?).await,

@@ -24,7 +24,7 @@ use call::Calls;
 pub(crate) use status::{had_no_effect, never_reached};
 
 /// The RPC versions this client speaks, lowest and highest.
-pub const VERSIONS: std::ops::RangeInclusive<u32> = 1..=1;
+pub const VERSIONS: std::ops::RangeInclusive<u32> = 1..=2;
 
 /// Sends through one node, whose address is given. Clones share one connection.
 ///

@@ -3,6 +3,7 @@
 #![recursion_limit = "256"]
 
 mod app;
+mod cancel;
 pub mod cli;
 mod clock;
 pub mod config;

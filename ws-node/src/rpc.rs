@@ -37,8 +37,8 @@ const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::fro
 /// What calls under way get once the node is down. Streams end by themselves.
 const LAST_CALLS: Duration = Duration::from_secs(1);
 
-/// The RPC version this node speaks.
-pub(crate) const VERSION: u32 = 1;
+/// The RPC versions this node speaks, lowest and highest.
+pub(crate) const VERSIONS: std::ops::RangeInclusive<u32> = gim_proxy_sdk::client::VERSIONS;
 
 /// What calls are answered with.
 pub(crate) struct Calls {

@@ -3,12 +3,14 @@
 
 mod bounds;
 mod delivery;
+mod durable;
 mod faults;
 mod kinds;
 mod model;
 mod outages;
 mod ownership;
 mod program;
+mod receipts;
 mod redis;
 mod shutdown;
 mod support;

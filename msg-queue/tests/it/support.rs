@@ -1,5 +1,6 @@
 //! A worker between a real queue, a real directory and scripted nodes.
 
+mod keeping;
 mod nodes;
 mod wrap;
 
@@ -26,7 +27,8 @@ use gim_proxy_sdk::queue::{DeadLetter, LaneStats, Queue};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-pub(crate) use nodes::{Nodes, reports, text, to_users};
+pub(crate) use keeping::{ShakyLedger, ShakyMailboxes};
+pub(crate) use nodes::{Nodes, reports, taken_as, text, to_users};
 pub(crate) use wrap::{Flakiness, FlakySource, ShakyDirectory, Tenure};
 
 pub(crate) const START_MS: u64 = 1_700_000_000_000;
@@ -56,6 +58,10 @@ pub(crate) struct Plan {
     pub(crate) source: Option<Flakiness>,
     pub(crate) directory_failures: usize,
     pub(crate) directory_panics: usize,
+    /// None: those of this process.
+    pub(crate) mailboxes: Option<Arc<dyn Mailboxes>>,
+    /// None: that of this process.
+    pub(crate) ledger: Option<Arc<dyn Ledger>>,
     /// None: one that stands still while nobody waits.
     pub(crate) clock: Option<Arc<dyn Clock>>,
 }
@@ -90,8 +96,8 @@ impl World {
         let ports = Ports {
             name: node("worker").id,
             directory: Arc::clone(&directory) as Arc<dyn Directory>,
-            mailboxes: mailboxes(),
-            ledger: ledger(),
+            mailboxes: plan.mailboxes.unwrap_or_else(mailboxes),
+            ledger: plan.ledger.unwrap_or_else(ledger),
             deliver: Arc::clone(&nodes) as Arc<dyn Deliver>,
             observer,
         };

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
-use gim_proto::{EntryId, Keys, NodeId, Tgid, Uid};
+use gim_proto::{EntryId, Keys, MessageId, NodeId, Tgid, Uid};
 
 use super::time;
 use crate::client::Address;
@@ -71,6 +71,8 @@ pub(super) enum Command {
 pub(super) enum Once {
     /// Puts a message on the queue, or with --now sends it past the queue
     Push(Box<Push>),
+    /// Takes back a message that nobody has begun to deliver, or one out of a user's mailbox
+    Cancel(Cancel),
     /// Ends a user's connection
     Kick(Kick),
     /// Puts a connected user into a group
@@ -204,6 +206,16 @@ pub(super) struct Top {
     /// Short for --count 1
     #[arg(long, conflicts_with = "count")]
     pub(super) once: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Cancel {
+    /// The message's id
+    #[arg(value_name = "ID")]
+    pub(super) id: MessageId,
+    /// Out of this user's mailbox, where it is not acknowledged
+    #[arg(long)]
+    pub(super) uid: Option<Uid>,
 }
 
 #[derive(Debug, Args)]

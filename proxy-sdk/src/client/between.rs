@@ -9,18 +9,18 @@ use tokio::time::timeout;
 use tonic::Streaming;
 use tonic::metadata::AsciiMetadataValue;
 
-use super::{ClientOptions, NodeClient, VERSIONS, status};
+use super::{ClientOptions, NodeClient, status};
 use crate::Error;
 
 impl NodeClient {
-    /// Opens a stream of batches. Shake hands before: a stream has one version from its first byte.
-    pub(crate) async fn batches<S>(&self, batches: S) -> Result<Streaming<DeliverResponse>, Error>
+    /// Opens a stream of batches, of the version that was agreed on.
+    pub(crate) async fn batches<S>(&self, version: u32, batches: S) -> Result<Streaming<DeliverResponse>, Error>
     where
         S: Stream<Item = DeliverRequest> + Send + 'static,
     {
         let calls = &self.calls;
         let mut request = calls.request(batches);
-        request.metadata_mut().insert(rpc::VERSION_KEY, AsciiMetadataValue::from(*VERSIONS.end()));
+        request.metadata_mut().insert(rpc::VERSION_KEY, AsciiMetadataValue::from(version));
         let mut node = Node::new(calls.channel());
         match timeout(calls.options().deadline, node.deliver(request)).await {
             Ok(Ok(response)) => Ok(response.into_inner()),

@@ -14,6 +14,8 @@ pub struct Rest<'a> {
     pub delivery: Option<Cow<'a, Delivery>>,
     /// Per addressed session, in order.
     known: Vec<Option<TargetReport>>,
+    /// The whole answer, if nothing is asked.
+    answer: Option<Report>,
 }
 
 impl<'a> Rest<'a> {
@@ -23,7 +25,7 @@ impl<'a> Rest<'a> {
         let addressed = delivery.to.addressed();
         let known: Vec<_> = addressed.iter().map(known).collect();
         if known.iter().all(Option::is_none) {
-            return Self { delivery: Some(Cow::Borrowed(delivery)), known };
+            return Self { delivery: Some(Cow::Borrowed(delivery)), known, answer: None };
         }
         let left = addressed.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(to, _)| to.clone());
         let left: Vec<Addressed> = left.collect();
@@ -32,12 +34,21 @@ impl<'a> Rest<'a> {
             let (entry, message) = (delivery.entry, Arc::clone(&delivery.message));
             Cow::Owned(Delivery { entry, message, to: left_of(&delivery.to, left, &known) })
         });
-        Self { delivery, known }
+        Self { delivery, known, answer: None }
+    }
+
+    /// Leaves out the whole delivery, whose answer is known.
+    #[must_use]
+    pub const fn answered(answer: Report) -> Self {
+        Self { delivery: None, known: Vec::new(), answer: Some(answer) }
     }
 
     /// Puts the answers together, in the order asked. `answered` is the report for [`delivery`](Self::delivery).
     #[must_use]
     pub fn join(self, answered: Option<Report>) -> Report {
+        if let Some(answer) = self.answer {
+            return answer;
+        }
         let mut answers = match answered {
             Some(count @ Report::Count { .. }) => return count,
             Some(Report::Targets(targets)) => targets.into_iter(),

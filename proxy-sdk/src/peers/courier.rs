@@ -202,7 +202,8 @@ impl Courier {
         // Each batch on its way counts as so many bytes at least, so the channel always has room.
         let most = self.client.options().in_flight.div_ceil(ClientOptions::SMALLEST) + 1;
         let (requests, mut outgoing) = mpsc::channel(most);
-        let answers = self.client.batches(stream::poll_fn(move |context| outgoing.poll_recv(context))).await?;
+        let outgoing = stream::poll_fn(move |context| outgoing.poll_recv(context));
+        let answers = self.client.batches(hello.version, outgoing).await?;
         Ok(Line { requests, answers, unanswered: HashMap::new(), bytes: 0, last: 0 })
     }
 

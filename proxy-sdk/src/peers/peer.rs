@@ -6,15 +6,15 @@ use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use gim_proto::Uid;
 use gim_proto::rpc::{self, DeliverRequest, DeliverResponse, DeliverVerdict};
-use tokio::sync::oneshot;
+use gim_proto::{Class, Uid};
+use tokio::sync::{OnceCell, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::courier::{Courier, Gauges, Parcel, Turn};
 use super::wire::{self, Part};
 use super::{PeerError, PeerErrorKind, PeerStats, Stop};
-use crate::client::{ClientOptions, NodeClient, never_reached};
+use crate::client::{ClientOptions, NodeClient, VERSIONS, never_reached};
 use crate::delivery::{Batch, Report, TargetReport};
 use crate::directory::{NodeRef, Owner};
 use crate::members::{LiveNodes, Member};
@@ -27,6 +27,8 @@ pub(super) struct Peer {
     client: NodeClient,
     live: LiveNodes,
     gauges: Arc<Gauges>,
+    /// What the node speaks. One run of it never learns more. Asked for when it matters first.
+    version: OnceCell<u32>,
     /// Begun with the first batch.
     courier: OnceLock<tokio::sync::mpsc::Sender<Parcel>>,
 }
@@ -39,6 +41,7 @@ impl Peer {
             client: NodeClient::lazy(&member.rpc, options.clone())?,
             live: live.clone(),
             gauges: Arc::default(),
+            version: OnceCell::new(),
             courier: OnceLock::new(),
         })
     }
@@ -80,8 +83,9 @@ impl Peer {
         let mut reports = Vec::with_capacity(batch.deliveries.len());
         let mut refused = HashSet::new();
         let mut rest = batch.deliveries.as_slice();
+        let version = self.version_for(&batch, end).await?;
         while !rest.is_empty() {
-            let part = Part::of(rest, &refused);
+            let part = Part::of(rest, version, &refused);
             let (these, others) = rest.split_at(part.covers());
             let (request, part) = part.request(self.node.incarnation, batch.lane.as_ref());
             let answer = match request {
@@ -96,6 +100,28 @@ impl Peer {
             rest = others;
         }
         Ok(reports)
+    }
+
+    /// Tells the version to write the batch in. Only what is not in the first one asks for more than that.
+    async fn version_for(&self, batch: &Batch, end: Instant) -> Result<u32, PeerError> {
+        if !batch.deliveries.iter().any(|delivery| delivery.message.class == Class::Durable) {
+            return Ok(*VERSIONS.start());
+        }
+        let hello = self.version.get_or_try_init(async || {
+            let hello = self.client.hello().await?;
+            match hello.node == self.node {
+                true => Ok(hello.version),
+                false => Err(Error::new(ErrorKind::Unavailable, "another run of a node answers at its address")),
+            }
+        });
+        let unreachable = |source: Box<dyn std::error::Error + Send + Sync>| PeerError {
+            kind: PeerErrorKind::Unreachable,
+            source: Some(source),
+        };
+        match timeout_at(end, hello).await {
+            Ok(version) => version.copied().map_err(|error: Error| unreachable(error.into())),
+            Err(elapsed) => Err(unreachable(elapsed.into())),
+        }
     }
 
     async fn exchange(&self, request: DeliverRequest, end: Instant) -> Result<DeliverResponse, PeerError> {

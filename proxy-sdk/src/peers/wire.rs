@@ -36,11 +36,15 @@ pub(super) struct Part<'a> {
 pub(super) struct Asked<'a>(Vec<Rest<'a>>);
 
 impl<'a> Part<'a> {
-    /// Takes the first deliveries. Who is refused is left out.
-    pub(super) fn of(rest: &'a [Delivery], refused: &HashSet<Uid>) -> Self {
+    /// Takes the first deliveries. Who is refused is left out, and what a node of this version does not understand.
+    pub(super) fn of(rest: &'a [Delivery], version: u32, refused: &HashSet<Uid>) -> Self {
         let (mut deliveries, mut asked, mut bytes) = (Vec::new(), Vec::new(), 0);
         for delivery in rest.iter().take(MOST_DELIVERIES) {
-            let left = Rest::of(delivery, |to| refused.contains(&to.uid).then_some(TargetReport::NotOwner));
+            let left = if delivery.message.class == Class::Durable && version < rpc::DURABLE_FROM {
+                Rest::answered(held_back(delivery))
+            } else {
+                Rest::of(delivery, |to| refused.contains(&to.uid).then_some(TargetReport::NotOwner))
+            };
             if let Some(delivery) = left.delivery.as_deref().map(to_wire) {
                 let one = delivery.encoded_len() + 8;
                 if bytes > 0 && bytes + one > MOST_BYTES {
@@ -99,6 +103,15 @@ impl Asked<'_> {
             reports.push(rest.join(answered));
         }
         if answers.next().is_some() { Err(Unreadable.into()) } else { Ok(reports) }
+    }
+}
+
+/// Answers in the stead of a node that does not know durable messages: who is connected there has them in the mailbox, and
+/// gets them from a node that does.
+fn held_back(delivery: &Delivery) -> Report {
+    match delivery.to.addressed() {
+        [] => Report::Count { offered: 0, slow: 0 },
+        addressed => Report::Targets(vec![TargetReport::Done(Outcome::Stored); addressed.len()]),
     }
 }
 

@@ -43,7 +43,7 @@ async fn every_verb_asks_what_it_is_named_for() {
     let response = r#"body: Some(Body { body: Some(Response(b"{\"x\":1}")) })"#;
     let raw = r#"body: Some(Body { body: Some(Raw(b"raw")) })"#;
     let expected = [
-        "HelloRequest { min_version: 1, max_version: 1 }".to_owned(),
+        "HelloRequest { min_version: 1, max_version: 2 }".to_owned(),
         format!(r#"SendToUserRequest {{ uid: "42", tgid: "", {response} }}"#),
         format!(r#"SendToUserRequest {{ uid: "42", tgid: "lobby", {response} }}"#),
         format!(r#"SendToGroupRequest {{ tgid: "lobby", except_uid: "42", {response} }}"#),

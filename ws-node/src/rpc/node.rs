@@ -11,7 +11,7 @@ use gim_proxy_sdk::{Body, LocalProxy, Outcome, RunProxy, Sent};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::{deliver, status};
+use super::{VERSIONS, deliver, status};
 use crate::core::Core;
 use crate::intake::Intake;
 
@@ -34,11 +34,13 @@ impl NodeService {
 impl node_server::Node for NodeService {
     async fn hello(&self, request: Request<rpc::HelloRequest>) -> Result<Response<rpc::HelloResponse>, Status> {
         let range = request.into_inner();
-        if !(range.min_version..=range.max_version).contains(&super::VERSION) {
+        // The highest that both speak.
+        let version = range.max_version.min(*VERSIONS.end());
+        if version < range.min_version || !VERSIONS.contains(&version) {
             return Err(status::other_version());
         }
         Ok(Response::new(rpc::HelloResponse {
-            version: super::VERSION,
+            version,
             node: self.core.node().id.to_string(),
             incarnation: self.core.node().incarnation.to_string(),
         }))
@@ -129,7 +131,8 @@ impl node_server::Node for NodeService {
         request: Request<tonic::Streaming<rpc::DeliverRequest>>,
     ) -> Result<Response<Self::DeliverStream>, Status> {
         let version = request.metadata().get(rpc::VERSION_KEY).and_then(|version| version.to_str().ok());
-        if version != Some(super::VERSION.to_string().as_str()) {
+        let version = version.and_then(|version| version.parse().ok());
+        if !version.is_some_and(|version: u32| VERSIONS.contains(&version)) {
             return Err(status::other_version());
         }
         let mut answers = deliver::answer(Arc::clone(&self.intake), request.into_inner(), self.stop.clone());

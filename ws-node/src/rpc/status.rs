@@ -46,5 +46,6 @@ pub(super) fn closed() -> Status {
 
 /// The caller and this node share no version.
 pub(super) fn other_version() -> Status {
-    Status::failed_precondition(format!("this node speaks version {} only", super::VERSION))
+    let (lowest, highest) = (super::VERSIONS.start(), super::VERSIONS.end());
+    Status::failed_precondition(format!("this node speaks versions {lowest} to {highest}"))
 }

@@ -1,6 +1,7 @@
 //! The admin listener: what operators and backends ask.
 
 mod calls;
+mod cancelled;
 mod door;
 mod figures;
 mod memberships;

@@ -130,8 +130,15 @@ impl Deliver for Nodes {
 
 /// A report that everybody took everything.
 pub(crate) fn reports(batch: &Batch) -> Vec<Report> {
-    let done = TargetReport::Done(Outcome::Offered);
-    batch.deliveries.iter().map(|delivery| to_users(delivery, |_| done)).collect()
+    batch.deliveries.iter().map(|delivery| to_users(delivery, |_| taken_as(delivery))).collect()
+}
+
+/// What somebody who takes a delivery answers.
+pub(crate) fn taken_as(delivery: &Delivery) -> TargetReport {
+    match delivery.to {
+        Recipients::Stored { .. } => TargetReport::Done(Outcome::Stored),
+        _ => TargetReport::Done(Outcome::Offered),
+    }
 }
 
 /// A report on each user; groups take everything.
@@ -157,9 +164,9 @@ fn number(delivery: &Delivery) -> usize {
 }
 
 fn taken(delivery: &Delivery, report: &Report) -> Vec<String> {
-    let offered = |report: &TargetReport| *report == TargetReport::Done(Outcome::Offered);
+    let offered = |report: &TargetReport| matches!(report, TargetReport::Done(Outcome::Offered | Outcome::Stored));
     match (&delivery.to, report) {
-        (Recipients::Sessions(to), Report::Targets(reports)) => {
+        (Recipients::Sessions(to) | Recipients::Stored { to, .. }, Report::Targets(reports)) => {
             let taken = to.iter().zip(reports).filter(|(_, report)| offered(report));
             taken.map(|(to, _)| to.uid.to_string()).collect()
         }

@@ -242,4 +242,8 @@ impl queue_server::Queue for Script {
     ) -> Result<Response<rpc::CountResponse>, Status> {
         self.answer(&request, rpc::CountResponse { count: 12 }).await
     }
+
+    async fn cancel(&self, request: Request<rpc::CancelRequest>) -> Result<Response<rpc::CancelResponse>, Status> {
+        self.answer(&request, rpc::CancelResponse { outcome: rpc::CancelOutcome::TooLate.into() }).await
+    }
 }
