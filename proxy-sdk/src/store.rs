@@ -13,6 +13,7 @@ mod link;
 mod options;
 mod pool;
 mod runs;
+mod spread;
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ pub use self::link::Link;
 pub use self::options::{OptionsError, RedisOptions, TlsFiles};
 pub use self::pool::Pool;
 pub use self::runs::{RunReader, Runs};
+pub use self::spread::{Server, Spread};
 
 /// A Redis of any kind. Cheap to clone; opens nothing until it is asked.
 #[derive(Clone, Debug)]
