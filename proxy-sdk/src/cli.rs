@@ -9,6 +9,7 @@ mod args;
 mod dead;
 mod drain;
 mod figures;
+mod ledger;
 mod nodes;
 mod push;
 mod queue;
@@ -17,6 +18,7 @@ mod table;
 mod time;
 mod token;
 mod top;
+mod trace;
 mod users;
 mod way;
 
@@ -66,6 +68,7 @@ async fn execute(flags: Flags, screen: &mut Screen<'_>) -> (u8, io::Result<()>) 
     };
     let answer = match flags.command {
         Command::Top(top) => return top::run(&top, &way, screen).await,
+        Command::Trace(trace) => return trace::run(trace, &way, screen).await,
         Command::Once(once) => ask(once, &way).await,
     };
     match answer {
@@ -83,6 +86,8 @@ async fn ask(once: Once, way: &Way) -> Result<Answer, Error> {
         Once::Nodes => nodes::run(&way.any().await?).await,
         Once::Drain(drain) => drain::run(drain, way).await,
         Once::Queue => queue::run(&way.any().await?).await,
+        Once::Receipts(page) => ledger::receipts(page, &way.any().await?).await,
+        Once::Presence(page) => ledger::presence(page, &way.any().await?).await,
         Once::Dead(dead) => dead::run(dead, &way.any().await?).await,
     }
 }

@@ -8,6 +8,7 @@ mod counts;
 mod fields;
 pub mod local;
 mod redis;
+mod steps;
 
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use serde::Serialize;
 
 pub use self::counts::Written;
 pub use self::redis::RedisLedger;
+pub use self::steps::{Step, steps};
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use gim_msg_queue::exporter::{Exporter, as_f64};
 use gim_proto::codes::{CloseCode, ErrorCode};
 use gim_proto::{MessageId, Uid};
 use gim_proxy_sdk::delivery::TargetReport;
+use gim_proxy_sdk::ledger::Written;
 use gim_proxy_sdk::queue::LaneStats;
 use gim_proxy_sdk::upstream::UpstreamError;
 use metrics::{Counter, Gauge, Recorder};
@@ -230,6 +231,8 @@ impl Metrics {
             self.exporter.gauge("gim_nodes").set(as_f64(cluster.nodes));
             self.exporter.gauge("gim_nodes_awaited").set(as_f64(cluster.awaited));
         }
+        self.exporter.gauge("gim_followers").set(as_f64(now.followers));
+        self.exporter.show_kept(now.written, now.possible_losses);
         self.exporter.render(lanes, now.dropped_log_lines)
     }
 
@@ -268,6 +271,10 @@ pub(crate) struct Snapshot {
     pub(crate) cluster: Option<Cluster>,
     pub(crate) dropped_log_lines: u64,
     pub(crate) resident_bytes: u64,
+    pub(crate) written: Written,
+    /// None: there is no Redis in this mode.
+    pub(crate) possible_losses: Option<u64>,
+    pub(crate) followers: u64,
 }
 
 const COUNTERS: [(&str, &str); 20] = [
@@ -292,12 +299,13 @@ const COUNTERS: [(&str, &str); 20] = [
     ("gim_incarnations_total", "times the node's lease was lost or redis came back as another run"),
     ("gim_silent_holders_total", "users who came back here while the node of their previous session did not answer"),
 ];
-const GAUGES: [(&str, &str); 9] = [
+const GAUGES: [(&str, &str); 10] = [
     ("gim_outboxes_waiting", "sessions whose socket did not take everything at once"),
     ("gim_phase", "0 running, 1 not ready, 2 draining queue, 3 draining sessions, 4 stopped"),
     ("gim_sessions", "sessions on this node"),
     ("gim_connections", "connections on the public listener, sessions and others"),
     ("gim_groups", "groups with members on this node"),
+    ("gim_followers", "who looks at what single users do, live"),
     ("gim_redis_up", "1: redis answers and has on record what this node holds; only beyond mode `local`"),
     ("gim_etcd_up", "1: etcd answers; only in mode `cluster`"),
     ("gim_nodes", "nodes that live; only in mode `cluster`"),

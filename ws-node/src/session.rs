@@ -12,6 +12,7 @@ pub(crate) mod inbound;
 pub(crate) mod outbox;
 mod reader;
 mod requests;
+mod tell;
 
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
