@@ -79,7 +79,8 @@ fn hop(hop: Hop) -> rpc::JourneyHop {
 }
 
 fn entry(noted: Noted) -> rpc::LogEntry {
-    let field = |(name, value): (Box<str>, Box<str>)| rpc::Field { name: name.into(), value: String::from(value).into() };
+    let field =
+        |(name, value): (Box<str>, Box<str>)| rpc::Field { name: name.into(), value: String::from(value).into() };
     rpc::LogEntry { id: noted.id.to_string(), fields: noted.fields.into_iter().map(field).collect() }
 }
 

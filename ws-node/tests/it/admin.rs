@@ -3,6 +3,7 @@
 mod calls;
 mod door;
 mod figures;
+mod ledger;
 mod memberships;
 mod probes;
 mod queue;

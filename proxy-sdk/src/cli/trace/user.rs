@@ -2,7 +2,7 @@
 //!
 //! Owns one task per node, which ends with the node's telling; while the node stays registered it is asked again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 
 use gim_proto::Uid;
@@ -43,22 +43,24 @@ pub(super) async fn run(
     let end = Instant::now() + limit.unwrap_or(LONGEST);
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut silent = HashSet::new();
     let (mut code, mut written) = (FAILED, Ok(()));
     while written.is_ok() {
         tokio::select! {
             Some(told) = told.recv() => written = match told {
                 Told::Happened(node, happening) => {
                     code = DONE;
+                    silent.remove(&node);
                     show(&node, &happening, screen)
                 }
                 Told::Failed(node, error) => {
                     let text = format!("{node}: {error}");
-                    let complained = screen.complain(&Error::new(error.kind, text));
-                    // Whoever asks in vain from the beginning has asked the wrong way.
-                    if code == FAILED && !way.is_cluster() {
-                        return (FAILED, complained);
+                    let complaint = Error::new(error.kind, text);
+                    if !way.is_cluster() {
+                        return (FAILED, screen.complain(&complaint));
                     }
-                    complained
+                    // One that stays silent is asked again and again.
+                    if silent.insert(node) { screen.complain(&complaint) } else { Ok(()) }
                 }
             },
             _ = looks.tick() => following.look(way),
