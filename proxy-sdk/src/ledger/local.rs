@@ -37,7 +37,7 @@ struct Entries {
 #[derive(Default)]
 struct Journeys {
     kept: HashMap<MessageId, Journey>,
-    /// In the order in which they began, and how many times each name stands in it.
+    /// In the order in which they began. The number tells a journey from a later one of the same name.
     begun: VecDeque<(MessageId, u64)>,
     number: u64,
 }

@@ -61,12 +61,11 @@ impl RedisLedger {
 
     async fn append(&self, log: Log, entries: Vec<Flat>, written: &AtomicU64) -> Result<(), LedgerError> {
         for some in entries.chunks(AT_ONCE) {
-            let appended = self.log(log).append(some).await;
-            add(
-                if appended.is_ok() { written } else { &self.counts.failures },
-                if appended.is_ok() { some.len() } else { 1 },
-            );
-            appended?;
+            if let Err(error) = self.log(log).append(some).await {
+                add(&self.counts.failures, 1);
+                return Err(error);
+            }
+            add(written, some.len());
         }
         Ok(())
     }
