@@ -10,6 +10,7 @@ mod cancel;
 mod dead;
 mod drain;
 mod figures;
+mod ledger;
 mod nodes;
 mod push;
 mod queue;
@@ -18,6 +19,7 @@ mod table;
 mod time;
 mod token;
 mod top;
+mod trace;
 mod users;
 mod way;
 
@@ -67,6 +69,7 @@ async fn execute(flags: Flags, screen: &mut Screen<'_>) -> (u8, io::Result<()>) 
     };
     let answer = match flags.command {
         Command::Top(top) => return top::run(&top, &way, screen).await,
+        Command::Trace(trace) => return trace::run(trace, &way, screen).await,
         Command::Once(once) => ask(once, &way).await,
     };
     match answer {
@@ -85,6 +88,8 @@ async fn ask(once: Once, way: &Way) -> Result<Answer, Error> {
         Once::Nodes => nodes::run(&way.any().await?).await,
         Once::Drain(drain) => drain::run(drain, way).await,
         Once::Queue => queue::run(&way.any().await?).await,
+        Once::Receipts(page) => ledger::receipts(page, &way.any().await?).await,
+        Once::Presence(page) => ledger::presence(page, &way.any().await?).await,
         Once::Dead(dead) => dead::run(dead, &way.any().await?).await,
     }
 }

@@ -6,6 +6,7 @@ mod admin;
 mod dead;
 mod extract;
 mod groups;
+mod ledger;
 mod messages;
 mod nodes;
 mod public;

@@ -9,6 +9,7 @@ mod clock;
 pub mod config;
 mod core;
 mod embed;
+mod follow;
 mod heartbeat;
 mod http;
 mod hub;

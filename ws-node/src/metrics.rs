@@ -11,6 +11,7 @@ use gim_proto::codes::{CloseCode, ErrorCode};
 use gim_proto::frame::GapReason;
 use gim_proto::{MessageId, Uid};
 use gim_proxy_sdk::delivery::TargetReport;
+use gim_proxy_sdk::ledger::Written;
 use gim_proxy_sdk::mailbox::MailboxError;
 use gim_proxy_sdk::queue::LaneStats;
 use gim_proxy_sdk::upstream::UpstreamError;
@@ -270,6 +271,8 @@ impl Metrics {
             self.exporter.gauge("gim_nodes").set(as_f64(cluster.nodes));
             self.exporter.gauge("gim_nodes_awaited").set(as_f64(cluster.awaited));
         }
+        self.exporter.gauge("gim_followers").set(as_f64(now.followers));
+        self.exporter.show_kept(now.written, now.possible_losses);
         self.exporter.render(lanes, now.dropped_log_lines)
     }
 
@@ -316,6 +319,10 @@ pub(crate) struct Snapshot {
     pub(crate) outbox_total_reached: u64,
     pub(crate) dropped_log_lines: u64,
     pub(crate) resident_bytes: u64,
+    pub(crate) written: Written,
+    /// None: there is no Redis in this mode.
+    pub(crate) possible_losses: Option<u64>,
+    pub(crate) followers: u64,
 }
 
 const COUNTERS: [(&str, &str); 28] = [
@@ -348,7 +355,7 @@ const COUNTERS: [(&str, &str); 28] = [
     ("gim_incarnations_total", "times the node's lease was lost or redis came back as another run"),
     ("gim_silent_holders_total", "users who came back here while the node of their previous session did not answer"),
 ];
-const GAUGES: [(&str, &str); 11] = [
+const GAUGES: [(&str, &str); 12] = [
     ("gim_outboxes_waiting", "sessions whose socket did not take everything at once"),
     ("gim_outbox_bytes", "bytes waiting in all outboxes"),
     ("gim_sessions_behind", "sessions with durable messages that they were not handed yet"),
@@ -356,6 +363,7 @@ const GAUGES: [(&str, &str); 11] = [
     ("gim_sessions", "sessions on this node"),
     ("gim_connections", "connections on the public listener, sessions and others"),
     ("gim_groups", "groups with members on this node"),
+    ("gim_followers", "who looks at what single users do, live"),
     ("gim_redis_up", "1: redis answers and has on record what this node holds; only beyond mode `local`"),
     ("gim_etcd_up", "1: etcd answers; only in mode `cluster`"),
     ("gim_nodes", "nodes that live; only in mode `cluster`"),

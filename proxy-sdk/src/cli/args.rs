@@ -64,6 +64,8 @@ pub(super) enum Command {
     Once(Once),
     /// Shows the nodes again and again, and how fast their figures change
     Top(Top),
+    /// Shows the way of a message step by step, or with --uid what a user does right now
+    Trace(Trace),
 }
 
 /// What has one answer.
@@ -85,6 +87,10 @@ pub(super) enum Once {
     Drain(Drain),
     /// Shows the lanes of the queue
     Queue,
+    /// Shows what became of messages that asked for receipts, oldest first
+    Receipts(Logged),
+    /// Shows who came and went, oldest first
+    Presence(Logged),
     /// Shows, puts back or deletes messages that could not be delivered
     #[command(subcommand)]
     Dead(Dead),
@@ -216,6 +222,33 @@ pub(super) struct Cancel {
     /// Out of this user's mailbox, where it is not acknowledged
     #[arg(long)]
     pub(super) uid: Option<Uid>,
+}
+
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("whom").required(true).args(["id", "uid"])))]
+pub(super) struct Trace {
+    /// The message; it had to be sent with a receipt or a sampled traceparent
+    #[arg(value_name = "MESSAGE")]
+    pub(super) id: Option<MessageId>,
+    /// What this user does right now, until ctrl-c: with --etcd on all nodes, else on the one that is asked
+    #[arg(long)]
+    pub(super) uid: Option<Uid>,
+    /// Goes on until the message has its end
+    #[arg(long, conflicts_with = "uid")]
+    pub(super) follow: bool,
+    /// Goes on for no longer than this: with --follow 30s unless it is said, with --uid an hour
+    #[arg(long = "for", value_name = "DURATION", value_parser = time::positive)]
+    pub(super) limit: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Logged {
+    /// Only those after this one
+    #[arg(long, value_name = "ENTRY")]
+    pub(super) after: Option<EntryId>,
+    /// How many at most, up to 1000
+    #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(super) limit: u32,
 }
 
 #[derive(Debug, Args)]

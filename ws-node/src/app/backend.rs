@@ -23,6 +23,7 @@ use gim_proxy_sdk::mailbox::local::{IsMember, LocalMailboxes};
 use gim_proxy_sdk::members::LiveNodes;
 use gim_proxy_sdk::peers::Peers;
 use gim_proxy_sdk::queue::Queue;
+use gim_proxy_sdk::store::Store;
 use gim_proxy_sdk::upstream::Upstream;
 
 use super::place::Place;
@@ -37,6 +38,8 @@ pub(super) struct Backend {
     pub(super) queue: Arc<dyn Queue>,
     pub(super) mailboxes: Arc<dyn Mailboxes>,
     pub(super) ledger: Arc<dyn Ledger>,
+    /// None: there is no Redis in this mode.
+    pub(super) redis: Option<Store>,
     pub(super) work: Work,
     pub(super) upstream: Option<Arc<dyn Upstream>>,
     /// Who hears of what the worker does.
@@ -97,6 +100,7 @@ impl Backend {
             directory,
             mailboxes: Arc::new(LocalMailboxes::new(config.mailbox.bounds(), is_member)),
             ledger: Arc::new(LocalLedger::new(config.ledger.bounds())),
+            redis: None,
             node,
             work: Work::Lanes(queue.sources()),
             queue: Arc::clone(&queue) as Arc<_>,

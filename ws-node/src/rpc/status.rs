@@ -1,6 +1,7 @@
 //! Errors on the RPC surface: the one place that builds a status.
 
 use gim_proto::NameError;
+use gim_proxy_sdk::ledger::{LedgerError, LedgerErrorKind};
 use gim_proxy_sdk::queue::{QueueError, QueueErrorKind};
 use gim_proxy_sdk::{Error, ErrorKind};
 use tonic::{Code, Status};
@@ -33,6 +34,13 @@ pub(super) fn of_queue(error: &QueueError) -> Status {
         (None, None) => String::new(),
     };
     Status::new(code, format!("{place}{}", error.detail))
+}
+
+pub(super) fn of_ledger(error: &LedgerError) -> Status {
+    match error.kind {
+        LedgerErrorKind::Unavailable => Status::unavailable("the ledger cannot be read now"),
+        LedgerErrorKind::Timeout => Status::deadline_exceeded("the ledger does not answer in time"),
+    }
 }
 
 pub(super) fn of_name(error: NameError) -> Status {

@@ -40,7 +40,10 @@ impl Session {
             core.directory.record_join(&self.0.uid, self.0.id, self.fence(), tgid).await
         };
         match recorded.await {
-            Ok(true) => self.values_of(tgid, entered).await,
+            Ok(true) => {
+                self.tell("join", || tgid.to_string());
+                self.values_of(tgid, entered).await
+            }
             Ok(false) => {
                 self.withdraw_from(tgid).await;
                 Err(JoinError::Ended)
@@ -95,6 +98,7 @@ impl Session {
     pub(crate) async fn leave_group(&self, tgid: &Tgid) -> Result<bool, JoinError> {
         let left = self.withdraw_from(tgid).await;
         if left {
+            self.tell("leave", || tgid.to_string());
             let core = &self.0.core;
             let recorded = core.directory.record_leave(&self.0.uid, self.0.id, self.fence(), tgid).await;
             recorded.map_err(JoinError::Directory)?;

@@ -77,11 +77,16 @@ impl Session {
             "gim.leave" => self.answer_leave(data.as_ref()).await,
             "gim.ack" => match self.answer_ack(data.as_ref(), !request.seq.is_empty()).await {
                 // A successful ack is silent unless asked.
-                Ok(_) if request.seq.is_empty() => return,
+                Ok(_) if request.seq.is_empty() => {
+                    self.tell_command(&request.cmd, "", ErrorCode::Ok);
+                    return;
+                }
                 other => other,
             },
             _ => self.answer_command(&request, data).await,
         };
+        let code = outcome.as_ref().map_or_else(|error| error.code, |_| ErrorCode::Ok);
+        self.tell_command(&request.cmd, &request.seq, code);
         match outcome {
             Ok(reply) => {
                 self.0.core.metrics.command_done(ErrorCode::Ok.name());

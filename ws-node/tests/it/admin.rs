@@ -4,6 +4,7 @@ mod calls;
 mod cancelled;
 mod door;
 mod figures;
+mod ledger;
 mod memberships;
 mod probes;
 mod queue;

@@ -93,6 +93,7 @@ impl Opening<'_> {
             queue: Arc::clone(&queue) as Arc<_>,
             mailboxes: Arc::clone(&mailboxes) as Arc<_>,
             ledger,
+            redis: Some(self.store.clone()),
             work: self.work(&sources),
             upstream: self.upstream(),
             observer,
