@@ -10,9 +10,11 @@ mod cache;
 mod calls;
 mod clock;
 mod connection;
+mod durable;
 mod groups;
 mod leftovers;
 mod lookups;
+mod news;
 mod record;
 mod script;
 mod sweep;
@@ -32,7 +34,7 @@ use self::cache::Owners;
 use self::calls::{Calls, Command};
 use self::connection::Connection;
 use self::leftovers::Leftovers;
-use self::script::{JOIN, LEAVE};
+use self::news::News;
 use self::sweep::Progress;
 use super::{Claim, ClaimRequest, Directory, DirectoryError, Freshness, Held, NodeRef, Owner};
 use crate::lease::{Proof, Since};
@@ -53,13 +55,16 @@ pub struct RedisDirectoryOptions {
     pub proof: Option<Arc<Proof>>,
     /// Finds out about runs that are not in the view, as in a cluster. None: they are dead.
     pub judge: Option<Arc<dyn Judge>>,
+    /// Entries of the stream in which it is written down who comes and goes. None: it is not, and costs nothing. All
+    /// processes that share a Redis have to agree on whether there is one.
+    pub presence: Option<u64>,
 }
 
 impl RedisDirectoryOptions {
     /// Takes the defaults: 100,000 owners, 30 s.
     #[must_use]
     pub fn new(keys: Keys) -> Self {
-        Self { keys, cache: 100_000, grace: Duration::from_secs(30), proof: None, judge: None }
+        Self { keys, cache: 100_000, grace: Duration::from_secs(30), proof: None, judge: None, presence: None }
     }
 }
 
@@ -72,6 +77,7 @@ pub struct RedisDirectory {
     connection: Connection,
     owners: Owners,
     leftovers: Leftovers,
+    news: News,
     progress: Mutex<Progress>,
     /// Names this directory among all that sweep.
     sweeper: SessionId,
@@ -91,6 +97,8 @@ pub struct RedisDirectoryStats {
     pub misses: u64,
     /// Records of dead nodes deleted.
     pub swept: u64,
+    /// News of who came and went that this process has written down.
+    pub news: u64,
 }
 
 impl RedisDirectory {
@@ -109,6 +117,7 @@ impl RedisDirectory {
         Ok(Arc::new(Self {
             keys: directory.keys.clone(),
             owners: Owners::new(directory.cache),
+            news: News::new(&calls, &directory.keys, directory.presence),
             options: directory,
             live,
             calls,
@@ -124,6 +133,7 @@ impl RedisDirectory {
 
     /// Ends the connection. Calls fail from then on.
     pub async fn close(&self) {
+        self.news.flush().await;
         self.connection.close().await;
     }
 
@@ -136,6 +146,7 @@ impl RedisDirectory {
             hits: read(&self.hits),
             misses: read(&self.misses),
             swept: read(&self.swept),
+            news: self.news.moved(),
         }
     }
 
@@ -214,7 +225,7 @@ impl Directory for RedisDirectory {
         fence: Fence,
         tgid: &Tgid,
     ) -> Result<bool, DirectoryError> {
-        self.record(&JOIN, uid, session, fence, tgid).await
+        self.join_recorded(uid, session, fence, tgid).await
     }
 
     async fn record_leave(
@@ -224,7 +235,7 @@ impl Directory for RedisDirectory {
         fence: Fence,
         tgid: &Tgid,
     ) -> Result<bool, DirectoryError> {
-        self.record(&LEAVE, uid, session, fence, tgid).await
+        self.leave_recorded(uid, session, fence, tgid).await
     }
 
     async fn add_holder(&self, tgid: &Tgid, node: &NodeRef) -> Result<(), DirectoryError> {
@@ -239,16 +250,16 @@ impl Directory for RedisDirectory {
         self.holders_of(tgids).await
     }
 
-    async fn join_durably(&self, _uid: &Uid, _tgid: &Tgid, _most: usize) -> Result<bool, DirectoryError> {
-        Err(DirectoryError::unavailable())
+    async fn join_durably(&self, uid: &Uid, tgid: &Tgid, most: usize) -> Result<bool, DirectoryError> {
+        self.durable_join(uid, tgid, most).await
     }
 
-    async fn leave_durably(&self, _uid: &Uid, _tgid: &Tgid) -> Result<bool, DirectoryError> {
-        Ok(false)
+    async fn leave_durably(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, DirectoryError> {
+        self.durable_leave(uid, tgid).await
     }
 
-    async fn durable_members(&self, _tgids: &[Tgid]) -> Result<Vec<Uid>, DirectoryError> {
-        Ok(Vec::new())
+    async fn durable_members(&self, tgids: &[Tgid]) -> Result<Vec<Uid>, DirectoryError> {
+        self.durable_members_of(tgids).await
     }
 
     async fn nodes(&self) -> Result<Vec<NodeRef>, DirectoryError> {
