@@ -78,7 +78,8 @@ async fn ask(once: Once, way: &Way) -> Result<Answer, Error> {
     match once {
         Once::Push(push) => push::run(push, &way.any().await?).await,
         Once::Kick(kick) => users::kick(kick, &way.any().await?).await,
-        Once::Join(member) => users::join(member, &way.any().await?).await,
+        Once::Users(users) => users::show(users, &way.any().await?).await,
+        Once::Join(join) => users::join(join, &way.any().await?).await,
         Once::Leave(member) => users::leave(member, &way.any().await?).await,
         Once::Nodes => nodes::run(&way.any().await?).await,
         Once::Drain(drain) => drain::run(drain, way).await,

@@ -18,6 +18,7 @@ use std::time::Duration;
 use crate::Error;
 pub use operate::{DeadLetters, Drained, Hello};
 pub use options::ClientOptions;
+pub use send::UserState;
 
 pub(crate) use address::Address;
 use call::Calls;

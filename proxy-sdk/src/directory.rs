@@ -191,6 +191,11 @@ pub trait Directory: Send + Sync + 'static {
     /// Names the durable members of these groups, each once.
     async fn durable_members(&self, tgids: &[Tgid]) -> Result<Vec<Uid>, DirectoryError>;
 
+    /// Counts the durable members of a group.
+    async fn count_durable(&self, tgid: &Tgid) -> Result<usize, DirectoryError> {
+        Ok(self.durable_members(std::slice::from_ref(tgid)).await?.len())
+    }
+
     /// Names all nodes that live.
     async fn nodes(&self) -> Result<Vec<NodeRef>, DirectoryError>;
 

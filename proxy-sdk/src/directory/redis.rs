@@ -262,6 +262,10 @@ impl Directory for RedisDirectory {
         self.durable_members_of(tgids).await
     }
 
+    async fn count_durable(&self, tgid: &Tgid) -> Result<usize, DirectoryError> {
+        self.count(&self.keys.group_durable(tgid)).await
+    }
+
     async fn nodes(&self) -> Result<Vec<NodeRef>, DirectoryError> {
         let since = self.begin();
         let nodes = self.view()?.members().iter().map(|member| member.node.clone()).collect();

@@ -51,7 +51,7 @@ async fn every_verb_asks_what_it_is_named_for() {
         format!(r#"SendToUserRequest {{ uid: "42", tgid: "lobby", {raw} }}"#),
         format!(r#"SendToGroupRequest {{ tgid: "lobby", except_uid: "", {raw} }}"#),
         r#"StopRequest { uid: "42", reason: "enough", here: false }"#.to_owned(),
-        r#"JoinRequest { uid: "42", tgid: "lobby", here: false }"#.to_owned(),
+        r#"JoinRequest { uid: "42", tgid: "lobby", here: false, durable: false }"#.to_owned(),
         r#"LeaveRequest { uid: "42", tgid: "lobby", here: false }"#.to_owned(),
     ];
     assert_eq!(node.script.seen(), expected);

@@ -28,6 +28,7 @@ pub(crate) fn router(core: Arc<Core>, token: Option<Secret>) -> Router {
         .route("/sysinfo", get(sysinfo))
         .route("/metrics", get(metrics))
         .route("/api/v1/messages", post(messages::enqueue))
+        .route("/api/v1/users/query", post(users::query).get(users::show_query))
         .route("/api/v1/users/{uid}", get(users::show))
         .route("/api/v1/users/{uid}/session", delete(users::kick))
         .route("/api/v1/groups", get(groups::list))

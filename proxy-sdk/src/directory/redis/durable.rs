@@ -186,7 +186,7 @@ impl RedisDirectory {
         }
     }
 
-    async fn count(&self, key: &str) -> Result<usize, DirectoryError> {
+    pub(super) async fn count(&self, key: &str) -> Result<usize, DirectoryError> {
         let answers = self.calls.together(vec![Command::new("SCARD", [key.to_owned()])]).await?;
         answers.into_iter().next().and_then(|count| count.convert().ok()).ok_or_else(DirectoryError::corrupt)
     }
