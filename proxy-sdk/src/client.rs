@@ -20,6 +20,7 @@ use crate::Error;
 pub use look::{Followed, Happening};
 pub use operate::{DeadLetters, Drained, Hello};
 pub use options::ClientOptions;
+pub use send::UserState;
 
 pub(crate) use address::Address;
 use call::Calls;

@@ -11,8 +11,8 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt};
 use gim_msg_queue::host;
 use gim_msg_queue::logging::LogGuard;
-use gim_proto::{Fields, Incarnation, MessageId};
-use gim_proxy_sdk::directory::{Directory, NodeRef, OnDuplicate};
+use gim_proto::{Fields, Incarnation, MessageId, Tgid, Uid};
+use gim_proxy_sdk::directory::{Directory, DirectoryError, NodeRef, OnDuplicate};
 use gim_proxy_sdk::lease::Guard;
 use gim_proxy_sdk::ledger::Ledger;
 use gim_proxy_sdk::mailbox::Mailboxes;
@@ -104,6 +104,8 @@ pub(crate) struct Settings {
     pub(crate) close_timeout: Duration,
     pub(crate) membership_grace: Duration,
     pub(crate) groups: usize,
+    /// Durable members of one group.
+    pub(crate) durable_members: usize,
     /// 0: no bound.
     pub(crate) joins_per_second: u32,
     pub(crate) bad_frames_per_minute: u32,
@@ -132,6 +134,7 @@ impl Settings {
             close_timeout: session.close_timeout,
             membership_grace: session.membership_grace,
             groups: session.groups,
+            durable_members: config.mailbox.durable_members,
             joins_per_second: session.joins_per_second,
             bad_frames_per_minute: session.bad_frames_per_minute,
             handshake: config.limits.handshake,
@@ -317,6 +320,15 @@ impl Core {
             self.ledger.note(accepted::hops(&traced, &ids, self.node().id.as_str(), at_us));
         }
         Ok(ids)
+    }
+
+    /// Makes a user, connected or not, a durable member of a group. False: the group is full.
+    pub(crate) async fn join_durably(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, DirectoryError> {
+        let joined = self.directory.join_durably(uid, tgid, self.settings.durable_members).await?;
+        if !joined {
+            self.metrics.durable_join_refused(uid, tgid);
+        }
+        Ok(joined)
     }
 
     /// Has the directory know when a group has lost its last member here.

@@ -16,3 +16,4 @@ mod users;
 pub(crate) use self::admin::router as admin_router;
 pub(crate) use self::public::router as public_router;
 pub(crate) use self::sysinfo::{alone as sysinfo_alone, sysinfo};
+pub(crate) use self::users::MOST_USERS;

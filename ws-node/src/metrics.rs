@@ -9,7 +9,7 @@ use gim_msg_queue::admin;
 use gim_msg_queue::exporter::{Exporter, as_f64};
 use gim_proto::codes::{CloseCode, ErrorCode};
 use gim_proto::frame::GapReason;
-use gim_proto::{MessageId, Uid};
+use gim_proto::{MessageId, Tgid, Uid};
 use gim_proxy_sdk::delivery::TargetReport;
 use gim_proxy_sdk::ledger::Written;
 use gim_proxy_sdk::mailbox::MailboxError;
@@ -33,6 +33,7 @@ pub(crate) struct Metrics {
     pub(crate) phase: Gauge,
     incarnations: Counter,
     silent_holders: Counter,
+    durable_joins_refused: Counter,
     logins: Counter,
     slow_dropped: Counter,
     offered: Counter,
@@ -96,6 +97,7 @@ impl Metrics {
             phase: gauge("gim_phase"),
             incarnations: counter("gim_incarnations_total"),
             silent_holders: counter("gim_silent_holders_total"),
+            durable_joins_refused: counter("gim_durable_joins_refused_total"),
             logins: counter("gim_logins_total"),
             slow_dropped: counter("gim_slow_dropped_total"),
             offered: counter("gim_offered_total"),
@@ -191,6 +193,12 @@ impl Metrics {
     /// The node of a superseded session did not answer.
     pub(crate) fn silent_holder(&self) {
         self.silent_holders.increment(1);
+    }
+
+    /// A group has as many durable members as it may.
+    pub(crate) fn durable_join_refused(&self, uid: &Uid, tgid: &Tgid) {
+        tracing::warn!(%uid, %tgid, "the group has as many durable members as it may");
+        self.durable_joins_refused.increment(1);
     }
 
     /// A batch came in and was answered.
@@ -325,7 +333,7 @@ pub(crate) struct Snapshot {
     pub(crate) followers: u64,
 }
 
-const COUNTERS: [(&str, &str); 28] = [
+const COUNTERS: [(&str, &str); 29] = [
     ("gim_accepted_total", "connections accepted on the public listener"),
     ("gim_accept_errors_total", "accepts that failed, for want of descriptors as a rule"),
     ("gim_received_bytes_total", "bytes read from sessions"),
@@ -353,6 +361,7 @@ const COUNTERS: [(&str, &str); 28] = [
     ("gim_commands_total", "commands of clients, by outcome"),
     ("gim_upstream_total", "commands offered to business applications, by outcome"),
     ("gim_incarnations_total", "times the node's lease was lost or redis came back as another run"),
+    ("gim_durable_joins_refused_total", "durable joins refused because the group has as many members as it may"),
     ("gim_silent_holders_total", "users who came back here while the node of their previous session did not answer"),
 ];
 const GAUGES: [(&str, &str); 12] = [

@@ -75,11 +75,13 @@ pub(super) enum Once {
     Push(Box<Push>),
     /// Takes back a message that nobody has begun to deliver, or one out of a user's mailbox
     Cancel(Cancel),
+    /// Shows where users are connected
+    Users(Users),
     /// Ends a user's connection
     Kick(Kick),
-    /// Puts a connected user into a group
-    Join(Member),
-    /// Takes a connected user out of a group
+    /// Puts a connected user into a group, or with --durable any user
+    Join(Join),
+    /// Takes a user out of a group
     Leave(Member),
     /// Shows the nodes
     Nodes,
@@ -191,6 +193,22 @@ pub(super) struct Kick {
     /// What the client is told
     #[arg(long, default_value = "", hide_default_value = true, allow_hyphen_values = true)]
     pub(super) reason: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Users {
+    /// The users, up to 10,000
+    #[arg(required = true, value_name = "UID")]
+    pub(super) uids: Vec<Uid>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Join {
+    #[command(flatten)]
+    pub(super) member: Member,
+    /// For good, until the user leaves; also a user who is not online
+    #[arg(long)]
+    pub(super) durable: bool,
 }
 
 #[derive(Debug, Args)]

@@ -69,6 +69,11 @@ impl<E: From<StoreError>> Calls<E> {
         &self.client
     }
 
+    /// The time in Redis, Unix milliseconds. May lag behind.
+    pub(crate) fn now_ms(&self) -> u64 {
+        u64::try_from(self.clock.limit_us(Duration::ZERO) / 1_000).unwrap_or(0)
+    }
+
     /// When a call that begins now is given up.
     pub(crate) fn give_up(&self) -> Instant {
         Instant::now() + self.deadline

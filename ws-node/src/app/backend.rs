@@ -93,13 +93,18 @@ impl Backend {
     fn local(config: &Config, candidate: Candidate, observer: &Arc<dyn Observer>) -> Self {
         let node = NodeRef { id: candidate.id, incarnation: Incarnation::mint() };
         let queue = LocalQueue::with(config.queue.clone(), Arc::new(SystemClock), Arc::clone(observer));
-        let directory = Arc::new(LocalDirectory::new(node.clone()));
+        let ledger: Arc<dyn Ledger> = Arc::new(LocalLedger::new(config.ledger.bounds()));
+        let directory = match config.ledger.presence {
+            true => LocalDirectory::new(node.clone()).with_presence(Arc::clone(&ledger)),
+            false => LocalDirectory::new(node.clone()),
+        };
+        let directory = Arc::new(directory);
         let members = Arc::clone(&directory);
         let is_member: IsMember = Arc::new(move |uid, tgids| members.is_member(uid, tgids));
         Self {
             directory,
             mailboxes: Arc::new(LocalMailboxes::new(config.mailbox.bounds(), is_member)),
-            ledger: Arc::new(LocalLedger::new(config.ledger.bounds())),
+            ledger,
             redis: None,
             node,
             work: Work::Lanes(queue.sources()),

@@ -31,6 +31,7 @@ pub(crate) fn router(core: Arc<Core>, token: Option<Secret>) -> Router {
         .route("/api/v1/messages/{id}", get(ledger::journey).delete(messages::cancel))
         .route("/api/v1/receipts", get(ledger::receipts))
         .route("/api/v1/presence", get(ledger::presence))
+        .route("/api/v1/users/query", post(users::query).get(users::show_query))
         .route("/api/v1/users/{uid}", get(users::show))
         .route("/api/v1/users/{uid}/trace", get(ledger::follow))
         .route("/api/v1/users/{uid}/session", delete(users::kick))

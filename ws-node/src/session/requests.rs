@@ -160,11 +160,13 @@ impl Session {
                 format!("a session joins at most {most} groups a second"),
             ));
         }
-        if data.and_then(|data| data.get("durable")).is_some_and(|flag| flag.as_bool() != Some(false)) {
-            return Err(params("durable membership is not available in this mode"));
-        }
         let tgid = tgid(data)?;
-        *values = Some(self.enter_group(&tgid).await.map_err(refused)?);
+        let entered = match data.and_then(|data| data.get("durable")) {
+            None | Some(Value::Null | Value::Bool(false)) => self.enter_group(&tgid).await,
+            Some(Value::Bool(true)) => self.enter_group_durably(&tgid).await,
+            Some(_) => return Err(params("durable must be true or false")),
+        };
+        *values = Some(entered.map_err(refused)?);
         Ok(json!({ "tgid": tgid }))
     }
 
@@ -224,7 +226,7 @@ fn params(message: &str) -> HandlerError {
 
 fn refused(error: JoinError) -> HandlerError {
     let code = match error {
-        JoinError::Name(_) | JoinError::TooMany { .. } => ErrorCode::ParamsError,
+        JoinError::Name(_) | JoinError::TooMany { .. } | JoinError::Full { .. } => ErrorCode::ParamsError,
         JoinError::Ended => ErrorCode::UserOffline,
         JoinError::Directory(_) | JoinError::Values(_) => ErrorCode::HandlerFailed,
     };

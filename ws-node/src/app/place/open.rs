@@ -143,6 +143,7 @@ impl Opening<'_> {
             grace: self.config.session.membership_grace,
             proof: Some(Arc::clone(proof)),
             judge,
+            presence: self.config.ledger.presence.then_some(self.config.ledger.presence_entries),
         };
         Ok(RedisDirectory::connect(self.store.options(), live, options).await?)
     }
