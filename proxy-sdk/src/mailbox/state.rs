@@ -148,7 +148,12 @@ impl Mailbox {
     fn arrive(&mut self, arrival: Arrival, is_reset: bool, now_us: u64) {
         match arrival {
             Arrival::Resumes(seen) | Arrival::Survives(seen) if is_reset && seen.epoch == self.epoch => {
-                tracing::debug!(epoch = self.epoch, last = self.last, seen = seen.offset, "a mailbox has lost messages");
+                tracing::debug!(
+                    epoch = self.epoch,
+                    last = self.last,
+                    seen = seen.offset,
+                    "a mailbox has lost messages"
+                );
                 self.epoch = now_us.max(self.epoch + 1);
             }
             Arrival::Resumes(seen) if !is_reset => self.ack_upto(seen.offset),

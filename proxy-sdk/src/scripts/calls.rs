@@ -134,7 +134,11 @@ impl<E: From<StoreError>> Calls<E> {
         }
         let answers: Result<Vec<Value>, Error> = pipeline.try_all().await.into_iter().collect();
         let answers = answers.map_err(|error| self.translate(error))?;
-        if answers.len() == count { Ok(answers) } else { Err(StoreError { kind: StoreErrorKind::Corrupt, code: None, source: None }.into()) }
+        if answers.len() == count {
+            Ok(answers)
+        } else {
+            Err(StoreError { kind: StoreErrorKind::Corrupt, code: None, source: None }.into())
+        }
     }
 
     /// Asks for the time.

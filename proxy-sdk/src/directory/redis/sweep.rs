@@ -17,12 +17,12 @@ use gim_proto::{Incarnation, NodeId, Tgid};
 use tokio::time::Instant;
 
 use self::verdict::Verdicts;
-use crate::scripts::Command;
 use super::leftovers::Owned;
 use super::script::SWEEP;
 use super::{RedisDirectory, text};
 use crate::directory::{DirectoryError, DirectoryErrorKind};
 use crate::members::View;
+use crate::scripts::Command;
 
 /// Buckets that are swept at the same time, and how often in one step.
 const BUCKETS_AT_ONCE: usize = 64;

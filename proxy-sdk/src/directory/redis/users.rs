@@ -14,10 +14,10 @@ use tokio::time::Instant;
 use super::leftovers::Owned;
 use super::record::Record;
 use super::script::{CLAIM, REASSERT, RELEASE};
-use crate::scripts::Script;
 use super::{RedisDirectory, text};
 use crate::directory::{Claim, ClaimRequest, DirectoryError, DirectoryErrorKind, Held, NodeRef, OnDuplicate, Owner};
 use crate::members::View;
+use crate::scripts::Script;
 
 /// Claims until the record in the way, whose node is dead, is the one that was looked at.
 const CLAIMS: usize = 4;

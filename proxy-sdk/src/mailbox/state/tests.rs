@@ -138,7 +138,11 @@ fn the_epoch_rises_only_where_somebody_saw_more() {
     assert_eq!(mailbox.open(Fence(1), Arrival::Survives(at(3)), NOW_US + 9), fresh);
     let other = Arrival::Resumes(Position { epoch: 1, offset: 9 });
     assert_eq!(mailbox.open(Fence(1), other, NOW_US + 9), Opened { is_reset: true, ..fresh });
-    assert_eq!(mailbox.open(Fence(1), Arrival::Survives(at(4)), NOW_US - 9).epoch, NOW_US + 1, "whatever the clock says");
+    assert_eq!(
+        mailbox.open(Fence(1), Arrival::Survives(at(4)), NOW_US - 9).epoch,
+        NOW_US + 1,
+        "whatever the clock says"
+    );
     let at_new = Position { epoch: NOW_US + 1, offset: 4 };
     assert_eq!(mailbox.open(Fence(1), Arrival::Resumes(at_new), NOW_US + 9).epoch, NOW_US + 9);
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::{join_all, try_join_all};
 use gim_proto::{Class, EntryId, Fence, Fields, Incarnation, Keys, MessageId, NodeId, SessionId, Tgid, Uid};
+use gim_proxy_sdk::delivery::Message;
 use gim_proxy_sdk::directory::redis::{LiveNodes, RedisDirectory, RedisDirectoryOptions};
 use gim_proxy_sdk::directory::{Claim, ClaimRequest, Directory, Freshness, Held, NodeRef, OnDuplicate};
-use gim_proxy_sdk::delivery::Message;
 use gim_proxy_sdk::lease::{LeaseOptions, NodeLease, RpcProbe};
 use gim_proxy_sdk::mailbox::{
     Ack, Acked, Arrival, MailboxBounds, Mailboxes, Opened, PageBounds, Position, RedisMailboxes, Scope, Value,

@@ -15,8 +15,7 @@ use proptest::prelude::*;
 
 use super::world::{RedisWorld, World, entry, message, uid};
 
-const BOUNDS: MailboxBounds =
-    MailboxBounds { messages: 12, bytes: 300, age: Duration::from_hours(1), latest_keys: 3 };
+const BOUNDS: MailboxBounds = MailboxBounds { messages: 12, bytes: 300, age: Duration::from_hours(1), latest_keys: 3 };
 
 #[derive(Clone, Debug)]
 struct Sent {
@@ -180,8 +179,7 @@ impl Both {
         let redis = self.world.mailboxes.append(&lane, &posts).await.unwrap();
         for (redis, post) in redis.into_iter().flatten().zip(&posts) {
             let Appended::Stored(redis) = redis else { panic!("no group is named") };
-            let model =
-                self.model().append(&lane, post.entry, &post.message, post.kind, now_us() / 1_000, &BOUNDS);
+            let model = self.model().append(&lane, post.entry, &post.message, post.kind, now_us() / 1_000, &BOUNDS);
             assert_eq!(redis.offset, model.offset);
             self.epochs_are(redis.epoch);
         }
