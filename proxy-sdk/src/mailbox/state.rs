@@ -233,3 +233,6 @@ impl Mailbox {
         self.look_at = (self.ids.len() * 2).max(FEW_IDS);
     }
 }
+
+#[cfg(test)]
+mod tests;
