@@ -69,3 +69,22 @@ measure 'each further node with members, in addition' \
 measure 'command on the upstream' \
   "redis.call('XADD', 'gim:upstream', spread(i), 'id', id(i), 'uid', uid(i), 'session', id(i), 'seq', tostring(i),
      'cmd', 'echo.up', 'data', data, 'node', 'host-8091', 'at_ms', '1700000000000')"
+measure 'mailbox without messages' \
+  "redis.call('HSET', bucket(i) .. ':m:' .. uid(i) .. ':state', 'epoch', '1700000000000000')
+   redis.call('PEXPIRE', bucket(i) .. ':m:' .. uid(i) .. ':state', 691200000)"
+measure 'the first message in a mailbox, in addition' \
+  "local mailbox = bucket(i) .. ':m:' .. uid(i)
+   redis.call('XADD', mailbox, '1-0', 'id', id(i), 'kind', '3', 'at', '1700000000000', 'until', '0', 'flags', '0',
+     'payload', data)
+   redis.call('HSET', mailbox .. ':ids', id(i), '1 0 ' .. spread(i))
+   redis.call('HSET', mailbox .. ':state', 'last', '1', 'trimmed', '0', 'bytes', '256', 'look', '0')
+   redis.call('PEXPIRE', mailbox, 691200000)
+   redis.call('PEXPIRE', mailbox .. ':ids', 691200000)"
+measure 'each further message in a mailbox' \
+  "local mailbox = '{gim:u:1}:m:' .. uid(i % 1000)
+   redis.call('XADD', mailbox, string.format('%.0f-0', i), 'id', id(i), 'kind', '3', 'at', '1700000000000', 'until', '0',
+     'flags', '0', 'payload', data)
+   redis.call('HSET', mailbox .. ':ids', id(i), i .. ' 0 ' .. spread(i))"
+measure 'last value of a user' \
+  "redis.call('HSET', bucket(i) .. ':v:' .. uid(i), 'key', '0 0 ' .. id(i) .. '\\n' .. data, '', spread(i) .. ' key')
+   redis.call('PEXPIRE', bucket(i) .. ':v:' .. uid(i), 691200000)"

@@ -3,6 +3,7 @@
 //! Owns the recorder, of which there is one per node and none for the process, and the figures that nodes and workers
 //! both show: build, log, memory, lanes. Every other metric belongs to the module that counts it.
 
+use gim_proxy_sdk::ledger::Written;
 use gim_proxy_sdk::queue::LaneStats;
 use metrics::{Counter, Gauge, Key, KeyName, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
@@ -18,7 +19,20 @@ const DEAD: &str = "gim_queue_dead";
 const OLDEST: &str = "gim_queue_oldest_pending_seconds";
 const HTTP_REQUESTS: &str = "gim_http_requests_total";
 
-const COUNTERS: [(&str, &str); 2] = [
+const RECEIPTS: &str = "gim_receipts_written_total";
+const PRESENCE: &str = "gim_presence_written_total";
+const HOPS: &str = "gim_hops_written_total";
+const HOPS_DROPPED: &str = "gim_hops_dropped_total";
+const LEDGER_FAILURES: &str = "gim_ledger_failures_total";
+const POSSIBLE_LOSSES: &str = "gim_redis_possible_losses_total";
+
+const COUNTERS: [(&str, &str); 8] = [
+    (RECEIPTS, "receipts written by this process"),
+    (PRESENCE, "users that came or went, written by this process"),
+    (HOPS, "steps of journeys written by this process"),
+    (HOPS_DROPPED, "steps of journeys dropped: too many at once or of one message, or redis did not take them"),
+    (LEDGER_FAILURES, "writes of receipts or presence that failed"),
+    (POSSIBLE_LOSSES, "times that redis came back as another run, or had lost what was seen of a lane"),
     (HTTP_REQUESTS, "requests on the admin listener, by status"),
     ("gim_log_lines_dropped_total", "log lines dropped because the log's buffer was full"),
 ];
@@ -95,6 +109,19 @@ impl Exporter {
     /// Counts a request on the admin listener.
     pub fn http_done(&self, status: u16) {
         self.labelled(HTTP_REQUESTS, "status", &status.to_string()).increment(1);
+    }
+
+    /// Shows what the ledger has written, and how often Redis may have lost something. None: there is none.
+    pub fn show_kept(&self, written: Written, possible_losses: Option<u64>) {
+        let set = |name, value| self.counter(name).absolute(value);
+        set(RECEIPTS, written.receipts);
+        set(PRESENCE, written.presence);
+        set(HOPS, written.hops);
+        set(HOPS_DROPPED, written.dropped);
+        set(LEDGER_FAILURES, written.failures);
+        if let Some(losses) = possible_losses {
+            set(POSSIBLE_LOSSES, losses);
+        }
     }
 
     /// Condenses the samples of histograms. Left to whoever reads the metrics, they would pile up until somebody does.

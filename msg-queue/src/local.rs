@@ -4,6 +4,7 @@
 //! kept as their packed fields, the smallest form they have, and decoded when they are read. Every part of a lane has
 //! a bound. Never delivers anything.
 
+mod cancel;
 mod clerk;
 mod dead;
 mod lane;
@@ -18,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use gim_proto::{EntryId, Fields, MessageId};
-use gim_proxy_sdk::queue::{DeadLetter, LaneStats, Queue, QueueError, QueueErrorKind, Selection};
+use gim_proxy_sdk::queue::{Cancelled, DeadLetter, LaneStats, Queue, QueueError, QueueErrorKind, Selection};
 use tokio::sync::Notify;
 
 use self::lane::LaneState;
@@ -126,5 +127,16 @@ impl Queue for LocalQueue {
 
     async fn purge(&self, lane: u16, which: Selection) -> Result<u64, QueueError> {
         Ok(self.lane(lane)?.lock().dead.take(&which, usize::MAX, u64::MAX).len() as u64)
+    }
+
+    async fn cancel(&self, id: &MessageId) -> Result<Cancelled, QueueError> {
+        let of_lane = |cell: &Arc<LaneCell>| {
+            let mut state = cell.lock();
+            match (state.cancel(id, None), id.entry_of(cell.lane)) {
+                (Cancelled::Unknown, Some(entry)) => state.cancel(id, Some(entry)),
+                (cancelled, _) => cancelled,
+            }
+        };
+        Ok(self.lanes.iter().map(of_lane).fold(Cancelled::Unknown, Cancelled::and))
     }
 }

@@ -103,6 +103,13 @@ pub enum Event {
         /// Since the one before was heard last.
         silent: Duration,
     },
+    /// More was read of the lane than the store knows of now: it has lost its last entries.
+    LaneBehind {
+        /// The highest entry that was read.
+        seen: EntryId,
+        /// The last that the store has given, as far as it remembers.
+        last: EntryId,
+    },
     /// Entries that were accepted are gone from the store: trimmed away by others, or lost with its data.
     EntriesGone {
         /// How many.
@@ -223,12 +230,16 @@ fn log(lane: u16, event: &Event) {
         }
         Event::Lost => warn!(lane, "somebody else owns the lane, left it"),
         Event::Taken { term } => info!(lane, term, "this worker owns the lane"),
+        // The one warning about it is the store's own.
         Event::StoreReplaced { silent } => {
-            warn!(lane, ?silent, "another run of the store answers, what was accepted last may be lost");
+            info!(lane, ?silent, "another run of the store answers, what was accepted last may be lost");
         }
         Event::EntriesGone { entries, unread, first } => {
             let first = first.map(tracing::field::display);
             error!(lane, entries, unread, first, "entries are gone from the store without an outcome");
+        }
+        Event::LaneBehind { seen, last } => {
+            error!(lane, %seen, %last, "the store has lost the last entries of the lane: more was read than it knows");
         }
         Event::Panicked { error } => error!(lane, %error, "lane panicked, starts again with what is not settled"),
         Event::DeadLettersDropped { letters } => error!(lane, letters, "dead letters dropped, there are too many"),

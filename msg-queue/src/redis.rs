@@ -7,6 +7,7 @@
 //! a message, and never restarts the process: every connection is made anew when it is needed.
 
 mod aside;
+mod behind;
 mod chores;
 mod clock;
 mod connection;

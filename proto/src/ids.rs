@@ -121,6 +121,13 @@ impl MessageId {
     pub fn of_entry(lane: u16, entry: EntryId) -> Self {
         Self::of_text(&format!("{lane}-{entry}"))
     }
+
+    /// Tells the entry of this lane whose id it is, if it has the form of [`of_entry`](Self::of_entry).
+    #[must_use]
+    pub fn entry_of(&self, lane: u16) -> Option<EntryId> {
+        let (of_lane, entry) = self.as_str().split_once('-')?;
+        EntryId::parse(entry).ok().filter(|_| of_lane == lane.to_string())
+    }
 }
 
 fn parse_ulid(what: &'static str, text: &str) -> Result<Ulid, NameError> {

@@ -101,6 +101,12 @@ impl Keys {
         format!("{{{}:u:{bucket}}}:at:{incarnation}", self.prefix)
     }
 
+    /// List: who of a bucket came and went, until it is written down in [`presence`](Self::presence).
+    #[must_use]
+    pub fn presence_of(&self, bucket: u16) -> String {
+        format!("{{{}:u:{bucket}}}:p", self.prefix)
+    }
+
     /// Hash: the groups a user is in.
     #[must_use]
     pub fn user_groups(&self, uid: &Uid) -> String {

@@ -6,9 +6,11 @@
 
 mod answer;
 mod args;
+mod cancel;
 mod dead;
 mod drain;
 mod figures;
+mod ledger;
 mod nodes;
 mod push;
 mod queue;
@@ -17,6 +19,7 @@ mod table;
 mod time;
 mod token;
 mod top;
+mod trace;
 mod users;
 mod way;
 
@@ -39,7 +42,7 @@ pub const DONE: u8 = 0;
 pub const FAILED: u8 = 1;
 /// Exit code: the arguments are not usable.
 pub const USAGE: u8 = 2;
-/// Exit code: the user is not online, or nobody took what was sent.
+/// Exit code: the user is not online, nobody took what was sent, or what was to be taken back was not there any more.
 pub const NOT_THERE: u8 = 3;
 
 /// Does what a command line asks for, whose first argument is the program. Returns the exit code.
@@ -66,6 +69,7 @@ async fn execute(flags: Flags, screen: &mut Screen<'_>) -> (u8, io::Result<()>) 
     };
     let answer = match flags.command {
         Command::Top(top) => return top::run(&top, &way, screen).await,
+        Command::Trace(trace) => return trace::run(trace, &way, screen).await,
         Command::Once(once) => ask(once, &way).await,
     };
     match answer {
@@ -77,12 +81,16 @@ async fn execute(flags: Flags, screen: &mut Screen<'_>) -> (u8, io::Result<()>) 
 async fn ask(once: Once, way: &Way) -> Result<Answer, Error> {
     match once {
         Once::Push(push) => push::run(push, &way.any().await?).await,
+        Once::Cancel(cancel) => cancel::run(cancel, &way.any().await?).await,
         Once::Kick(kick) => users::kick(kick, &way.any().await?).await,
-        Once::Join(member) => users::join(member, &way.any().await?).await,
+        Once::Users(users) => users::show(users, &way.any().await?).await,
+        Once::Join(join) => users::join(join, &way.any().await?).await,
         Once::Leave(member) => users::leave(member, &way.any().await?).await,
         Once::Nodes => nodes::run(&way.any().await?).await,
         Once::Drain(drain) => drain::run(drain, way).await,
         Once::Queue => queue::run(&way.any().await?).await,
+        Once::Receipts(page) => ledger::receipts(page, &way.any().await?).await,
+        Once::Presence(page) => ledger::presence(page, &way.any().await?).await,
         Once::Dead(dead) => dead::run(dead, &way.any().await?).await,
     }
 }

@@ -6,6 +6,7 @@
 mod address;
 mod between;
 mod call;
+mod look;
 mod operate;
 mod options;
 mod send;
@@ -16,8 +17,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Error;
+pub use look::{Followed, Happening};
 pub use operate::{DeadLetters, Drained, Hello};
 pub use options::ClientOptions;
+pub use send::UserState;
 
 pub(crate) use address::Address;
 use call::Calls;
@@ -65,6 +68,11 @@ impl NodeClient {
     /// Sees to it that the node has answered the handshake, within so much time. It has not had any other call then.
     pub(crate) async fn meet(&self, within: Duration) -> Result<(), Error> {
         self.calls.meet(within).await
+    }
+
+    /// Where the node is.
+    pub(crate) fn address(&self) -> String {
+        self.calls.address().to_string()
     }
 
     /// Whether both share one connection.

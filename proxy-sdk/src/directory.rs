@@ -71,7 +71,7 @@ pub enum Claim {
         fence: Fence,
         /// The session that owned it until now and must be told to end.
         previous: Option<Owner>,
-        /// Groups the user is in: those of the resumed session.
+        /// Groups the user is in: those of the resumed session, and the durable ones.
         groups: Vec<Tgid>,
     },
     /// Another session owns the uid and keeps it, as the policy asks.
@@ -162,7 +162,7 @@ pub trait Directory: Send + Sync + 'static {
         tgid: &Tgid,
     ) -> Result<bool, DirectoryError>;
 
-    /// Records that the user left a group. False: no longer the owner.
+    /// Records that the user left a group, if durably in it, for good. False: no longer the owner.
     async fn record_leave(
         &self,
         uid: &Uid,
@@ -184,11 +184,17 @@ pub trait Directory: Send + Sync + 'static {
     /// `most` durable members already.
     async fn join_durably(&self, uid: &Uid, tgid: &Tgid, most: usize) -> Result<bool, DirectoryError>;
 
-    /// Ends a durable membership. Returns whether there was one.
+    /// Ends a durable membership. Returns whether there was one. What breaks off of this or of a join is finished by the
+    /// next change of it, by a sweep, or at the user's next login.
     async fn leave_durably(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, DirectoryError>;
 
     /// Names the durable members of these groups, each once.
     async fn durable_members(&self, tgids: &[Tgid]) -> Result<Vec<Uid>, DirectoryError>;
+
+    /// Counts the durable members of a group.
+    async fn count_durable(&self, tgid: &Tgid) -> Result<usize, DirectoryError> {
+        Ok(self.durable_members(std::slice::from_ref(tgid)).await?.len())
+    }
 
     /// Names all nodes that live.
     async fn nodes(&self) -> Result<Vec<NodeRef>, DirectoryError>;

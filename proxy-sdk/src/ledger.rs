@@ -4,8 +4,11 @@
 //! the entry is settled; a *hop* is a step of a message's journey, written when there is time; *presence* is who came and
 //! went, with the fence that tells which of two is newer. All of it is bounded, the oldest goes first.
 
+mod counts;
+mod fields;
 pub mod local;
 mod redis;
+mod steps;
 
 use std::time::Duration;
 
@@ -13,7 +16,9 @@ use async_trait::async_trait;
 use gim_proto::{EntryId, Fence, MessageId, NodeId, SessionId, Uid};
 use serde::Serialize;
 
+pub use self::counts::Written;
 pub use self::redis::RedisLedger;
+pub use self::steps::{Step, steps};
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,13 +132,14 @@ pub struct Presence {
     pub uid: Uid,
     /// Whether the user is there from then on.
     pub is_online: bool,
-    /// Number of the ownership. News with a lower one than known are old, and of the same `offline` counts.
+    /// Number of the ownership. News with a lower one than known are old; of the same those with the later time count, and
+    /// of these `offline`.
     pub fence: Fence,
     /// The node.
     pub node: NodeId,
     /// The session.
     pub session: SessionId,
-    /// Why, in one word: `login`, `closed`, `replaced`, `node_lost`.
+    /// Why, in one word: `login`, `closed`, `node_lost`, `returned` (its node was taken for dead, or Redis had lost it).
     pub reason: Box<str>,
     /// When, Unix milliseconds.
     pub at_ms: u64,
@@ -188,6 +194,11 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Counts steps that were dropped.
     fn dropped(&self) -> u64;
+
+    /// Tells what was written since the process started. A ledger that counts nothing else tells what was dropped.
+    fn written(&self) -> Written {
+        Written { dropped: self.dropped(), ..Written::default() }
+    }
 
     /// Writes who came or went. Kept when this is answered.
     async fn presence(&self, news: &[Presence]) -> Result<(), LedgerError>;

@@ -26,7 +26,7 @@ pub mod store;
 pub mod testing;
 pub mod upstream;
 
-pub use client::{ClientOptions, NodeClient};
+pub use client::{ClientOptions, NodeClient, UserState};
 pub use cluster::ClusterClient;
 pub use delivery::{Body, Outcome, Sent};
 pub use error::{Error, ErrorKind};

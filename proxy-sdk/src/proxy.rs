@@ -7,7 +7,7 @@ use bytes::Bytes;
 use gim_proto::{Fields, MessageId, Tgid, Uid};
 use serde_json::Value;
 
-use crate::{Error, Sent};
+use crate::{Error, ErrorKind, Sent};
 
 /// Sends to users and groups wherever they are connected.
 ///
@@ -32,7 +32,14 @@ pub trait RunProxy: Send + Sync {
     async fn stop_user_client(&self, uid: &Uid, reason: &str) -> Result<bool, Error>;
     /// Puts a connected user into a group. False: the user was not online.
     async fn join_group(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, Error>;
-    /// Takes a connected user out of a group. False: the user was not online.
+    /// Makes a user, connected or not, a member of a group until it leaves. Returns whether it is connected.
+    ///
+    /// # Errors
+    /// `Full`: the group has as many durable members as it may.
+    async fn join_group_durably(&self, _uid: &Uid, _tgid: &Tgid) -> Result<bool, Error> {
+        Err(Error::new(ErrorKind::Unsupported, "durable membership is not done here"))
+    }
+    /// Takes a user out of a group, also if durably in it. False: the user was not online, and no durable member.
     async fn leave_group(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, Error>;
     /// Puts entries on the queue, all or none. Returns their message ids in order.
     async fn enqueue(&self, entries: Vec<Fields>) -> Result<Vec<MessageId>, Error>;
@@ -62,6 +69,13 @@ pub trait LocalProxy: RunProxy {
     async fn stop_local_user_client(&self, uid: &Uid, reason: &str) -> Result<bool, Error>;
     /// Puts a user of this node into a group. False: not connected here.
     async fn join_local_group(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, Error>;
-    /// Takes a user of this node out of a group. False: not connected here.
+    /// Makes a user of this node a member of a group until it leaves. False: not connected here.
+    ///
+    /// # Errors
+    /// `Full`: the group has as many durable members as it may.
+    async fn join_local_group_durably(&self, _uid: &Uid, _tgid: &Tgid) -> Result<bool, Error> {
+        Err(Error::new(ErrorKind::Unsupported, "durable membership is not done here"))
+    }
+    /// Takes a user of this node out of a group, also if durably in it. False: not connected here.
     async fn leave_local_group(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, Error>;
 }

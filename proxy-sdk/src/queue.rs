@@ -96,6 +96,34 @@ pub enum Selection {
     Ids(Vec<EntryId>),
 }
 
+/// What became of a cancellation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cancelled {
+    /// It was taken back before anybody began to deliver it: these entries, one per lane that had one. Of users of several
+    /// lanes, some may have got it nevertheless.
+    Done(Vec<Fields>),
+    /// It is being delivered, or was.
+    TooLate,
+    /// Nobody remembers such a message.
+    Unknown,
+}
+
+impl Cancelled {
+    /// Puts the answers of two lanes together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Done(mut some), Self::Done(others)) => {
+                some.extend(others);
+                Self::Done(some)
+            }
+            (done @ Self::Done(_), _) | (_, done @ Self::Done(_)) => done,
+            (Self::TooLate, _) | (_, Self::TooLate) => Self::TooLate,
+            (Self::Unknown, Self::Unknown) => Self::Unknown,
+        }
+    }
+}
+
 /// The queue as producers and operators see it.
 #[async_trait]
 pub trait Queue: Send + Sync + 'static {
@@ -117,4 +145,8 @@ pub trait Queue: Send + Sync + 'static {
 
     /// Deletes dead letters. Returns how many.
     async fn purge(&self, lane: u16, which: Selection) -> Result<u64, QueueError>;
+
+    /// Takes a message back that nobody has begun to deliver: unread, or scheduled. A producer's id is known for the
+    /// idempotency window, that of a scheduled message until its time and the window after it.
+    async fn cancel(&self, id: &MessageId) -> Result<Cancelled, QueueError>;
 }

@@ -10,9 +10,11 @@ mod fault;
 mod fred;
 mod keys;
 mod link;
+mod losses;
 mod options;
 mod pool;
 mod runs;
+mod spread;
 
 use std::sync::Arc;
 
@@ -22,24 +24,38 @@ pub use self::fault::{StoreError, StoreErrorKind};
 pub use self::fred::fred_client;
 pub use self::keys::KeyReader;
 pub use self::link::Link;
+pub use self::losses::{LaneBehind, Losses, PossibleLoss};
 pub use self::options::{OptionsError, RedisOptions, TlsFiles};
 pub use self::pool::Pool;
 pub use self::runs::{RunReader, Runs};
+pub use self::spread::{Server, Spread};
 
 /// A Redis of any kind. Cheap to clone; opens nothing until it is asked.
 #[derive(Clone, Debug)]
-pub struct Store(Arc<RedisOptions>);
+pub struct Store(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    options: RedisOptions,
+    losses: Losses,
+}
 
 impl Store {
     /// Takes note of where Redis is.
     #[must_use]
     pub fn new(options: RedisOptions) -> Self {
-        Self(Arc::new(options))
+        Self(Arc::new(Shared { options, losses: Losses::default() }))
     }
 
     /// Tells where it is.
     #[must_use]
     pub fn options(&self) -> &RedisOptions {
-        &self.0
+        &self.0.options
+    }
+
+    /// Tells what it may have lost, as far as this handle and its clones have noticed.
+    #[must_use]
+    pub fn losses(&self) -> &Losses {
+        &self.0.losses
     }
 }

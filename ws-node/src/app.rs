@@ -80,6 +80,7 @@ pub(crate) async fn start(
         queue: backend.queue,
         mailboxes: backend.mailboxes,
         ledger: backend.ledger,
+        redis: backend.redis,
         upstream: backend.upstream,
         settings: Settings::of(&config),
         handlers,
@@ -224,6 +225,7 @@ impl Running {
         core.enter(Phase::DrainingSessions);
         let (clean, forced) = shutdown::drain_sessions(core, &core.settings.drain, deadline).await;
         self.stop_public.cancel();
+        core.followers.close();
         self.stop_surfaces.cancel();
         self.tasks.close();
         let _cut = tokio::time::timeout_at(deadline.max(Instant::now() + LAST_CALLS), self.tasks.wait()).await;

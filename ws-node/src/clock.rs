@@ -22,7 +22,18 @@ impl Clock {
 
     /// Unix time in milliseconds.
     pub(crate) fn unix_ms(self) -> u64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        self.unix_us() / 1_000
     }
+
+    /// Unix time in microseconds.
+    #[expect(clippy::unused_self, reason = "it is the node's clock that is asked")]
+    pub(crate) fn unix_us(self) -> u64 {
+        unix_us()
+    }
+}
+
+/// Unix time in microseconds, for whoever has no node at hand.
+pub(crate) fn unix_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }

@@ -3,20 +3,23 @@
 //! Owns no behaviour beyond the few steps in which hub and directory change together. There is one per node, never one
 //! per process: a process may run several nodes.
 
+mod accepted;
+
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 use gim_msg_queue::host;
 use gim_msg_queue::logging::LogGuard;
-use gim_proto::{Fields, Incarnation, MessageId};
-use gim_proxy_sdk::directory::{Directory, NodeRef, OnDuplicate};
+use gim_proto::{Fields, Incarnation, MessageId, Tgid, Uid};
+use gim_proxy_sdk::directory::{Directory, DirectoryError, NodeRef, OnDuplicate};
 use gim_proxy_sdk::lease::Guard;
 use gim_proxy_sdk::ledger::Ledger;
 use gim_proxy_sdk::mailbox::Mailboxes;
 use gim_proxy_sdk::members::LiveNodes;
 use gim_proxy_sdk::peers::Peers;
 use gim_proxy_sdk::queue::{Queue, QueueError};
+use gim_proxy_sdk::store::Store;
 use gim_proxy_sdk::upstream::Upstream;
 
 use tokio::runtime::Handle;
@@ -27,6 +30,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::config::{Config, OnSlow, ShutdownSection};
 use crate::embed::Handlers;
+use crate::follow::Followers;
 use crate::hub::{Group, Hub};
 use crate::listener::{Admission, Superseded};
 use crate::metrics::{Metrics, Snapshot};
@@ -55,6 +59,10 @@ pub(crate) struct Core {
     pub(crate) receipts: Receipts,
     /// Pages of mailboxes in memory at once.
     pub(crate) page_turns: Semaphore,
+    /// Who looks at what single users do.
+    pub(crate) followers: Arc<Followers>,
+    /// What is told of Redis. None: there is none in this mode.
+    redis: Option<Store>,
     pub(crate) settings: Settings,
     pub(crate) handlers: Handlers,
     pub(crate) admission: Admission,
@@ -96,6 +104,8 @@ pub(crate) struct Settings {
     pub(crate) close_timeout: Duration,
     pub(crate) membership_grace: Duration,
     pub(crate) groups: usize,
+    /// Durable members of one group.
+    pub(crate) durable_members: usize,
     /// 0: no bound.
     pub(crate) joins_per_second: u32,
     pub(crate) bad_frames_per_minute: u32,
@@ -124,6 +134,7 @@ impl Settings {
             close_timeout: session.close_timeout,
             membership_grace: session.membership_grace,
             groups: session.groups,
+            durable_members: config.mailbox.durable_members,
             joins_per_second: session.joins_per_second,
             bad_frames_per_minute: session.bad_frames_per_minute,
             handshake: config.limits.handshake,
@@ -159,6 +170,7 @@ pub(crate) struct Parts {
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) mailboxes: Arc<dyn Mailboxes>,
     pub(crate) ledger: Arc<dyn Ledger>,
+    pub(crate) redis: Option<Store>,
     pub(crate) upstream: Option<Arc<dyn Upstream>>,
     pub(crate) settings: Settings,
     pub(crate) handlers: Handlers,
@@ -185,6 +197,8 @@ impl Core {
             ledger: parts.ledger,
             receipts: Receipts::default(),
             page_turns: Semaphore::new(PAGES),
+            followers: Arc::default(),
+            redis: parts.redis,
             settings: parts.settings,
             handlers: parts.handlers,
             admission: parts.admission,
@@ -258,6 +272,11 @@ impl Core {
         self.guard.as_ref()
     }
 
+    /// What is known of Redis, if the node stands on one.
+    pub(crate) const fn redis(&self) -> Option<&Store> {
+        self.redis.as_ref()
+    }
+
     /// What is behind the lease, if the node has one outside this process: `redis`, and whether it does its part.
     pub(crate) fn redis_is_well(&self) -> Option<bool> {
         self.guard.as_ref().map(Guard::is_well)
@@ -285,14 +304,31 @@ impl Core {
             outbox_total_reached: self.settings.outbox.total.reached(),
             dropped_log_lines: self.log.as_ref().map_or(0, |log| log.dropped_lines()),
             resident_bytes: host::resident_bytes(),
+            written: self.ledger.written(),
+            possible_losses: self.redis.as_ref().map(|redis| redis.losses().count()),
+            followers: self.followers.count() as u64,
         }
     }
 
     /// Puts entries on the queue, all or none, whatever road they came by.
     pub(crate) async fn enqueue(&self, entries: Vec<Fields>) -> Result<Vec<MessageId>, QueueError> {
+        let traced = accepted::traced(&entries);
+        let at_us = self.clock.unix_us();
         let ids = self.queue.enqueue(entries).await?;
         self.metrics.enqueued(&ids);
+        if !traced.is_empty() {
+            self.ledger.note(accepted::hops(&traced, &ids, self.node().id.as_str(), at_us));
+        }
         Ok(ids)
+    }
+
+    /// Makes a user, connected or not, a durable member of a group. False: the group is full.
+    pub(crate) async fn join_durably(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, DirectoryError> {
+        let joined = self.directory.join_durably(uid, tgid, self.settings.durable_members).await?;
+        if !joined {
+            self.metrics.durable_join_refused(uid, tgid);
+        }
+        Ok(joined)
     }
 
     /// Has the directory know when a group has lost its last member here.

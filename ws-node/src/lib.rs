@@ -3,11 +3,13 @@
 #![recursion_limit = "256"]
 
 mod app;
+mod cancel;
 pub mod cli;
 mod clock;
 pub mod config;
 mod core;
 mod embed;
+mod follow;
 mod heartbeat;
 mod http;
 mod hub;

@@ -9,8 +9,9 @@ use gim_msg_queue::admin;
 use gim_msg_queue::exporter::{Exporter, as_f64};
 use gim_proto::codes::{CloseCode, ErrorCode};
 use gim_proto::frame::GapReason;
-use gim_proto::{MessageId, Uid};
+use gim_proto::{MessageId, Tgid, Uid};
 use gim_proxy_sdk::delivery::TargetReport;
+use gim_proxy_sdk::ledger::Written;
 use gim_proxy_sdk::mailbox::MailboxError;
 use gim_proxy_sdk::queue::LaneStats;
 use gim_proxy_sdk::upstream::UpstreamError;
@@ -32,6 +33,7 @@ pub(crate) struct Metrics {
     pub(crate) phase: Gauge,
     incarnations: Counter,
     silent_holders: Counter,
+    durable_joins_refused: Counter,
     logins: Counter,
     slow_dropped: Counter,
     offered: Counter,
@@ -95,6 +97,7 @@ impl Metrics {
             phase: gauge("gim_phase"),
             incarnations: counter("gim_incarnations_total"),
             silent_holders: counter("gim_silent_holders_total"),
+            durable_joins_refused: counter("gim_durable_joins_refused_total"),
             logins: counter("gim_logins_total"),
             slow_dropped: counter("gim_slow_dropped_total"),
             offered: counter("gim_offered_total"),
@@ -192,6 +195,12 @@ impl Metrics {
         self.silent_holders.increment(1);
     }
 
+    /// A group has as many durable members as it may.
+    pub(crate) fn durable_join_refused(&self, uid: &Uid, tgid: &Tgid) {
+        tracing::warn!(%uid, %tgid, "the group has as many durable members as it may");
+        self.durable_joins_refused.increment(1);
+    }
+
     /// A batch came in and was answered.
     pub(crate) fn batch(&self, verdict: &'static str) {
         self.labelled("gim_batches_total", "verdict", verdict).increment(1);
@@ -270,6 +279,8 @@ impl Metrics {
             self.exporter.gauge("gim_nodes").set(as_f64(cluster.nodes));
             self.exporter.gauge("gim_nodes_awaited").set(as_f64(cluster.awaited));
         }
+        self.exporter.gauge("gim_followers").set(as_f64(now.followers));
+        self.exporter.show_kept(now.written, now.possible_losses);
         self.exporter.render(lanes, now.dropped_log_lines)
     }
 
@@ -316,9 +327,13 @@ pub(crate) struct Snapshot {
     pub(crate) outbox_total_reached: u64,
     pub(crate) dropped_log_lines: u64,
     pub(crate) resident_bytes: u64,
+    pub(crate) written: Written,
+    /// None: there is no Redis in this mode.
+    pub(crate) possible_losses: Option<u64>,
+    pub(crate) followers: u64,
 }
 
-const COUNTERS: [(&str, &str); 28] = [
+const COUNTERS: [(&str, &str); 29] = [
     ("gim_accepted_total", "connections accepted on the public listener"),
     ("gim_accept_errors_total", "accepts that failed, for want of descriptors as a rule"),
     ("gim_received_bytes_total", "bytes read from sessions"),
@@ -346,9 +361,10 @@ const COUNTERS: [(&str, &str); 28] = [
     ("gim_commands_total", "commands of clients, by outcome"),
     ("gim_upstream_total", "commands offered to business applications, by outcome"),
     ("gim_incarnations_total", "times the node's lease was lost or redis came back as another run"),
+    ("gim_durable_joins_refused_total", "durable joins refused because the group has as many members as it may"),
     ("gim_silent_holders_total", "users who came back here while the node of their previous session did not answer"),
 ];
-const GAUGES: [(&str, &str); 11] = [
+const GAUGES: [(&str, &str); 12] = [
     ("gim_outboxes_waiting", "sessions whose socket did not take everything at once"),
     ("gim_outbox_bytes", "bytes waiting in all outboxes"),
     ("gim_sessions_behind", "sessions with durable messages that they were not handed yet"),
@@ -356,6 +372,7 @@ const GAUGES: [(&str, &str); 11] = [
     ("gim_sessions", "sessions on this node"),
     ("gim_connections", "connections on the public listener, sessions and others"),
     ("gim_groups", "groups with members on this node"),
+    ("gim_followers", "who looks at what single users do, live"),
     ("gim_redis_up", "1: redis answers and has on record what this node holds; only beyond mode `local`"),
     ("gim_etcd_up", "1: etcd answers; only in mode `cluster`"),
     ("gim_nodes", "nodes that live; only in mode `cluster`"),

@@ -7,12 +7,14 @@ mod elsewhere;
 use self::elsewhere::Ask;
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use gim_proto::codes::CloseCode;
 use gim_proto::{Class, Fields, MAX_ENTRY_BYTES, MessageId, Payload, Tgid, Uid};
 use gim_proxy_sdk::delivery::{Addressed, Delivery, Message, Recipients, Report, TargetReport};
+use gim_proxy_sdk::directory::Freshness;
 use gim_proxy_sdk::{Body, Error, ErrorKind, LocalProxy, Outcome, RunProxy, Sent};
 use serde_json::Value;
 
@@ -77,6 +79,33 @@ impl Proxy {
     async fn join_here(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, Error> {
         let Some(session) = self.session(uid)? else { return Ok(false) };
         online(session.join_group(tgid).await)
+    }
+
+    async fn join_durably_here(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, Error> {
+        let Some(session) = self.session(uid)? else { return Ok(false) };
+        online(session.join_group_durably(tgid).await)
+    }
+
+    /// Makes a user a member who is not connected, as far as is known. Returns whether it is.
+    async fn join_durably_away(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, Error> {
+        const LOOKS: u32 = 10;
+        const PAUSE: Duration = Duration::from_millis(50);
+        let core = self.core()?;
+        if !core.join_durably(uid, tgid).await? {
+            return online(Err(JoinError::Full { most: core.settings.durable_members }));
+        }
+        // From here on each login learns of it. Whoever came before, and meanwhile, has to be told.
+        for _ in 0..LOOKS {
+            if self.join_group(uid, tgid).await? {
+                return Ok(true);
+            }
+            let owner = core.directory.lookup(std::slice::from_ref(uid), Freshness::Current).await?;
+            if owner.first().is_none_or(Option::is_none) {
+                break;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(false)
     }
 
     async fn leave_here(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, Error> {
@@ -192,11 +221,15 @@ impl RunProxy for Proxy {
         }
     }
 
+    async fn join_group_durably(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, Error> {
+        let is_online =
+            self.join_durably_here(uid, tgid).await? || self.elsewhere(uid, Ask::JoinDurably { tgid }).await?;
+        if is_online { Ok(true) } else { self.join_durably_away(uid, tgid).await }
+    }
+
     async fn leave_group(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, Error> {
-        match self.leave_here(uid, tgid).await? {
-            true => Ok(true),
-            false => self.elsewhere(uid, Ask::Leave { tgid }).await,
-        }
+        let was_online = self.leave_here(uid, tgid).await? || self.elsewhere(uid, Ask::Leave { tgid }).await?;
+        if was_online { Ok(true) } else { Ok(self.core()?.directory.leave_durably(uid, tgid).await?) }
     }
 
     async fn enqueue(&self, entries: Vec<Fields>) -> Result<Vec<MessageId>, Error> {
@@ -211,6 +244,7 @@ fn online(outcome: Result<(), JoinError>) -> Result<bool, Error> {
         Err(error @ (JoinError::Name(_) | JoinError::TooMany { .. })) => {
             Err(Error::new(ErrorKind::Invalid, error.to_string()))
         }
+        Err(error @ JoinError::Full { .. }) => Err(Error::new(ErrorKind::Full, error.to_string())),
         Err(JoinError::Directory(error)) => Err(error.into()),
         Err(JoinError::Values(_)) => Err(Error::new(ErrorKind::Unavailable, "the mailboxes do not answer")),
     }
@@ -253,6 +287,10 @@ impl LocalProxy for Proxy {
 
     async fn join_local_group(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, Error> {
         self.join_here(uid, tgid).await
+    }
+
+    async fn join_local_group_durably(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, Error> {
+        self.join_durably_here(uid, tgid).await
     }
 
     async fn leave_local_group(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, Error> {

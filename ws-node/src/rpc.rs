@@ -1,4 +1,4 @@
-//! The RPC surface: calls and streams of batches of `gim.v1.Node`, and the calls of `gim.v1.Queue`, beside them health and
+//! The RPC surface: calls and streams of batches of `gim.v1.Node`, and the calls of `gim.v1.Queue` and `gim.v1.Ledger`, beside them health and
 //! reflection.
 //!
 //! Owns the translation between generated messages and the core, who is let in, and nothing else. With a token everything
@@ -7,6 +7,7 @@
 mod deliver;
 mod door;
 mod health;
+mod ledger;
 mod node;
 mod queue;
 mod status;
@@ -14,6 +15,7 @@ mod status;
 use std::sync::Arc;
 
 use gim_msg_queue::config::Secret;
+use gim_proto::rpc::ledger_server::LedgerServer;
 use gim_proto::rpc::node_server::NodeServer;
 use gim_proto::rpc::queue_server::QueueServer;
 use tokio::net::TcpListener;
@@ -54,6 +56,7 @@ pub(crate) async fn serve(calls: Calls, listener: TcpListener, stop: Cancellatio
     let door = Door::new(Arc::clone(&core), token);
     let node = node::NodeService::new(Arc::clone(&core), intake, stop.clone());
     let queue = queue::QueueService::new(Arc::clone(&core));
+    let ledger = ledger::LedgerService::new(Arc::clone(&core));
     let (health, followed) = health::service(&core, stop.clone());
     let server = Server::builder()
         .concurrency_limit_per_connection(MOST_CALLS)
@@ -65,6 +68,7 @@ pub(crate) async fn serve(calls: Calls, listener: TcpListener, stop: Cancellatio
             NodeServer::new(node).max_decoding_message_size(MOST_MESSAGE),
             door.clone(),
         ))
+        .add_service(InterceptedService::new(LedgerServer::new(ledger), door.clone()))
         .add_service(InterceptedService::new(QueueServer::new(queue).max_decoding_message_size(MOST_MESSAGE), door))
         .serve_with_incoming_shutdown(
             TcpIncoming::from(listener).with_nodelay(Some(true)),

@@ -13,6 +13,7 @@ pub(crate) mod inbound;
 pub(crate) mod outbox;
 mod reader;
 mod requests;
+mod tell;
 mod values;
 
 use std::net::SocketAddr;
@@ -30,8 +31,8 @@ use rustix::net::SendFlags;
 use tokio::net::TcpStream;
 
 pub use self::close::{CloseReason, Closer};
-pub use self::handle::JoinError;
 pub(crate) use self::durable::{AckAnswer, Hint, Letter};
+pub use self::handle::JoinError;
 pub(crate) use self::heartbeat::sweep as heartbeat;
 pub(crate) use self::reader::run;
 

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use gim_proto::NameError;
 use gim_proto::codes::ErrorCode;
+use gim_proxy_sdk::ledger::{LedgerError, LedgerErrorKind};
 use gim_proxy_sdk::queue::{QueueError, QueueErrorKind};
 use gim_proxy_sdk::{Error, ErrorKind};
 use http::{HeaderValue, StatusCode, header};
@@ -83,6 +84,16 @@ impl From<QueueError> for ApiError {
             (None, field) => field.map(String::from),
         };
         Self { status, code, message: error.detail.into(), field }
+    }
+}
+
+impl From<LedgerError> for ApiError {
+    fn from(error: LedgerError) -> Self {
+        let message = match error.kind {
+            LedgerErrorKind::Unavailable => "the ledger cannot be read now",
+            LedgerErrorKind::Timeout => "the ledger does not answer in time",
+        };
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::HandlerFailed, message)
     }
 }
 

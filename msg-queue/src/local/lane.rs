@@ -33,14 +33,14 @@ impl Slot {
 
 #[derive(Debug, Default)]
 pub(super) struct LaneState {
-    last: EntryId,
+    pub(super) last: EntryId,
     /// Entries whose time has come, or that are read again. They go before those that are fresh: they are older.
-    due: VecDeque<Slot>,
-    fresh: VecDeque<Slot>,
-    pending: BTreeMap<EntryId, Slot>,
-    later: BTreeMap<(u64, EntryId), Slot>,
+    pub(super) due: VecDeque<Slot>,
+    pub(super) fresh: VecDeque<Slot>,
+    pub(super) pending: BTreeMap<EntryId, Slot>,
+    pub(super) later: BTreeMap<(u64, EntryId), Slot>,
     /// Bytes of all that is not settled.
-    bytes: u64,
+    pub(super) bytes: u64,
     pub(super) seen: Seen,
     pub(super) dead: DeadLetters,
     settled: u64,

@@ -551,3 +551,27 @@ async fn ids_rise_also_when_the_clock_does_not() {
 fn an_entry_costs_little_more_than_its_bytes() {
     assert!(size_of::<super::lane::Slot>() <= 72);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_has_read_is_taken_back() {
+    let setup = setup(lanes(1));
+    let far = (START_MS + 60_000).to_string();
+    let scheduled = setup.one(entry(&[("to_uid", "1"), ("id", "mine"), ("deliver_at_ms", &far)])).await;
+    let read = setup.one(to("1")).await;
+    let fetched = setup.read(0).await.remove(0);
+    let unread = setup.one(to("1")).await;
+    for id in [&scheduled, &unread] {
+        let cancelled = setup.queue.cancel(id).await.unwrap();
+        let Cancelled::Done(entries) = cancelled else { panic!("{id}: {cancelled:?}") };
+        assert_eq!(entries.len(), 1);
+        assert_eq!(setup.queue.cancel(id).await.unwrap(), Cancelled::TooLate, "{id}");
+    }
+    assert_eq!(setup.queue.cancel(&read).await.unwrap(), Cancelled::TooLate);
+    setup.settle(&fetched, Settlement::Ack).await;
+    assert_eq!(setup.queue.cancel(&read).await.unwrap(), Cancelled::TooLate);
+    for name in ["other", "7-1-1"] {
+        assert_eq!(setup.queue.cancel(&MessageId::parse(name).unwrap()).await.unwrap(), Cancelled::Unknown, "{name}");
+    }
+    let stats = setup.stats().await;
+    assert_eq!((stats.lag, stats.pending, stats.later), (0, 0, 0));
+}

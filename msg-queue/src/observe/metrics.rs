@@ -39,13 +39,14 @@ const PAUSES: &str = "gim_worker_pauses_total";
 const LOST: &str = "gim_worker_lost_total";
 const TAKEN: &str = "gim_worker_taken_total";
 const STORE_REPLACED: &str = "gim_worker_store_replaced_total";
+const BEHIND: &str = "gim_worker_lane_behind_total";
 const GONE: &str = "gim_worker_entries_gone_total";
 const PANICS: &str = "gim_worker_panics_total";
 const DEAD_DROPPED: &str = "gim_worker_dead_dropped_total";
 const IDS_FORGOTTEN: &str = "gim_worker_ids_forgotten_total";
 const REFUSED: &str = "gim_worker_refused_total";
 
-const COUNTERS: [(&str, &str); 16] = [
+const COUNTERS: [(&str, &str); 17] = [
     (READ, "Entries read."),
     (OUTCOME, "Outcomes, one per target."),
     (REROUTED, "Messages looked up again because a node did not hold the session."),
@@ -57,6 +58,7 @@ const COUNTERS: [(&str, &str); 16] = [
     (LOST, "Lanes left to another owner."),
     (TAKEN, "Lanes taken."),
     (STORE_REPLACED, "Times that another run of the store answered."),
+    (BEHIND, "Times that the store had lost the last entries of the lane: more was read than it knew."),
     (GONE, "Accepted entries gone from the store without an outcome."),
     (PANICS, "Panics of a lane's task."),
     (DEAD_DROPPED, "Dead letters dropped at their bound."),
@@ -86,6 +88,7 @@ struct LaneMetrics {
     lost: Counter,
     taken: Counter,
     store_replaced: Counter,
+    behind: Counter,
     gone_unread: Counter,
     gone_pending: Counter,
     panics: Counter,
@@ -129,6 +132,7 @@ impl LaneMetrics {
             lost: of(LOST),
             taken: of(TAKEN),
             store_replaced: of(STORE_REPLACED),
+            behind: of(BEHIND),
             gone_unread: with(GONE, "state", "unread"),
             gone_pending: with(GONE, "state", "pending"),
             panics: of(PANICS),
@@ -158,6 +162,7 @@ impl LaneMetrics {
             Event::Lost => self.lost.increment(1),
             Event::Taken { .. } => self.taken.increment(1),
             Event::StoreReplaced { .. } => self.store_replaced.increment(1),
+            Event::LaneBehind { .. } => self.behind.increment(1),
             Event::EntriesGone { entries, unread: true, .. } => self.gone_unread.increment(*entries),
             Event::EntriesGone { entries, unread: false, .. } => self.gone_pending.increment(*entries),
             Event::Panicked { .. } => self.panics.increment(1),

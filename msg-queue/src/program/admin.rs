@@ -77,6 +77,8 @@ async fn sysinfo(State(standing): State<Arc<Standing>>) -> Json<Value> {
     info["workers"] = workers(&standing);
     info["nodes"] = nodes(&standing);
     info["nodes_awaited"] = json!(standing.membership.stats().awaited.nodes);
+    let losses = standing.store.losses();
+    info["redis"] = json!({ "runs": losses.runs(), "possible_loss": losses.all() });
     info["dependencies"] = json!({
         "directory": up(well),
         "queue": up(well),

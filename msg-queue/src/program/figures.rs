@@ -2,6 +2,7 @@
 //!
 //! Owns their names and meaning. They are read when somebody looks.
 
+use gim_proxy_sdk::ledger::Ledger;
 use gim_proxy_sdk::queue::LaneStats;
 use metrics::{Counter, Gauge};
 
@@ -70,6 +71,7 @@ impl Figures {
         ];
         self.gauges.iter().zip(values).for_each(|(gauge, value)| gauge.set(value));
         self.looks_failed.absolute(members.failed);
+        self.exporter.show_kept(now.ledger.written(), Some(now.store.losses().count()));
         self.exporter.render(lanes, now.log.as_ref().map_or(0, |log| log.dropped_lines()))
     }
 }

@@ -88,6 +88,8 @@ pub(super) struct Standing {
     pub(super) log: Option<Arc<LogGuard>>,
     directory: Arc<RedisDirectory>,
     mailboxes: Arc<RedisMailboxes>,
+    pub(super) ledger: Arc<RedisLedger>,
+    pub(super) store: Store,
     queue: Arc<RedisQueue>,
     phase: AtomicU8,
 }
@@ -177,17 +179,18 @@ impl Standing {
         let told: Arc<dyn Observer> =
             Arc::new(Telemetry::new(WorkerMetrics::new(figures.exporter.recorder(), config.queue.lanes)));
         let mailboxes = RedisMailboxes::connect(store.options(), keys.clone(), config.mailbox.bounds()).await?;
+        let ledger = RedisLedger::new(&store, keys.clone(), config.ledger.bounds());
         let ports = Ports {
             name: id.clone(),
             directory: Arc::clone(&directory) as Arc<_>,
             mailboxes: Arc::clone(&mailboxes) as Arc<_>,
-            ledger: RedisLedger::new(&store, keys.clone(), config.ledger.bounds()),
+            ledger: Arc::clone(&ledger) as Arc<_>,
             deliver: Arc::new(RemoteDeliver::new(peers.clone())),
             observer: CountSettled::new(&queue, &told),
         };
         let me = Incarnation::mint();
         let team = Team::start(TeamPorts {
-            store,
+            store: store.clone(),
             keys,
             lanes: config.queue.lanes,
             queue: config.queue.clone(),
@@ -198,7 +201,22 @@ impl Standing {
             voided: Vec::new(),
         });
         let phase = AtomicU8::new(Phase::Running as u8);
-        Ok(Self { id, me, team, membership, watcher, peers, figures, log, directory, mailboxes, queue, phase })
+        Ok(Self {
+            id,
+            me,
+            team,
+            membership,
+            watcher,
+            peers,
+            figures,
+            log,
+            directory,
+            mailboxes,
+            ledger,
+            store,
+            queue,
+            phase,
+        })
     }
 
     pub(super) fn phase(&self) -> Phase {

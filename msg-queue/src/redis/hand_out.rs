@@ -12,6 +12,7 @@ use super::reply;
 use super::scripts::{Args, MARK};
 use super::shared::Shared;
 use super::trouble::Trouble;
+use crate::clock::Clock;
 use crate::source::Fetched;
 
 /// Ids noted in one call.
@@ -35,8 +36,11 @@ async fn mark(shared: &Shared, read: &mut [Read]) -> Result<(), Trouble> {
     let ids = unmarked.iter().map(|read| shared.keys.idempotency(shared.lane, &read.fetched.message_id));
     let ids: Vec<String> = ids.collect();
     let keys: Vec<&str> = std::iter::once(&shared.names.lease).chain(&ids).map(String::as_str).collect();
-    let mut args = Args::default().with(shared.section.idempotency_window.as_millis());
-    unmarked.iter().for_each(|read| args.push(read.fetched.entry_id));
+    let mut args = Args::default();
+    for read in &unmarked {
+        args.push(read.fetched.entry_id);
+        args.push(shared.section.idempotency_window.as_millis() + u128::from(wait_ms(shared, &read.fetched)));
+    }
     let answers: Value = shared.fenced_on(&MARK, &keys, &args).await?;
     let answers = reply::list(answers, "marks")?;
     if answers.len() != unmarked.len() {
@@ -49,6 +53,12 @@ async fn mark(shared: &Shared, read: &mut [Read]) -> Result<(), Trouble> {
         read.marked = true;
     }
     Ok(())
+}
+
+/// Tells how long an entry has to wait for its time: until then, too, its id is known.
+fn wait_ms(shared: &Shared, fetched: &Fetched) -> u64 {
+    let due_ms = fetched.body.as_ref().ok().and_then(|entry| entry.deliver_at_ms).unwrap_or_default();
+    due_ms.saturating_sub(shared.clock.unix_ms())
 }
 
 /// Whether an entry is a repeat of the one that its id is noted with. Of two within a window the noted one is delivered,

@@ -11,6 +11,7 @@ use ::redis::{Cmd, RedisResult, Value};
 use gim_proxy_sdk::store::StoreError;
 use tokio::time::{Instant, sleep_until};
 
+use super::behind;
 use super::connection::Connection;
 use super::decode::Read;
 use super::fetch::Reader;
@@ -26,6 +27,8 @@ impl Reader {
         if !self.chores.group {
             return Ok(());
         }
+        // Before the group is made: that makes the stream too.
+        behind::look(shared).await?;
         let mut make = ::redis::cmd("XGROUP");
         make.arg("CREATE").arg(&shared.names.stream).arg("gim").arg("0").arg("MKSTREAM");
         match shared.link.query::<Value>(&make).await {
@@ -46,6 +49,7 @@ impl Reader {
         let read = entries.iter().map(|(entry_id, fields)| Read::of_stream(shared, *entry_id, fields, 0));
         let read: Vec<Read> = read.collect();
         self.learn_size(&read);
+        behind::note(shared, &read);
         Ok(read)
     }
 

@@ -48,6 +48,8 @@ pub(super) struct Shared {
     pub(super) caught_up: AtomicBool,
     unread: AtomicU64,
     scheduled: AtomicU64,
+    /// The highest entry of the stream that was read.
+    seen: Mutex<EntryId>,
     outstanding: Mutex<Outstanding>,
     chores: Mutex<Chores>,
     observer: Arc<dyn Observer>,
@@ -74,6 +76,7 @@ impl Shared {
             caught_up: AtomicBool::new(false),
             unread: AtomicU64::new(0),
             scheduled: AtomicU64::new(0),
+            seen: Mutex::default(),
             outstanding: Mutex::default(),
             chores: Mutex::default(),
             observer,
@@ -89,6 +92,11 @@ impl Shared {
         if entries > 0 {
             self.tell(&Event::EntriesGone { entries, unread, first });
         }
+    }
+
+    /// The highest entry of the stream that was read.
+    pub(super) fn seen(&self) -> MutexGuard<'_, EntryId> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     // Every change under these locks is whole before the lock is given up, also by a panic.

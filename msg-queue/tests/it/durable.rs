@@ -102,7 +102,9 @@ async fn a_group_without_members_anywhere_is_offline() {
     let mailboxes = ShakyMailboxes::willing();
     let world = World::with(
         with(&mailboxes),
-        Nodes::scripted(|_, batch| Ok(batch.deliveries.iter().map(|_| Report::Count { offered: 0, slow: 0 }).collect())),
+        Nodes::scripted(|_, batch| {
+            Ok(batch.deliveries.iter().map(|_| Report::Count { offered: 0, slow: 0 }).collect())
+        }),
     );
     world.holds("held", &world.home).await;
     let to_group = |number, group| entry(number, &[("tgid", group), DURABLE]);

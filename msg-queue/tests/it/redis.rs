@@ -1,6 +1,7 @@
 //! A lane in a real Redis.
 
 mod aside;
+mod cancel;
 mod dead;
 mod faults;
 mod kinds;

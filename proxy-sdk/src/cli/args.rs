@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
-use gim_proto::{EntryId, Keys, NodeId, Tgid, Uid};
+use gim_proto::{EntryId, Keys, MessageId, NodeId, Tgid, Uid};
 
 use super::time;
 use crate::client::Address;
@@ -64,6 +64,8 @@ pub(super) enum Command {
     Once(Once),
     /// Shows the nodes again and again, and how fast their figures change
     Top(Top),
+    /// Shows the way of a message step by step, or with --uid what a user does right now
+    Trace(Trace),
 }
 
 /// What has one answer.
@@ -71,11 +73,15 @@ pub(super) enum Command {
 pub(super) enum Once {
     /// Puts a message on the queue, or with --now sends it past the queue
     Push(Box<Push>),
+    /// Takes back a message that nobody has begun to deliver, or one out of a user's mailbox
+    Cancel(Cancel),
+    /// Shows where users are connected
+    Users(Users),
     /// Ends a user's connection
     Kick(Kick),
-    /// Puts a connected user into a group
-    Join(Member),
-    /// Takes a connected user out of a group
+    /// Puts a connected user into a group, or with --durable any user
+    Join(Join),
+    /// Takes a user out of a group
     Leave(Member),
     /// Shows the nodes
     Nodes,
@@ -83,6 +89,10 @@ pub(super) enum Once {
     Drain(Drain),
     /// Shows the lanes of the queue
     Queue,
+    /// Shows what became of messages that asked for receipts, oldest first
+    Receipts(Logged),
+    /// Shows who came and went, oldest first
+    Presence(Logged),
     /// Shows, puts back or deletes messages that could not be delivered
     #[command(subcommand)]
     Dead(Dead),
@@ -186,6 +196,22 @@ pub(super) struct Kick {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Users {
+    /// The users, up to 10,000
+    #[arg(required = true, value_name = "UID")]
+    pub(super) uids: Vec<Uid>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Join {
+    #[command(flatten)]
+    pub(super) member: Member,
+    /// For good, until the user leaves; also a user who is not online
+    #[arg(long)]
+    pub(super) durable: bool,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Member {
     /// The group
     pub(super) tgid: Tgid,
@@ -204,6 +230,43 @@ pub(super) struct Top {
     /// Short for --count 1
     #[arg(long, conflicts_with = "count")]
     pub(super) once: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Cancel {
+    /// The message's id
+    #[arg(value_name = "ID")]
+    pub(super) id: MessageId,
+    /// Out of this user's mailbox, where it is not acknowledged
+    #[arg(long)]
+    pub(super) uid: Option<Uid>,
+}
+
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("whom").required(true).args(["id", "uid"])))]
+pub(super) struct Trace {
+    /// The message; it had to be sent with a receipt or a sampled traceparent
+    #[arg(value_name = "MESSAGE")]
+    pub(super) id: Option<MessageId>,
+    /// What this user does right now, until ctrl-c: with --etcd on all nodes, else on the one that is asked
+    #[arg(long)]
+    pub(super) uid: Option<Uid>,
+    /// Goes on until the message has its end
+    #[arg(long, conflicts_with = "uid")]
+    pub(super) follow: bool,
+    /// Goes on for no longer than this: with --follow 30s unless it is said, with --uid an hour
+    #[arg(long = "for", value_name = "DURATION", value_parser = time::positive)]
+    pub(super) limit: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Logged {
+    /// Only those after this one
+    #[arg(long, value_name = "ENTRY")]
+    pub(super) after: Option<EntryId>,
+    /// How many at most, up to 1000
+    #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(super) limit: u32,
 }
 
 #[derive(Debug, Args)]

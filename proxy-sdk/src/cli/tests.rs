@@ -61,6 +61,9 @@ async fn mistakes_on_the_command_line_are_usage() {
         "top --every 0s",
         "top --count 0",
         "top --once --count 2",
+        "cancel",
+        "cancel a/b",
+        "cancel a --uid {",
         "drain",
         "drain a b",
         "drain a/b",
@@ -143,8 +146,17 @@ async fn a_malformed_message_is_refused_by_field_before_anything_is_called() {
 #[tokio::test]
 async fn a_node_that_is_not_there_is_named_with_the_cause() {
     let node = nowhere();
-    let all =
-        ["push --to-uid 1 --data {}", "kick 1", "join g 1", "nodes", "top", "drain a", "queue", "dead list --lane 0"];
+    let all = [
+        "push --to-uid 1 --data {}",
+        "kick 1",
+        "join g 1",
+        "nodes",
+        "top",
+        "drain a",
+        "cancel a",
+        "queue",
+        "dead list --lane 0",
+    ];
     for line in all {
         let arguments: Vec<_> = line.split_whitespace().chain(["--node", &node, "--json"]).collect();
         let output = gim(&arguments).await;

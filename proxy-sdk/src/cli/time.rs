@@ -59,6 +59,22 @@ pub(super) fn show_age(ms: u64) -> String {
     humantime::format_duration(age).to_string()
 }
 
+/// Shows a moment to the microsecond, in UTC and without its day.
+pub(super) fn show_moment(unix_us: u64) -> String {
+    let (seconds, us) = (unix_us / 1_000_000 % (24 * HOUR), unix_us % 1_000_000);
+    let (hours, minutes) = (seconds / HOUR, seconds % HOUR / MINUTE);
+    format!("{hours:02}:{minutes:02}:{:02}.{us:06}", seconds % MINUTE)
+}
+
+/// Shows a short span in one unit.
+pub(super) fn show_span(us: u64) -> String {
+    match us {
+        0..1_000 => format!("{us}us"),
+        1_000..1_000_000 => format!("{}.{:03}ms", us / 1_000, us % 1_000),
+        _ => format!("{}.{:03}s", us / 1_000_000, us % 1_000_000 / 1_000),
+    }
+}
+
 fn ms_of(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, ms)
 }
@@ -137,6 +153,12 @@ mod tests {
         assert_eq!(positive("1500ms"), Ok(Duration::from_millis(1_500)));
         assert!(positive("0s").is_err());
         assert!(positive("soon").is_err());
+    }
+
+    #[test]
+    fn moments_and_spans_are_shown_to_the_microsecond() {
+        assert_eq!(show_moment(1_893_456_000_000_000 + 3_723_000_042), "01:02:03.000042");
+        assert_eq!([show_span(7), show_span(1_500), show_span(61_000_000)], ["7us", "1.500ms", "61.000s"]);
     }
 
     #[test]

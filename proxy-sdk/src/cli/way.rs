@@ -51,6 +51,22 @@ impl Way {
         }
     }
 
+    /// Every node there is now, by what it is called: those of a cluster by name, a single one by its address.
+    pub(super) fn all(&self) -> Vec<(String, NodeClient)> {
+        match self {
+            Self::Node { client, .. } => vec![(client.address(), client.clone())],
+            Self::Cluster(cluster) => {
+                let named = cluster.nodes().into_iter();
+                named.filter_map(|id| Some((id.to_string(), cluster.node(&id).ok()?))).collect()
+            }
+        }
+    }
+
+    /// Whether nodes may come and go.
+    pub(super) const fn is_cluster(&self) -> bool {
+        matches!(self, Self::Cluster(_))
+    }
+
     /// The node of this name, which has answered to it.
     pub(super) async fn named(&self, id: &NodeId) -> Result<NodeClient, Error> {
         let client = match self {

@@ -3,13 +3,13 @@
 use gim_proto::rpc::node_client::NodeClient as Node;
 use gim_proto::rpc::queue_client::QueueClient as Queue;
 use gim_proto::rpc::{self, CountResponse};
-use gim_proto::{EntryId, Fields, Incarnation, NodeId};
+use gim_proto::{EntryId, Fields, Incarnation, MessageId, NodeId, Uid};
 use serde_json::Value;
 use tonic::transport::Channel;
 
 use super::{NodeClient, VERSIONS, status};
 use crate::directory::NodeRef;
-use crate::queue::{DeadLetter, LaneStats, Selection};
+use crate::queue::{Cancelled, DeadLetter, LaneStats, Selection};
 use crate::{Error, ErrorKind};
 
 /// Dead letters asked for at once. With [`MOST_ANSWER`] there is a megabyte for each.
@@ -137,6 +137,22 @@ impl NodeClient {
         let Some((bytes, request)) = select(lane, which) else { return Ok(0) };
         let call = |channel, request| async move { queue(channel).purge_dead(request).await };
         self.calls.call(bytes, request, call).await.map(count)
+    }
+
+    /// Takes a message back that nobody has begun to deliver; `uid`: one that is not acknowledged, out of this user's mailbox.
+    /// The entries that were taken out stay with the node.
+    ///
+    /// # Errors
+    /// See [`ErrorKind`]. Kind `Unsupported`: the node is of a release that takes nothing back.
+    pub async fn cancel(&self, id: &MessageId, uid: Option<&Uid>) -> Result<Cancelled, Error> {
+        let request = rpc::CancelRequest { id: id.to_string(), uid: uid.map(ToString::to_string).unwrap_or_default() };
+        let call = |channel, request| async move { queue(channel).cancel(request).await };
+        match self.calls.call(0, request, call).await?.outcome() {
+            rpc::CancelOutcome::Done => Ok(Cancelled::Done(Vec::new())),
+            rpc::CancelOutcome::TooLate => Ok(Cancelled::TooLate),
+            rpc::CancelOutcome::Unknown => Ok(Cancelled::Unknown),
+            rpc::CancelOutcome::Unspecified => Err(status::unreadable("an outcome")),
+        }
     }
 
     async fn dead_page(&self, lane: u16, after: Option<EntryId>, limit: u32) -> Result<DeadLetters, Error> {

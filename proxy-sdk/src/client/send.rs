@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use gim_proto::rpc::node_client::NodeClient as Node;
 use gim_proto::rpc::{self, SendOutcome};
-use gim_proto::{Fields, MessageId, Tgid, Uid};
+use gim_proto::{Fence, Fields, MessageId, NodeId, Tgid, Uid};
 use serde_json::Value;
 
 use super::{NodeClient, status};
@@ -51,12 +51,27 @@ impl NodeClient {
     /// # Errors
     /// Kind `Invalid`: the session is in as many groups as it may be.
     pub async fn join(&self, uid: &Uid, tgid: &Tgid, here: bool) -> Result<bool, Error> {
-        let request = rpc::JoinRequest { uid: uid.to_string(), tgid: tgid.to_string(), here };
+        self.join_as(uid, tgid, here, false).await
+    }
+
+    /// Makes a user a durable member of a group; `here` as in [`stop_user`](Self::stop_user), and without it whether
+    /// connected or not. False: not connected.
+    ///
+    /// # Errors
+    /// Kind `Full`: the group has as many durable members as it may. Kind `Invalid`: the session is in as many groups as
+    /// it may be.
+    pub async fn join_durably(&self, uid: &Uid, tgid: &Tgid, here: bool) -> Result<bool, Error> {
+        self.join_as(uid, tgid, here, true).await
+    }
+
+    async fn join_as(&self, uid: &Uid, tgid: &Tgid, here: bool, durable: bool) -> Result<bool, Error> {
+        let request = rpc::JoinRequest { uid: uid.to_string(), tgid: tgid.to_string(), here, durable };
         let call = |channel, request| async move { Node::new(channel).join(request).await };
         Ok(self.calls.call(0, request, call).await?.online)
     }
 
-    /// Takes a user out of a group; `here` as in [`stop_user`](Self::stop_user). False: not connected.
+    /// Takes a user out of a group, also if durably in it; `here` as in [`stop_user`](Self::stop_user). False: not
+    /// connected, and without `here` no durable member either.
     ///
     /// # Errors
     /// See [`ErrorKind`].
@@ -65,6 +80,32 @@ impl NodeClient {
         let call = |channel, request| async move { Node::new(channel).leave(request).await };
         Ok(self.calls.call(0, request, call).await?.online)
     }
+
+    /// Tells where users are connected, in the order asked, as of now. At most 10,000.
+    ///
+    /// # Errors
+    /// Kind `Invalid`: too many.
+    pub async fn lookup(&self, uids: &[Uid]) -> Result<Vec<UserState>, Error> {
+        let request = rpc::LookupRequest { uids: uids.iter().map(ToString::to_string).collect() };
+        let call = |channel, request| async move { Node::new(channel).lookup(request).await };
+        let users = self.calls.call(0, request, call).await?.users;
+        if users.len() != uids.len() {
+            return Err(status::unreadable("another number of users than was asked for"));
+        }
+        users.into_iter().map(user_state).collect()
+    }
+}
+
+/// Where a user is connected. None: offline.
+pub type UserState = Option<(NodeId, Fence)>;
+
+fn user_state(user: rpc::UserState) -> Result<UserState, Error> {
+    let rpc::UserState { online, node, fence } = user;
+    if !online {
+        return Ok(None);
+    }
+    let node = NodeId::parse(&node).map_err(|_| status::unreadable("a node's name"))?;
+    Ok(Some((node, Fence(fence))))
 }
 
 #[async_trait]
@@ -99,6 +140,10 @@ impl RunProxy for NodeClient {
 
     async fn join_group(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, Error> {
         self.join(uid, tgid, false).await
+    }
+
+    async fn join_group_durably(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, Error> {
+        self.join_durably(uid, tgid, false).await
     }
 
     async fn leave_group(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, Error> {

@@ -45,6 +45,10 @@ impl RunProxy for ClusterClient {
         self.through(|node| async move { node.join_group(uid, tgid).await }).await
     }
 
+    async fn join_group_durably(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, Error> {
+        self.through(|node| async move { node.join_group_durably(uid, tgid).await }).await
+    }
+
     async fn leave_group(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, Error> {
         self.through(|node| async move { node.leave_group(uid, tgid).await }).await
     }

@@ -1,26 +1,30 @@
-//! The directory of a service that is one process: everything in memory, lost with it.
+//! The directory of a service that is one process: everything in memory, and all but durable memberships lost with it.
 //!
 //! Owns the records of connected and of departed users and the index of groups, spread over shards with a lock each.
-//! Nothing waits: no lock is held for longer than one record takes, and there is no IO. Records are small, because there
-//! is one per connection.
+//! Nothing waits but a change of a durable membership, for the journal: no lock is held for longer than one record takes,
+//! and there is no IO. Records are small, because there is one per connection.
 
 mod groups;
+mod members;
 #[cfg(test)]
 mod tests;
 mod users;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use gim_proto::{Fence, SessionId, Tgid, Uid, crc32};
 use tokio::time::Instant;
 
 use self::groups::Groups;
+use self::members::Members;
 use self::users::Users;
-use super::{Claim, ClaimRequest, Directory, DirectoryError, Freshness, Held, NodeRef, Owner};
+use super::{Claim, ClaimRequest, Directory, DirectoryError, DirectoryErrorKind, Freshness, Held, NodeRef, Owner};
+use crate::journal::{Journal, KeepNothing};
+use crate::ledger::{Ledger, Presence};
 
 const SHARDS: usize = 64;
 /// Departed users remembered for the sake of their groups. Beyond it the oldest go.
@@ -35,7 +39,9 @@ pub struct LocalDirectory {
     groups: Box<[Mutex<Groups>]>,
     departed_per_shard: usize,
     last_fence: AtomicU64,
-    durable: Mutex<BTreeMap<Tgid, BTreeSet<Uid>>>,
+    members: Members,
+    /// Where it is written down who comes and goes. None: nowhere.
+    presence: Option<Arc<dyn Ledger>>,
 }
 
 /// Figures of a directory.
@@ -65,8 +71,33 @@ impl LocalDirectory {
             groups: (0..SHARDS).map(|_| Mutex::default()).collect(),
             departed_per_shard: (departed / SHARDS).max(1),
             last_fence: AtomicU64::new(0),
-            durable: Mutex::default(),
+            members: Members::new(Arc::new(KeepNothing)),
+            presence: None,
         }
+    }
+
+    /// Makes a directory whose durable memberships outlive the process: those of the rows that the journal has kept in
+    /// [`Table::Members`](crate::journal::Table::Members), and what becomes of them.
+    ///
+    /// # Errors
+    /// `Corrupt`: a row is not what this version writes.
+    pub fn kept(
+        node: NodeRef,
+        journal: Arc<dyn Journal>,
+        rows: impl IntoIterator<Item = (Bytes, Bytes)>,
+    ) -> Result<Self, DirectoryError> {
+        let members = Members::new(journal);
+        for (key, value) in rows {
+            let corrupt = || DirectoryError { kind: DirectoryErrorKind::Corrupt, source: None };
+            members.restore(&key, &value).ok_or_else(corrupt)?;
+        }
+        Ok(Self { members, ..Self::new(node) })
+    }
+
+    /// Has it write down who comes and goes.
+    #[must_use]
+    pub fn with_presence(self, ledger: Arc<dyn Ledger>) -> Self {
+        Self { presence: Some(ledger), ..self }
     }
 
     /// Counts records.
@@ -78,18 +109,24 @@ impl LocalDirectory {
         DirectoryStats { users, departed, groups }
     }
 
-    /// Names the groups recorded for a connected user.
+    /// Names the groups a user is in: durably, or while connected.
     #[must_use]
     pub fn groups_of(&self, uid: &Uid) -> Vec<Tgid> {
-        self.users_of(uid).groups_of(uid)
+        let temporary = self.users_of(uid).groups_of(uid);
+        self.with_durable(uid, temporary)
     }
 
     /// Tells whether a user is in one of these groups.
     #[must_use]
     pub fn is_member(&self, uid: &Uid, tgids: &[Tgid]) -> bool {
-        let durable = lock(&self.durable);
-        tgids.iter().any(|tgid| durable.get(tgid).is_some_and(|members| members.contains(uid)))
-            || self.groups_of(uid).iter().any(|tgid| tgids.contains(tgid))
+        self.members.is_member(uid, tgids) || self.users_of(uid).groups_of(uid).iter().any(|tgid| tgids.contains(tgid))
+    }
+
+    fn with_durable(&self, uid: &Uid, mut groups: Vec<Tgid>) -> Vec<Tgid> {
+        let durable = self.members.groups_of(uid);
+        let further: Vec<Tgid> = durable.into_iter().filter(|tgid| !groups.contains(tgid)).collect();
+        groups.extend(further);
+        groups
     }
 
     fn users_of(&self, uid: &Uid) -> MutexGuard<'_, Users> {
@@ -119,16 +156,46 @@ impl LocalDirectory {
     fn claim_at(&self, request: ClaimRequest, now: Instant) -> Claim {
         let ClaimRequest { uid, node, session, on_duplicate, resume } = request;
         let node = self.share(node);
-        let mut users = self.users_of(&uid);
         // Under the lock: of two claims of a uid the later has the higher fence.
-        users.claim(uid, node, session, on_duplicate, resume, now, || self.next_fence())
+        let fence = || self.next_fence();
+        let claim = self.users_of(&uid).claim(uid.clone(), node, session, on_duplicate, resume, now, fence);
+        match claim {
+            Claim::Granted { fence, previous, groups } => {
+                Claim::Granted { fence, previous, groups: self.with_durable(&uid, groups) }
+            }
+            taken @ Claim::Taken { .. } => taken,
+        }
+    }
+
+    /// Writes down that a user came or went.
+    async fn note(&self, uid: &Uid, session: SessionId, fence: Fence, is_online: bool) {
+        let Some(ledger) = &self.presence else { return };
+        let reason = if is_online { "login" } else { "closed" };
+        let at_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let news = Presence {
+            uid: uid.clone(),
+            is_online,
+            fence,
+            node: self.node.id.clone(),
+            session,
+            reason: reason.into(),
+            at_ms: u64::try_from(at_ms).unwrap_or(u64::MAX),
+        };
+        if let Err(error) = ledger.presence(&[news]).await {
+            tracing::warn!(%uid, error = %error, "who came or went was not written down");
+        }
     }
 }
 
 #[async_trait]
 impl Directory for LocalDirectory {
     async fn claim(&self, request: ClaimRequest) -> Result<Claim, DirectoryError> {
-        Ok(self.claim_at(request, Instant::now()))
+        let (uid, session) = (request.uid.clone(), request.session);
+        let claim = self.claim_at(request, Instant::now());
+        if let Claim::Granted { fence, .. } = &claim {
+            self.note(&uid, session, *fence, true).await;
+        }
+        Ok(claim)
     }
 
     async fn release(
@@ -139,7 +206,11 @@ impl Directory for LocalDirectory {
         grace: Duration,
     ) -> Result<bool, DirectoryError> {
         let until = Instant::now() + grace;
-        Ok(self.users_of(uid).release(uid, session, fence, until, self.departed_per_shard))
+        let released = self.users_of(uid).release(uid, session, fence, until, self.departed_per_shard);
+        if released {
+            self.note(uid, session, fence, false).await;
+        }
+        Ok(released)
     }
 
     // Nothing is ever lost here, and the process is one run of one node.
@@ -169,7 +240,11 @@ impl Directory for LocalDirectory {
         fence: Fence,
         tgid: &Tgid,
     ) -> Result<bool, DirectoryError> {
-        Ok(self.users_of(uid).leave(uid, session, fence, tgid))
+        let is_owner = self.users_of(uid).leave(uid, session, fence, tgid);
+        if is_owner {
+            self.members.leave(uid, tgid).await?;
+        }
+        Ok(is_owner)
     }
 
     async fn add_holder(&self, tgid: &Tgid, node: &NodeRef) -> Result<(), DirectoryError> {
@@ -196,19 +271,20 @@ impl Directory for LocalDirectory {
     }
 
     async fn join_durably(&self, uid: &Uid, tgid: &Tgid, most: usize) -> Result<bool, DirectoryError> {
-        let mut durable = lock(&self.durable);
-        let members = durable.entry(tgid.clone()).or_default();
-        Ok(members.contains(uid) || (members.len() < most && members.insert(uid.clone())))
+        self.members.join(uid, tgid, most).await
     }
 
     async fn leave_durably(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, DirectoryError> {
-        Ok(lock(&self.durable).get_mut(tgid).is_some_and(|members| members.remove(uid)))
+        let left = self.members.leave(uid, tgid).await?;
+        if left {
+            // It is one membership: nothing temporary is left of it.
+            self.users_of(uid).forget_group(uid, tgid);
+        }
+        Ok(left)
     }
 
     async fn durable_members(&self, tgids: &[Tgid]) -> Result<Vec<Uid>, DirectoryError> {
-        let durable = lock(&self.durable);
-        let members: BTreeSet<&Uid> = tgids.iter().filter_map(|tgid| durable.get(tgid)).flatten().collect();
-        Ok(members.into_iter().cloned().collect())
+        Ok(self.members.of(tgids))
     }
 
     async fn nodes(&self) -> Result<Vec<NodeRef>, DirectoryError> {

@@ -7,10 +7,12 @@
 //! records by the sweep. While Redis is down calls fail at once, and go on when it is back.
 
 mod cache;
+mod durable;
 mod fault;
 mod groups;
 mod leftovers;
 mod lookups;
+mod news;
 mod record;
 mod script;
 mod sweep;
@@ -28,7 +30,7 @@ use tokio::sync::Mutex;
 
 use self::cache::Owners;
 use self::leftovers::Leftovers;
-use self::script::{JOIN, LEAVE};
+use self::news::News;
 use self::sweep::Progress;
 use super::{Claim, ClaimRequest, Directory, DirectoryError, Freshness, Held, NodeRef, Owner};
 use crate::lease::{Proof, Since};
@@ -50,13 +52,16 @@ pub struct RedisDirectoryOptions {
     pub proof: Option<Arc<Proof>>,
     /// Finds out about runs that are not in the view, as in a cluster. None: they are dead.
     pub judge: Option<Arc<dyn Judge>>,
+    /// Entries of the stream in which it is written down who comes and goes. None: it is not, and costs nothing. All
+    /// processes that share a Redis have to agree on whether there is one.
+    pub presence: Option<u64>,
 }
 
 impl RedisDirectoryOptions {
     /// Takes the defaults: 100,000 owners, 30 s.
     #[must_use]
     pub fn new(keys: Keys) -> Self {
-        Self { keys, cache: 100_000, grace: Duration::from_secs(30), proof: None, judge: None }
+        Self { keys, cache: 100_000, grace: Duration::from_secs(30), proof: None, judge: None, presence: None }
     }
 }
 
@@ -69,6 +74,7 @@ pub struct RedisDirectory {
     connection: Connection,
     owners: Owners,
     leftovers: Leftovers,
+    news: News,
     progress: Mutex<Progress>,
     /// Names this directory among all that sweep.
     sweeper: SessionId,
@@ -88,6 +94,8 @@ pub struct RedisDirectoryStats {
     pub misses: u64,
     /// Records of dead nodes deleted.
     pub swept: u64,
+    /// News of who came and went that this process has written down.
+    pub news: u64,
 }
 
 impl RedisDirectory {
@@ -106,6 +114,7 @@ impl RedisDirectory {
         Ok(Arc::new(Self {
             keys: directory.keys.clone(),
             owners: Owners::new(directory.cache),
+            news: News::new(&calls, &directory.keys, directory.presence),
             options: directory,
             live,
             calls,
@@ -121,6 +130,7 @@ impl RedisDirectory {
 
     /// Ends the connection. Calls fail from then on.
     pub async fn close(&self) {
+        self.news.flush().await;
         self.connection.close().await;
     }
 
@@ -133,6 +143,7 @@ impl RedisDirectory {
             hits: read(&self.hits),
             misses: read(&self.misses),
             swept: read(&self.swept),
+            news: self.news.moved(),
         }
     }
 
@@ -211,7 +222,7 @@ impl Directory for RedisDirectory {
         fence: Fence,
         tgid: &Tgid,
     ) -> Result<bool, DirectoryError> {
-        self.record(&JOIN, uid, session, fence, tgid).await
+        self.join_recorded(uid, session, fence, tgid).await
     }
 
     async fn record_leave(
@@ -221,7 +232,7 @@ impl Directory for RedisDirectory {
         fence: Fence,
         tgid: &Tgid,
     ) -> Result<bool, DirectoryError> {
-        self.record(&LEAVE, uid, session, fence, tgid).await
+        self.leave_recorded(uid, session, fence, tgid).await
     }
 
     async fn add_holder(&self, tgid: &Tgid, node: &NodeRef) -> Result<(), DirectoryError> {
@@ -236,16 +247,20 @@ impl Directory for RedisDirectory {
         self.holders_of(tgids).await
     }
 
-    async fn join_durably(&self, _uid: &Uid, _tgid: &Tgid, _most: usize) -> Result<bool, DirectoryError> {
-        Err(DirectoryError::unavailable())
+    async fn join_durably(&self, uid: &Uid, tgid: &Tgid, most: usize) -> Result<bool, DirectoryError> {
+        self.durable_join(uid, tgid, most).await
     }
 
-    async fn leave_durably(&self, _uid: &Uid, _tgid: &Tgid) -> Result<bool, DirectoryError> {
-        Ok(false)
+    async fn leave_durably(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, DirectoryError> {
+        self.durable_leave(uid, tgid).await
     }
 
-    async fn durable_members(&self, _tgids: &[Tgid]) -> Result<Vec<Uid>, DirectoryError> {
-        Ok(Vec::new())
+    async fn durable_members(&self, tgids: &[Tgid]) -> Result<Vec<Uid>, DirectoryError> {
+        self.durable_members_of(tgids).await
+    }
+
+    async fn count_durable(&self, tgid: &Tgid) -> Result<usize, DirectoryError> {
+        self.count(&self.keys.group_durable(tgid)).await
     }
 
     async fn nodes(&self) -> Result<Vec<NodeRef>, DirectoryError> {

@@ -84,7 +84,9 @@ impl Mailboxes for LocalMailboxes {
     }
 
     async fn ack(&self, acks: &[Ack]) -> Result<Vec<Acked>, MailboxError> {
-        let one = |ack: &Ack| self.of(&ack.uid).get_mut(&ack.uid).map_or(Acked::Unknown, |held| held.ack(ack.fence, ack.upto));
+        let one = |ack: &Ack| {
+            self.of(&ack.uid).get_mut(&ack.uid).map_or(Acked::Unknown, |held| held.ack(ack.fence, ack.upto))
+        };
         Ok(acks.iter().map(one).collect())
     }
 

@@ -51,11 +51,7 @@ impl RedisMailboxes {
     ///
     /// # Errors
     /// `Unavailable`: Redis cannot be reached within the connection's deadline, or does not let us in.
-    pub async fn connect(
-        options: &RedisOptions,
-        keys: Keys,
-        bounds: MailboxBounds,
-    ) -> Result<Arc<Self>, MailboxError> {
+    pub async fn connect(options: &RedisOptions, keys: Keys, bounds: MailboxBounds) -> Result<Arc<Self>, MailboxError> {
         let calls = Arc::new(Calls::new(fred_client(options)?, options.deadline()));
         let connection = Connection::open(Arc::clone(&calls)).await?;
         calls.set_clock().await?;

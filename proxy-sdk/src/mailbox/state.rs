@@ -153,7 +153,12 @@ impl Mailbox {
     fn arrive(&mut self, arrival: Arrival, is_reset: bool, now_us: u64) {
         match arrival {
             Arrival::Resumes(seen) | Arrival::Survives(seen) if is_reset && seen.epoch == self.epoch => {
-                tracing::debug!(epoch = self.epoch, last = self.last, seen = seen.offset, "a mailbox has lost messages");
+                tracing::debug!(
+                    epoch = self.epoch,
+                    last = self.last,
+                    seen = seen.offset,
+                    "a mailbox has lost messages"
+                );
                 self.epoch = now_us.max(self.epoch + 1);
             }
             Arrival::Resumes(seen) if !is_reset => self.ack_upto(seen.offset),
@@ -240,3 +245,6 @@ impl Mailbox {
         self.look_at = (self.ids.len() * 2).max(FEW_IDS);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,8 +6,8 @@ use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use gim_proto::{Class, Uid};
 use gim_proto::rpc::{self, DeliverRequest, DeliverResponse, DeliverVerdict};
+use gim_proto::{Class, Uid};
 use tokio::sync::{OnceCell, oneshot};
 use tokio::time::{Instant, timeout_at};
 
@@ -107,7 +107,13 @@ impl Peer {
         if !batch.deliveries.iter().any(|delivery| delivery.message.class == Class::Durable) {
             return Ok(*VERSIONS.start());
         }
-        let hello = self.version.get_or_try_init(async || Ok(self.client.hello().await?.version));
+        let hello = self.version.get_or_try_init(async || {
+            let hello = self.client.hello().await?;
+            match hello.node == self.node {
+                true => Ok(hello.version),
+                false => Err(Error::new(ErrorKind::Unavailable, "another run of a node answers at its address")),
+            }
+        });
         let unreachable = |source: Box<dyn std::error::Error + Send + Sync>| PeerError {
             kind: PeerErrorKind::Unreachable,
             source: Some(source),

@@ -3,7 +3,8 @@
 -- KEYS  1 the stream, 2 `later`, from 3 on the marks of the entries that have an id
 -- ARGV  1 how many entries the stream may hold, 2 how many `later` may hold, 3 how long a mark stays, in ms, 4 how many
 --       entries are scheduled, 5 for each entry four bytes: 32768 if it is scheduled plus which of KEYS marks it (0: none),
---       and the number of its names and values; from 6 on the names and values of all of them
+--       and the number of its names and values, 6 for each entry four bytes: seconds until its time; from 7 on the names and
+--       values of all of them
 -- Answer: the entry ids, in order; for a repeat the id that was given to the first
 -- Errors: ENTRIES, LATER: a bound is reached. OOM: out of memory. Nothing was written.
 --
@@ -42,7 +43,7 @@ if scheduled > 0 and redis.call('ZCARD', KEYS[2]) + scheduled > tonumber(ARGV[2]
   return redis.error_reply('LATER too many wait for their time')
 end
 
-local at = 6
+local at = 7
 for entry = 1, #heads / 4 do
   local head, count = struct.unpack('>I2I2', heads, entry * 4 - 3)
   if same[entry] then
@@ -50,7 +51,11 @@ for entry = 1, #heads / 4 do
   elseif not answer[entry] then
     local id = redis.call('XADD', KEYS[1], '*', unpack(ARGV, at, at + count - 1))
     local mark = KEYS[head % SCHEDULED]
-    if mark then redis.call('SET', mark, id, 'PX', ARGV[3]) end
+    if mark then
+      -- What is scheduled can be taken back until its time.
+      local wait = struct.unpack('>I4', ARGV[6], entry * 4 - 3)
+      redis.call('SET', mark, id, 'PX', string.format('%.0f', ARGV[3] + wait * 1000))
+    end
     answer[entry] = id
   end
   at = at + count

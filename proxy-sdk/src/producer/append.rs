@@ -3,7 +3,7 @@
 //! Owns the steps: as many parts as one run of the script takes, one step after the other, until one fails.
 
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ::redis::{Cmd, Script, cmd, pipe};
 use gim_proto::EntryId;
@@ -103,13 +103,14 @@ impl<'a> Appending<'a> {
         let ids = parts.iter().filter_map(|part| part.id.as_ref());
         let marks: Vec<String> = ids.map(|id| keys.idempotency(self.lane, id)).collect();
         let arguments: usize = parts.iter().map(|part| 2 * part.fields.len()).sum();
-        let bytes: usize = parts.iter().map(|part| 4 + part.fields.bytes()).sum();
+        let bytes: usize = parts.iter().map(|part| 8 + part.fields.bytes()).sum();
         let names: usize = marks.iter().map(String::len).sum();
         let mut command = Cmd::with_capacity(arguments + marks.len() + 16, bytes + names + 256);
         command.arg("EVALSHA").arg(SCRIPT.get_hash()).arg(2 + marks.len());
         command.arg(keys.queue(self.lane)).arg(keys.later(self.lane)).arg(&marks);
         command.arg(bounds.entries).arg(bounds.later).arg(millis(bounds.idempotency_window));
         command.arg(parts.iter().filter(|part| part.due_ms.is_some()).count()).arg(heads(parts));
+        command.arg(waits(parts));
         for (name, value) in parts.iter().flat_map(|part| part.fields.iter()) {
             command.arg(name).arg(&value[..]);
         }
@@ -130,6 +131,16 @@ fn heads(parts: &[&Part]) -> Vec<u8> {
         heads.extend(u16::try_from(2 * part.fields.len()).unwrap_or(u16::MAX).to_be_bytes());
     }
     heads
+}
+
+/// Says of each part in four bytes how many seconds it has to wait.
+fn waits(parts: &[&Part]) -> Vec<u8> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let wait = |part: &&Part| {
+        let ahead = part.due_ms.map_or(0, |due_ms| u128::from(due_ms).saturating_sub(now.as_millis()).div_ceil(1_000));
+        u32::try_from(ahead).unwrap_or(u32::MAX).to_be_bytes()
+    };
+    parts.iter().flat_map(wait).collect()
 }
 
 /// Runs the script, which is loaded where it is not known yet.

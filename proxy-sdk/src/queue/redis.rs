@@ -3,6 +3,7 @@
 //! Owns the operators' calls; enqueuing is the [`Producer`]'s. Long answers are read, and letters moved, over connections
 //! of their own, so that no entry waits behind them. Never reads a lane: that is the worker's.
 
+mod cancel;
 mod dead;
 mod redrive;
 mod stats;
@@ -16,7 +17,7 @@ use async_trait::async_trait;
 use bb8::PooledConnection;
 use gim_proto::{EntryId, Fields, Keys, MessageId};
 
-use super::{DeadLetter, LaneStats, PerLane, Queue, QueueError, QueueErrorKind, Selection};
+use super::{Cancelled, DeadLetter, LaneStats, PerLane, Queue, QueueError, QueueErrorKind, Selection};
 use crate::producer::{Bounds, Producer};
 use crate::store::{Home, Pool, Store, StoreError};
 
@@ -125,5 +126,9 @@ impl Queue for RedisQueue {
 
     async fn purge(&self, lane: u16, which: Selection) -> Result<u64, QueueError> {
         Ok(self.lane(lane)?.purge(which).await?)
+    }
+
+    async fn cancel(&self, id: &MessageId) -> Result<Cancelled, QueueError> {
+        self.cancel_everywhere(id).await
     }
 }

@@ -69,6 +69,11 @@ impl<E: From<StoreError>> Calls<E> {
         &self.client
     }
 
+    /// The time in Redis, Unix milliseconds. May lag behind.
+    pub(crate) fn now_ms(&self) -> u64 {
+        u64::try_from(self.clock.limit_us(Duration::ZERO) / 1_000).unwrap_or(0)
+    }
+
     /// When a call that begins now is given up.
     pub(crate) fn give_up(&self) -> Instant {
         Instant::now() + self.deadline
@@ -134,7 +139,11 @@ impl<E: From<StoreError>> Calls<E> {
         }
         let answers: Result<Vec<Value>, Error> = pipeline.try_all().await.into_iter().collect();
         let answers = answers.map_err(|error| self.translate(error))?;
-        if answers.len() == count { Ok(answers) } else { Err(StoreError { kind: StoreErrorKind::Corrupt, code: None, source: None }.into()) }
+        if answers.len() == count {
+            Ok(answers)
+        } else {
+            Err(StoreError { kind: StoreErrorKind::Corrupt, code: None, source: None }.into())
+        }
     }
 
     /// Asks for the time.

@@ -32,10 +32,11 @@ impl Connection {
         E: From<StoreError> + 'static,
     {
         // It has to be a connection at all, not an answer: whatever went wrong, nothing took effect.
-        let connected = calls.client().init().await.map_err(|error| StoreError {
-            kind: StoreErrorKind::Unavailable,
-            ..StoreError::from(error)
-        })?;
+        let connected = calls
+            .client()
+            .init()
+            .await
+            .map_err(|error| StoreError { kind: StoreErrorKind::Unavailable, ..StoreError::from(error) })?;
         let (stop, stopped) = oneshot::channel();
         let keeper = tokio::spawn(keep(calls, connected, stopped));
         Ok(Self { stop: Mutex::new(Some((stop, keeper))) })
@@ -53,7 +54,11 @@ impl Connection {
 }
 
 /// Runs until the sender of `stopped` is dropped.
-async fn keep<E: From<StoreError>>(calls: Arc<Calls<E>>, mut connected: ConnectHandle, mut stopped: oneshot::Receiver<()>) {
+async fn keep<E: From<StoreError>>(
+    calls: Arc<Calls<E>>,
+    mut connected: ConnectHandle,
+    mut stopped: oneshot::Receiver<()>,
+) {
     loop {
         tokio::select! {
             _ = &mut stopped => break,

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ::redis::{Value, cmd, pipe};
+use tokio::time::Instant;
 
 use super::address::Topology;
 use super::connect::{ask_seeds, masters};
@@ -25,6 +26,16 @@ impl Runs {
         let bytes = self.0.iter().flat_map(|run| run.bytes().chain([0]));
         let hash = bytes.fold(START, |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME));
         format!("{hash:032x}")
+    }
+
+    /// Names each: its process, and the history of its data.
+    pub(super) fn names(&self) -> Vec<Box<str>> {
+        self.0.iter().cloned().collect()
+    }
+
+    /// Names those that are not among others.
+    pub(super) fn without(&self, others: &Self) -> Vec<Box<str>> {
+        self.0.difference(&others.0).cloned().collect()
     }
 }
 
@@ -51,11 +62,18 @@ impl RunReader {
         Self { store: store.clone(), link: store.link(key), masters: tokio::sync::Mutex::default() }
     }
 
-    /// Asks every master. One round trip, in a cluster two.
+    /// Asks every master. One round trip, in a cluster two. The store takes note of the answer.
     ///
     /// # Errors
     /// One of them did not answer.
     pub async fn read(&self) -> Result<Runs, StoreError> {
+        let asked = Instant::now();
+        let runs = self.ask().await?;
+        self.store.losses().met(&runs, asked);
+        Ok(runs)
+    }
+
+    async fn ask(&self) -> Result<Runs, StoreError> {
         match self.store.options().topology() {
             Topology::Cluster { seeds } => self.read_all(seeds).await,
             Topology::Standalone { .. } | Topology::Sentinel { .. } => {

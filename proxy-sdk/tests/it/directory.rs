@@ -2,10 +2,12 @@
 
 mod claims;
 mod contract;
+mod durable;
 mod faults;
 mod kinds;
 mod lookups;
 mod model;
+mod presence;
 mod reassert;
 mod sweep;
 mod wire;

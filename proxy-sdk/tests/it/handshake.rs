@@ -35,7 +35,7 @@ async fn one_handshake_serves_all_calls_of_a_connection() {
 
 #[tokio::test]
 async fn a_node_of_a_later_version_is_not_called() {
-    let node = FakeNode::start(Script { version: 2, ..Script::default() }).await;
+    let node = FakeNode::start(Script { version: 3, ..Script::default() }).await;
     let client = NodeClient::lazy(&node.address(), patient()).unwrap();
     let error = client.sysinfo().await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unsupported, "{error}");

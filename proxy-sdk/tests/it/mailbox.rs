@@ -5,4 +5,4 @@ mod faults;
 mod kinds;
 mod latest;
 mod model;
-mod world;
+pub(crate) mod world;

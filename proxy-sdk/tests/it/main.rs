@@ -16,6 +16,7 @@ mod gim;
 mod handshake;
 mod kinds;
 mod lease;
+mod ledger;
 mod mailbox;
 mod membership;
 mod operate;

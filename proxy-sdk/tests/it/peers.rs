@@ -4,6 +4,7 @@ mod faults;
 mod parts;
 mod room;
 mod stream;
+mod versions;
 
 use std::sync::Arc;
 use std::time::Duration;

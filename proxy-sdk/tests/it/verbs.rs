@@ -38,12 +38,18 @@ async fn every_verb_asks_what_it_is_named_for() {
     assert_eq!(client.send_msg_to_group(&tgid, "raw".into(), None).await.unwrap(), to_group);
     assert!(client.stop_user_client(&uid, "enough").await.unwrap());
     assert!(client.join_group(&uid, &tgid).await.unwrap());
+    assert!(client.join_group_durably(&uid, &tgid).await.unwrap());
     assert!(!client.leave_group(&uid, &tgid).await.unwrap());
+    let away = Uid::parse("43").unwrap();
+    let found = client.lookup(&[away, uid]).await.unwrap();
+    let found: Vec<_> =
+        found.iter().map(|state| state.as_ref().map(|(node, fence)| (node.as_str(), fence.0))).collect();
+    assert_eq!(found, [None, Some(("n1", 7))]);
 
     let response = r#"body: Some(Body { body: Some(Response(b"{\"x\":1}")) })"#;
     let raw = r#"body: Some(Body { body: Some(Raw(b"raw")) })"#;
     let expected = [
-        "HelloRequest { min_version: 1, max_version: 1 }".to_owned(),
+        "HelloRequest { min_version: 1, max_version: 2 }".to_owned(),
         format!(r#"SendToUserRequest {{ uid: "42", tgid: "", {response} }}"#),
         format!(r#"SendToUserRequest {{ uid: "42", tgid: "lobby", {response} }}"#),
         format!(r#"SendToGroupRequest {{ tgid: "lobby", except_uid: "42", {response} }}"#),
@@ -51,8 +57,10 @@ async fn every_verb_asks_what_it_is_named_for() {
         format!(r#"SendToUserRequest {{ uid: "42", tgid: "lobby", {raw} }}"#),
         format!(r#"SendToGroupRequest {{ tgid: "lobby", except_uid: "", {raw} }}"#),
         r#"StopRequest { uid: "42", reason: "enough", here: false }"#.to_owned(),
-        r#"JoinRequest { uid: "42", tgid: "lobby", here: false }"#.to_owned(),
+        r#"JoinRequest { uid: "42", tgid: "lobby", here: false, durable: false }"#.to_owned(),
+        r#"JoinRequest { uid: "42", tgid: "lobby", here: false, durable: true }"#.to_owned(),
         r#"LeaveRequest { uid: "42", tgid: "lobby", here: false }"#.to_owned(),
+        r#"LookupRequest { uids: ["43", "42"] }"#.to_owned(),
     ];
     assert_eq!(node.script.seen(), expected);
 }

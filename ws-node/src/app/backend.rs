@@ -23,6 +23,7 @@ use gim_proxy_sdk::mailbox::local::{IsMember, LocalMailboxes};
 use gim_proxy_sdk::members::LiveNodes;
 use gim_proxy_sdk::peers::Peers;
 use gim_proxy_sdk::queue::Queue;
+use gim_proxy_sdk::store::Store;
 use gim_proxy_sdk::upstream::Upstream;
 
 use super::place::Place;
@@ -37,6 +38,8 @@ pub(super) struct Backend {
     pub(super) queue: Arc<dyn Queue>,
     pub(super) mailboxes: Arc<dyn Mailboxes>,
     pub(super) ledger: Arc<dyn Ledger>,
+    /// None: there is no Redis in this mode.
+    pub(super) redis: Option<Store>,
     pub(super) work: Work,
     pub(super) upstream: Option<Arc<dyn Upstream>>,
     /// Who hears of what the worker does.
@@ -90,13 +93,19 @@ impl Backend {
     fn local(config: &Config, candidate: Candidate, observer: &Arc<dyn Observer>) -> Self {
         let node = NodeRef { id: candidate.id, incarnation: Incarnation::mint() };
         let queue = LocalQueue::with(config.queue.clone(), Arc::new(SystemClock), Arc::clone(observer));
-        let directory = Arc::new(LocalDirectory::new(node.clone()));
+        let ledger: Arc<dyn Ledger> = Arc::new(LocalLedger::new(config.ledger.bounds()));
+        let directory = match config.ledger.presence {
+            true => LocalDirectory::new(node.clone()).with_presence(Arc::clone(&ledger)),
+            false => LocalDirectory::new(node.clone()),
+        };
+        let directory = Arc::new(directory);
         let members = Arc::clone(&directory);
         let is_member: IsMember = Arc::new(move |uid, tgids| members.is_member(uid, tgids));
         Self {
             directory,
             mailboxes: Arc::new(LocalMailboxes::new(config.mailbox.bounds(), is_member)),
-            ledger: Arc::new(LocalLedger::new(config.ledger.bounds())),
+            ledger,
+            redis: None,
             node,
             work: Work::Lanes(queue.sources()),
             queue: Arc::clone(&queue) as Arc<_>,

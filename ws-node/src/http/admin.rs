@@ -13,7 +13,7 @@ use gim_proto::MAX_ENTRY_BYTES;
 use http::header;
 use serde_json::json;
 
-use super::{dead, groups, messages, nodes, public, users};
+use super::{dead, groups, ledger, messages, nodes, public, users};
 use crate::core::Core;
 
 /// A request body is at most this long: 16 entries of the largest size, or 1,000 of 4 KiB.
@@ -28,7 +28,12 @@ pub(crate) fn router(core: Arc<Core>, token: Option<Secret>) -> Router {
         .route("/sysinfo", get(sysinfo))
         .route("/metrics", get(metrics))
         .route("/api/v1/messages", post(messages::enqueue))
+        .route("/api/v1/messages/{id}", get(ledger::journey).delete(messages::cancel))
+        .route("/api/v1/receipts", get(ledger::receipts))
+        .route("/api/v1/presence", get(ledger::presence))
+        .route("/api/v1/users/query", post(users::query).get(users::show_query))
         .route("/api/v1/users/{uid}", get(users::show))
+        .route("/api/v1/users/{uid}/trace", get(ledger::follow))
         .route("/api/v1/users/{uid}/session", delete(users::kick))
         .route("/api/v1/groups", get(groups::list))
         .route("/api/v1/groups/{tgid}", get(groups::show))

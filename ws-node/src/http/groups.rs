@@ -66,15 +66,35 @@ pub(super) async fn show(
     let more = page.cut(&mut uids, Uid::as_str);
     // Null: the directory does not answer. The members here are known all the same.
     let holders = core.directory.holders(std::slice::from_ref(&tgid)).await.ok();
+    let durable = core.directory.count_durable(&tgid).await.ok();
     let nodes: Option<Vec<_>> = holders.as_ref().map(|nodes| nodes.iter().map(|node| &node.id).collect());
-    Ok(Json(json!({ "tgid": tgid, "members": uids, "total": total, "more": more, "nodes": nodes })))
+    Ok(Json(json!({
+        "tgid": tgid,
+        "members": uids,
+        "total": total,
+        "more": more,
+        "nodes": nodes,
+        "durable": durable,
+    })))
+}
+
+/// How a user joins.
+#[derive(Debug, Deserialize)]
+pub(super) struct Joining {
+    #[serde(default)]
+    durable: bool,
 }
 
 pub(super) async fn join(
     State(core): State<Arc<Core>>,
     Path((tgid, uid)): Path<(String, String)>,
+    Query(joining): Query<Joining>,
 ) -> Result<StatusCode, ApiError> {
     let (tgid, uid) = (Tgid::parse(&tgid)?, Uid::parse(&uid)?);
+    if joining.durable {
+        let _is_online = core.proxy().join_group_durably(&uid, &tgid).await?;
+        return Ok(StatusCode::NO_CONTENT);
+    }
     if core.proxy().join_group(&uid, &tgid).await? { Ok(StatusCode::NO_CONTENT) } else { Err(ApiError::offline()) }
 }
 

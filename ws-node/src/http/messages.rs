@@ -1,4 +1,4 @@
-//! `POST /api/v1/messages`: one entry or an array of them onto the queue, all or none.
+//! `/api/v1/messages`: one entry or an array of them onto the queue, all or none, and taking one back.
 
 use std::sync::Arc;
 
@@ -6,13 +6,14 @@ use axum::Json;
 use axum::extract::State;
 use gim_msg_queue::admin::ApiError;
 use gim_proto::codes::ErrorCode;
-use gim_proto::{Fields, MalformedKind};
-use gim_proxy_sdk::queue::{QueueError, QueueErrorKind};
+use gim_proto::{Fields, MalformedKind, MessageId, Uid};
+use gim_proxy_sdk::queue::{Cancelled, QueueError, QueueErrorKind};
 use http::{HeaderMap, StatusCode, header};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::extract::Body;
+use super::extract::{Body, Path, Query};
 use crate::core::Core;
 
 /// Entries in one call.
@@ -29,8 +30,32 @@ pub(super) async fn enqueue(
     Ok((StatusCode::ACCEPTED, Json(json!({ "ids": ids }))))
 }
 
+/// Where a message is taken back from.
+#[derive(Debug, Deserialize)]
+pub(super) struct From {
+    /// Out of this user's mailbox. Without it: out of the queue.
+    uid: Option<String>,
+}
+
+pub(super) async fn cancel(
+    State(core): State<Arc<Core>>,
+    Path(id): Path<String>,
+    Query(from): Query<From>,
+) -> Result<Json<Value>, ApiError> {
+    let id = MessageId::parse(&id)?;
+    let uid = from.uid.as_deref().map(Uid::parse).transpose()?;
+    match crate::cancel::cancel(&core, &id, uid.as_ref()).await? {
+        Cancelled::Done(_) => Ok(Json(json!({ "cancelled": true }))),
+        Cancelled::Unknown => Err(ApiError::not_found("there is no such message")),
+        Cancelled::TooLate => {
+            let message = "the message is being delivered, or was";
+            Err(ApiError::new(StatusCode::CONFLICT, ErrorCode::ParamsError, message))
+        }
+    }
+}
+
 /// A page of another site can send plain text without being asked first, JSON it cannot.
-fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
+pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if content_type.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json")) {
         return Ok(());

@@ -117,7 +117,7 @@ fn of_node(core: &Core, lanes: &[LaneStats]) -> Value {
     let snapshot = core.snapshot();
     let usage = host::usage();
     let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
-    json!({
+    let mut node = json!({
         "numGoroutine": tasks,
         "cpuPercent": usage.cpu_percent,
         "memPercent": usage.memory_percent,
@@ -136,7 +136,11 @@ fn of_node(core: &Core, lanes: &[LaneStats]) -> Value {
         "offered": core.metrics.offered_so_far(),
         "connections": snapshot.connections,
         "connections_bound": core.admission.connections(),
-    })
+    });
+    if let Some(redis) = core.redis() {
+        node["redis"] = json!({ "runs": redis.losses().runs(), "possible_loss": redis.losses().all() });
+    }
+    node
 }
 
 #[cfg(test)]

@@ -95,6 +95,9 @@ impl Gather {
                 Offer::Overflow => Some(false),
                 Offer::Closed => None,
             };
+            if row.session.is_anybody_followed() {
+                tell(row, plans);
+            }
             if number % WRITES_PER_TURN == WRITES_PER_TURN - 1 {
                 tokio::task::yield_now().await;
             }
@@ -153,6 +156,22 @@ impl Gather {
         if self.round == 0 {
             self.index.fill((0, 0));
             self.round = 1;
+        }
+    }
+}
+
+/// Tells whoever follows the user of this connection.
+fn tell(row: &Row, plans: &Plans) {
+    let outcome = match row.taken {
+        Some(true) => "offered",
+        Some(false) => "slow",
+        None => "the session had ended",
+    };
+    let mut chunks: Vec<ChunkId> = plans.chunks_of(row.plan).collect();
+    chunks.reverse();
+    for chunk in chunks {
+        if let Some(message) = plans.message(chunk) {
+            row.session.tell_message("offered", &message.id, || format!("{}: {outcome}", message.class.as_str()));
         }
     }
 }

@@ -160,6 +160,10 @@ impl Plans {
         })
     }
 
+    pub(super) fn message(&self, chunk: ChunkId) -> Option<&Message> {
+        self.chunks.get(chunk as usize).map(|chunk| &*chunk.message)
+    }
+
     /// The bytes of a plan for connections of one encoding.
     pub(super) fn ready(&mut self, plan: PlanId, encoding: Encoding) -> Ready {
         let known = self.plan(plan).and_then(|plan| plan.ready.as_ref()?[encoding.index()].clone());

@@ -4,9 +4,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use gim_proto::frame::MsgType;
 use gim_proto::{Class, EntryId, MessageId, NodeId, Payload, SessionId, Tgid, Uid};
 use gim_proxy_sdk::delivery::{Addressed, Message, Recipients};
 use gim_proxy_sdk::directory::NodeRef;
+use gim_proxy_sdk::ledger::{Log, Noted};
+use gim_proxy_sdk::mailbox::{Appended, Post};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
@@ -183,4 +186,45 @@ async fn what_does_not_belong_here_is_declined() {
     // Another lane has terms of its own.
     let other = LaneOrigin { lane: 1, term: 1, low_water: None };
     assert!(world.deliver(&Batch { lane: Some(other), ..mine }).await.is_ok());
+}
+
+#[tokio::test]
+async fn what_asks_for_it_is_told_when_it_is_written_and_acknowledged() {
+    let world = World::new(Remembers::Nothing).await;
+    let mut client = world.connect("a").await;
+    let core = &world.running.core;
+    let entry = EntryId { ms: 1, seq: 0 };
+    let message = Arc::new(Message {
+        class: Class::Durable,
+        payload: Payload::Json("{}".into()),
+        receipt: true,
+        traced: true,
+        ..Message::clone(&delivery(1, "", Recipients::All).message)
+    });
+    let to = vec![Uid::parse("a").unwrap()];
+    let post = Post { entry, message: Arc::clone(&message), kind: MsgType::User, to, of: Arc::default() };
+    let origin = LaneOrigin { lane: 0, term: 1, low_water: None };
+    let appended = core.mailboxes.append(&origin, &[post]).await.unwrap();
+    let Appended::Stored(at) = appended[0][0] else { panic!("{appended:?}") };
+    let to = Recipients::Stored { to: vec![world.find("a")], at: vec![at] };
+    let batch = Batch {
+        lane: Some(origin),
+        deliveries: vec![Delivery { entry: Some(entry), message: Arc::clone(&message), to }],
+    };
+    let stored = Report::Targets(vec![TargetReport::Done(Outcome::Stored)]);
+    assert_eq!(world.deliver(&batch).await, Ok(vec![stored]));
+    client.expect(r#"{"seq":"","cmd":"","msgType":3,"id":"0-1-0","offset":1,"response":{"s":1,"a":{}}}"#).await;
+    let states = tokio::time::timeout(DEADLINE, async {
+        loop {
+            let receipts = core.ledger.read(Log::Receipts, None, 10).await.unwrap();
+            if receipts.len() == 2 {
+                let state = |noted: &Noted| noted.fields.iter().find(|(name, _)| &**name == "state").unwrap().1.clone();
+                return receipts.iter().map(state).collect::<Vec<_>>();
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    assert_eq!(states.await.unwrap(), [Box::from("written"), Box::from("acked")]);
+    let hops = core.ledger.journey(&message.id).await.unwrap();
+    assert_eq!(hops.iter().map(|hop| &*hop.hop).collect::<Vec<_>>(), ["offered", "written", "acked"]);
 }

@@ -236,6 +236,7 @@ fn begin(core: &Arc<Core>, session: Session, key: &str, login: Login, leftover: 
     match login {
         Login::Granted { groups, opened } => {
             core.metrics.logged_in(&session);
+            session.tell_login(&groups);
             session.activate(head.into_bytes(), groups, Some(&opened));
             if !core.takes_logins() {
                 // The node began to stop after it was let in, and may have looked for sessions before this was one.

@@ -23,6 +23,7 @@ const LOOKS: [Freshness; 2] = [Freshness::Cached, Freshness::Current];
 pub(super) enum Ask<'a> {
     Stop { reason: &'a str },
     Join { tgid: &'a Tgid },
+    JoinDurably { tgid: &'a Tgid },
     Leave { tgid: &'a Tgid },
 }
 
@@ -31,6 +32,7 @@ impl Ask<'_> {
         match self {
             Self::Stop { reason } => node.stop_user(uid, reason, true).await,
             Self::Join { tgid } => node.join(uid, tgid, true).await,
+            Self::JoinDurably { tgid } => node.join_durably(uid, tgid, true).await,
             Self::Leave { tgid } => node.leave(uid, tgid, true).await,
         }
     }

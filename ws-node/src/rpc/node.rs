@@ -7,12 +7,14 @@ use futures_util::stream::{self, BoxStream};
 use gim_proto::codes::CloseCode;
 use gim_proto::rpc::{self, node_server};
 use gim_proto::{Entry, Fields, Payload, Tgid, Uid};
+use gim_proxy_sdk::directory::{Freshness, Owner};
 use gim_proxy_sdk::{Body, LocalProxy, Outcome, RunProxy, Sent};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::{VERSIONS, deliver, status};
 use crate::core::Core;
+use crate::http::MOST_USERS;
 use crate::intake::Intake;
 
 /// Entries in one call.
@@ -88,12 +90,26 @@ impl node_server::Node for NodeService {
         Ok(Response::new(rpc::StopResponse { stopped: stopped.map_err(|error| status::of_error(&error))? }))
     }
 
+    async fn lookup(&self, request: Request<rpc::LookupRequest>) -> Result<Response<rpc::LookupResponse>, Status> {
+        let uids = request.into_inner().uids;
+        if uids.len() > MOST_USERS {
+            return Err(Status::invalid_argument(format!("uids: ask for at most {MOST_USERS} at once")));
+        }
+        let uids = uids.iter().map(|uid| parse_uid(uid)).collect::<Result<Vec<Uid>, Status>>()?;
+        let owners = self.core.directory.lookup(&uids, Freshness::Current).await;
+        let owners = owners.map_err(|error| status::of_error(&error.into()))?;
+        let users = owners.into_iter().map(user_state).collect();
+        Ok(Response::new(rpc::LookupResponse { users }))
+    }
+
     async fn join(&self, request: Request<rpc::JoinRequest>) -> Result<Response<rpc::JoinResponse>, Status> {
-        let rpc::JoinRequest { uid, tgid, here } = request.into_inner();
+        let rpc::JoinRequest { uid, tgid, here, durable } = request.into_inner();
         let (proxy, uid, tgid) = (self.core.proxy(), parse_uid(&uid)?, parse_tgid(&tgid)?);
-        let joined = match here {
-            true => proxy.join_local_group(&uid, &tgid).await,
-            false => proxy.join_group(&uid, &tgid).await,
+        let joined = match (here, durable) {
+            (true, false) => proxy.join_local_group(&uid, &tgid).await,
+            (true, true) => proxy.join_local_group_durably(&uid, &tgid).await,
+            (false, false) => proxy.join_group(&uid, &tgid).await,
+            (false, true) => proxy.join_group_durably(&uid, &tgid).await,
         };
         Ok(Response::new(rpc::JoinResponse { online: joined.map_err(|error| status::of_error(&error))? }))
     }
@@ -160,6 +176,14 @@ impl node_server::Node for NodeService {
         };
         Ok(Response::new(rpc::StopSessionResponse { held }))
     }
+}
+
+fn user_state(owner: Option<Owner>) -> rpc::UserState {
+    owner.map_or_else(rpc::UserState::default, |Owner { node, fence, .. }| rpc::UserState {
+        online: true,
+        node: node.id.to_string(),
+        fence: fence.0,
+    })
 }
 
 fn parse_uid(uid: &str) -> Result<Uid, Status> {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use gim_proto::EntryId;
 use gim_proto::rpc::{self, queue_server};
-use gim_proxy_sdk::queue::{LaneStats, Selection};
+use gim_proto::{EntryId, MessageId, Uid};
+use gim_proxy_sdk::queue::{Cancelled, LaneStats, Selection};
 use tonic::{Request, Response, Status};
 
 use super::status;
@@ -71,6 +71,19 @@ impl queue_server::Queue for QueueService {
         let (lane, which) = selection(request.into_inner())?;
         let count = self.core.queue.purge(lane, which).await.map_err(|error| status::of_queue(&error))?;
         Ok(Response::new(rpc::CountResponse { count }))
+    }
+
+    async fn cancel(&self, request: Request<rpc::CancelRequest>) -> Result<Response<rpc::CancelResponse>, Status> {
+        let request = request.into_inner();
+        let id = MessageId::parse(&request.id).map_err(status::of_name)?;
+        let uid = (!request.uid.is_empty()).then(|| Uid::parse(&request.uid)).transpose().map_err(status::of_name)?;
+        let cancelled = crate::cancel::cancel(&self.core, &id, uid.as_ref()).await;
+        let outcome = match cancelled.map_err(|error| status::of_error(&error))? {
+            Cancelled::Done(_) => rpc::CancelOutcome::Done,
+            Cancelled::TooLate => rpc::CancelOutcome::TooLate,
+            Cancelled::Unknown => rpc::CancelOutcome::Unknown,
+        };
+        Ok(Response::new(rpc::CancelResponse { outcome: outcome.into() }))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Errors on the RPC surface: the one place that builds a status.
 
 use gim_proto::NameError;
+use gim_proxy_sdk::ledger::{LedgerError, LedgerErrorKind};
 use gim_proxy_sdk::queue::{QueueError, QueueErrorKind};
 use gim_proxy_sdk::{Error, ErrorKind};
 use tonic::{Code, Status};
@@ -35,6 +36,13 @@ pub(super) fn of_queue(error: &QueueError) -> Status {
     Status::new(code, format!("{place}{}", error.detail))
 }
 
+pub(super) fn of_ledger(error: &LedgerError) -> Status {
+    match error.kind {
+        LedgerErrorKind::Unavailable => Status::unavailable("the ledger cannot be read now"),
+        LedgerErrorKind::Timeout => Status::deadline_exceeded("the ledger does not answer in time"),
+    }
+}
+
 pub(super) fn of_name(error: NameError) -> Status {
     Status::invalid_argument(error.to_string())
 }
@@ -46,6 +54,6 @@ pub(super) fn closed() -> Status {
 
 /// The caller and this node share no version.
 pub(super) fn other_version() -> Status {
-    let versions = super::VERSIONS;
-    Status::failed_precondition(format!("this node speaks versions {} to {}", versions.start(), versions.end()))
+    let (lowest, highest) = (super::VERSIONS.start(), super::VERSIONS.end());
+    Status::failed_precondition(format!("this node speaks versions {lowest} to {highest}"))
 }

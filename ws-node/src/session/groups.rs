@@ -40,7 +40,10 @@ impl Session {
             core.directory.record_join(&self.0.uid, self.0.id, self.fence(), tgid).await
         };
         match recorded.await {
-            Ok(true) => self.values_of(tgid, entered).await,
+            Ok(true) => {
+                self.tell("join", || tgid.to_string());
+                self.values_of(tgid, entered).await
+            }
             Ok(false) => {
                 self.withdraw_from(tgid).await;
                 Err(JoinError::Ended)
@@ -67,15 +70,42 @@ impl Session {
         }
     }
 
+    /// Joins a group, and makes its user a member of it for good.
+    pub(crate) async fn join_group_durably(&self, tgid: &Tgid) -> Result<(), JoinError> {
+        self.enter_group_durably(tgid).await.map(Values::offer)
+    }
+
+    /// Joins like [`Session::join_group_durably`] and leaves it to the caller when the group's last values are offered.
+    pub(super) async fn enter_group_durably(&self, tgid: &Tgid) -> Result<Values, JoinError> {
+        let (group, entered) = self.enter(tgid)?;
+        let core = &self.0.core;
+        let recorded = async {
+            group.announce(core).await?;
+            core.join_durably(&self.0.uid, tgid).await
+        };
+        let refused = match recorded.await {
+            Ok(true) => {
+                self.tell("join", || tgid.to_string());
+                return self.values_of(tgid, entered).await;
+            }
+            Ok(false) => JoinError::Full { most: core.settings.durable_members },
+            Err(error) => JoinError::Directory(error),
+        };
+        if entered {
+            self.withdraw_from(tgid).await;
+        }
+        Err(refused)
+    }
+
     /// Takes up groups that the directory has kept for this session. One that fails is left out and logged.
     pub(crate) async fn restore_groups(&self, tgids: &[Tgid]) {
         const SIDE_BY_SIDE: usize = 64;
         let end = Instant::now() + self.0.core.settings.handshake;
         let restored = stream::iter(tgids).for_each_concurrent(SIDE_BY_SIDE, |tgid| async move {
             if Instant::now() >= end {
-                tracing::warn!(uid = %self.uid(), %tgid, "a group of the previous session was not restored in time");
+                tracing::warn!(uid = %self.uid(), %tgid, "a group that was kept is not restored in time");
             } else if let Err(error) = self.restore_group(tgid).await {
-                tracing::warn!(uid = %self.uid(), %tgid, error = %error, "a group of the previous session was not restored");
+                tracing::warn!(uid = %self.uid(), %tgid, error = %error, "a group that was kept is not restored");
             }
         });
         restored.await;
@@ -91,14 +121,15 @@ impl Session {
         Ok(())
     }
 
-    /// Leaves a group. False: it was no member.
+    /// Leaves a group, also if durably in it. False: it was no member here.
     pub(crate) async fn leave_group(&self, tgid: &Tgid) -> Result<bool, JoinError> {
         let left = self.withdraw_from(tgid).await;
         if left {
-            let core = &self.0.core;
-            let recorded = core.directory.record_leave(&self.0.uid, self.0.id, self.fence(), tgid).await;
-            recorded.map_err(JoinError::Directory)?;
+            self.tell("leave", || tgid.to_string());
         }
+        // Also if it was none here: it may be a durable member that could not be restored.
+        let recorded = self.0.core.directory.record_leave(&self.0.uid, self.0.id, self.fence(), tgid).await;
+        recorded.map_err(JoinError::Directory)?;
         Ok(left)
     }
 

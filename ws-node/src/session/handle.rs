@@ -28,6 +28,12 @@ pub enum JoinError {
         /// The bound, `session.groups`.
         most: usize,
     },
+    /// The group has as many durable members as it may.
+    #[error("a group has at most {most} durable members")]
+    Full {
+        /// The bound, `mailbox.durable_members`.
+        most: usize,
+    },
     /// The session has ended, or another one owns the uid now.
     #[error("the session has ended")]
     Ended,
@@ -91,10 +97,19 @@ impl Session {
         self.join_group(&Tgid::parse(tgid)?).await
     }
 
-    /// Leaves a group. False: it was no member.
+    /// Joins a group for good: its user is a member, connected or not, until it leaves.
     ///
     /// # Errors
-    /// The name is bad, or the directory is away: then the group is left here and the record follows at the end.
+    /// As [`join`](Self::join), or the bound `mailbox.durable_members` is reached.
+    pub async fn join_durably(&self, tgid: &str) -> Result<(), JoinError> {
+        self.join_group_durably(&Tgid::parse(tgid)?).await
+    }
+
+    /// Leaves a group, also one that was joined for good. False: it was no member.
+    ///
+    /// # Errors
+    /// The name is bad, or the directory is away: then the group is left here. The record of a temporary membership
+    /// follows at the end; a durable one may be there again at the next login.
     pub async fn leave(&self, tgid: &str) -> Result<bool, JoinError> {
         self.leave_group(&Tgid::parse(tgid)?).await
     }

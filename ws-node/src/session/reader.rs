@@ -210,6 +210,7 @@ async fn depart(session: Session, ended: Option<CloseReason>) {
     if session.is_owner() {
         session.take_down().await;
         core.metrics.closed(&session, &why);
+        session.tell_close(&why);
         core.handlers.disconnected(&session, why.clone()).await;
     }
     if by_peer && why.code == 1006 {

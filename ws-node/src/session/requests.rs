@@ -77,11 +77,16 @@ impl Session {
             "gim.leave" => self.answer_leave(data.as_ref()).await,
             "gim.ack" => match self.answer_ack(data.as_ref(), !request.seq.is_empty()).await {
                 // A successful ack is silent unless asked.
-                Ok(_) if request.seq.is_empty() => return,
+                Ok(_) if request.seq.is_empty() => {
+                    self.tell_command(&request.cmd, "", ErrorCode::Ok);
+                    return;
+                }
                 other => other,
             },
             _ => self.answer_command(&request, data).await,
         };
+        let code = outcome.as_ref().map_or_else(|error| error.code, |_| ErrorCode::Ok);
+        self.tell_command(&request.cmd, &request.seq, code);
         match outcome {
             Ok(reply) => {
                 self.0.core.metrics.command_done(ErrorCode::Ok.name());
@@ -155,11 +160,13 @@ impl Session {
                 format!("a session joins at most {most} groups a second"),
             ));
         }
-        if data.and_then(|data| data.get("durable")).is_some_and(|flag| flag.as_bool() != Some(false)) {
-            return Err(params("durable membership is not available in this mode"));
-        }
         let tgid = tgid(data)?;
-        *values = Some(self.enter_group(&tgid).await.map_err(refused)?);
+        let entered = match data.and_then(|data| data.get("durable")) {
+            None | Some(Value::Null | Value::Bool(false)) => self.enter_group(&tgid).await,
+            Some(Value::Bool(true)) => self.enter_group_durably(&tgid).await,
+            Some(_) => return Err(params("durable must be true or false")),
+        };
+        *values = Some(entered.map_err(refused)?);
         Ok(json!({ "tgid": tgid }))
     }
 
@@ -219,7 +226,7 @@ fn params(message: &str) -> HandlerError {
 
 fn refused(error: JoinError) -> HandlerError {
     let code = match error {
-        JoinError::Name(_) | JoinError::TooMany { .. } => ErrorCode::ParamsError,
+        JoinError::Name(_) | JoinError::TooMany { .. } | JoinError::Full { .. } => ErrorCode::ParamsError,
         JoinError::Ended => ErrorCode::UserOffline,
         JoinError::Directory(_) | JoinError::Values(_) => ErrorCode::HandlerFailed,
     };

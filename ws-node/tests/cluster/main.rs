@@ -27,5 +27,6 @@ mod servers;
 mod storm;
 mod takeover;
 mod together;
+mod trace;
 mod verbs;
 mod workers;

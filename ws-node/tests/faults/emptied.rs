@@ -48,6 +48,7 @@ async fn a_redis_that_comes_back_empty_costs_what_was_in_it_and_nothing_after() 
         .await;
     }
     assert!(recorders.iter().all(|recorder| recorder.is_on_its_first_connection()), "a client was closed");
+    possible_loss_is_told(&node).await;
     let gone = gone(&traffic, &recorders, &losses);
     let offline = node.metric("gim_worker_outcomes_total", "offline").await;
     eprintln!(
@@ -62,6 +63,22 @@ async fn a_redis_that_comes_back_empty_costs_what_was_in_it_and_nothing_after() 
         let (_, shown) = http::get(node.admin, &format!("/api/v1/users/{}", People::uid(user))).await;
         assert_eq!(shown["online"], true, "{shown}");
     }
+}
+
+/// Each time is told with its window, and warned of once.
+async fn possible_loss_is_told(node: &NodeProcess) {
+    let (_, sysinfo) = http::get(node.admin, "/sysinfo").await;
+    let losses = sysinfo["redis"]["possible_loss"].as_array().expect("losses");
+    assert_eq!(losses.len(), ROUNDS, "{losses:?}");
+    assert_eq!(sysinfo["redis"]["runs"].as_array().map(Vec::len), Some(1), "{sysinfo}");
+    for loss in losses {
+        assert!(loss["from_ms"].as_u64() > Some(0) && loss["from_ms"].as_u64() <= loss["to_ms"].as_u64(), "{loss}");
+        assert_ne!(loss["gone"], loss["now"], "{loss}");
+    }
+    assert_eq!(losses[ROUNDS - 1]["now"], sysinfo["redis"]["runs"]);
+    assert_eq!(node.metric("gim_redis_possible_losses_total", "").await, ROUNDS as u64);
+    let warned = node.log().matches("redis is another run").count();
+    assert_eq!(warned, ROUNDS, "{}", node.log());
 }
 
 async fn what_works_without_redis(node: &NodeProcess) {

@@ -18,6 +18,7 @@ mod dropped;
 mod emptied;
 mod frozen;
 mod killed;
+mod mailboxes;
 mod memory;
 mod places;
 mod restarted;

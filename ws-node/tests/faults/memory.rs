@@ -22,6 +22,8 @@ const ROUNDS: usize = 3;
 const FULL: [Duration; ROUNDS] = [Duration::from_millis(300), Duration::from_secs(7), Duration::from_millis(300)];
 const PEOPLE: People = People { users: 20, groups: 2 };
 
+const KEY: (&str, &str) = ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_redis_refuses_and_pauses_and_loses_nothing() {
     let redis = RedisServer::start().await;
@@ -48,6 +50,9 @@ async fn a_full_redis_refuses_and_pauses_and_loses_nothing() {
         let message = json!({ "to_uid": People::uid(0), "data": {} });
         let (status, answer) = http::post(node.admin, "/api/v1/messages", &message).await;
         assert_eq!(status, 429, "{answer}");
+        let upgrade = [("upgrade", "websocket"), ("connection", "upgrade"), ("sec-websocket-version", "13"), KEY];
+        let refused = http::respond("GET", node.public, "/ws?uid=late", &upgrade, b"").await;
+        assert_eq!((refused.status, refused.header("retry-after").is_some()), (503, true), "{}", refused.text());
         sleep_until(until).await;
         let _: () = link.query(&limit("0")).await.unwrap();
         Client::user(node.public, "late").await.close().await;

@@ -1,8 +1,10 @@
 //! The admin listener: what operators and backends ask.
 
 mod calls;
+mod cancelled;
 mod door;
 mod figures;
+mod ledger;
 mod memberships;
 mod probes;
 mod queue;

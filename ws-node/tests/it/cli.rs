@@ -2,6 +2,7 @@
 
 mod operate;
 mod push;
+mod trace;
 mod users;
 
 use crate::support::gim::{gim, gim_at};

@@ -1,6 +1,7 @@
 //! The life of a session: who owns a uid, which groups it is in, what a slow or failing one costs the others.
 
 mod callbacks;
+mod durable;
 mod fates;
 mod groups;
 mod heartbeat;

@@ -18,6 +18,7 @@ mod duplicates;
 mod figures;
 mod forms;
 mod leaving;
+mod ledger;
 mod malformed;
 mod order;
 mod restart;

@@ -101,6 +101,9 @@ pub(crate) struct Settings {
     /// Entries of each turn of stream
     #[arg(long, global = true, default_value_t = 300_000)]
     pub(crate) entries: u64,
+    /// Turns of stream more: entries with receipts, and entries whose steps are written down
+    #[arg(long, global = true)]
+    pub(crate) kept: bool,
     /// Nodes of cluster
     #[arg(long, global = true, default_value_t = 5)]
     pub(crate) nodes: usize,

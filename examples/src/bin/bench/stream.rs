@@ -37,6 +37,9 @@ const TURNS: [(Producer, bool); 5] = [
     (Producer::Sdk, true),
 ];
 
+/// The same with what is written down about every entry, by `--kept`. Beside the first turn they tell what it costs.
+const KEPT: [(Producer, bool); 2] = [(Producer::XaddReceipts, false), (Producer::XaddTraced, false)];
+
 pub(crate) struct Turn {
     pub(crate) producer: Producer,
     /// How many users are connected. Entries are for them alone, or for users of whom none is.
@@ -58,7 +61,8 @@ pub(crate) struct Stream {
 
 pub(crate) fn measure(settings: &Settings, cores: Cores, seen: impl Fn(bool, &Turn)) -> Result<Stream> {
     let mut found = Stream { redis_version: String::new(), turns: Vec::with_capacity(TURNS.len()) };
-    for (producer, connected) in TURNS {
+    let kept = if settings.kept { &KEPT[..] } else { &[] };
+    for (producer, connected) in TURNS.iter().chain(kept).copied() {
         let mut redis = Redis::start(settings)?;
         found.redis_version = redis.version()?;
         let turn = turn(&mut redis, producer, connected, settings, cores)?;

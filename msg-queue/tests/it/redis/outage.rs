@@ -108,3 +108,44 @@ async fn a_redis_that_stands_still_costs_no_entry_its_attempts() {
     ack(&source, &again).await;
     assert_eq!(rig.pending().await, 0);
 }
+
+#[tokio::test]
+async fn a_redis_that_knows_less_than_was_read_is_reported_with_both_ids() {
+    let mut server = RedisServer::start().await;
+    let mut rig = Rig::on(&server);
+    let source = rig.source();
+    rig.fill(0..10).await;
+    let seen = take(&source, 10).await.last().map(|fetched| fetched.entry_id).unwrap();
+    assert!(rig.heard.behind().is_empty());
+    server.stop();
+    assert!(fetch_kind(&source).await.is_some());
+    server.restart().await;
+    rig.reconnect();
+    while rig.heard.behind().is_empty() {
+        // It has no entry: what is found is found by looking for it.
+        let _ = source.fetch(ROOM).await;
+    }
+    assert_eq!(rig.heard.behind(), [(seen, gim_proto::EntryId::default())]);
+    let losses = rig.store.losses().all();
+    assert_eq!((losses.len(), losses[0].lanes[0].seen), (1, seen));
+    rig.fill(10..12).await;
+    assert_eq!(numbers(&take_in_the_end(&source, 2).await), [10, 11]);
+    assert_eq!(rig.heard.behind().len(), 1);
+}
+
+#[tokio::test]
+async fn a_redis_that_keeps_its_data_is_not_behind() {
+    let mut server = RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).await;
+    let mut rig = Rig::on(&server);
+    let source = rig.source();
+    rig.fill(0..3).await;
+    let taken = take(&source, 3).await;
+    ack(&source, &taken).await;
+    server.stop();
+    assert!(fetch_kind(&source).await.is_some());
+    server.restart().await;
+    rig.reconnect();
+    rig.fill(3..4).await;
+    assert_eq!(numbers(&take_in_the_end(&source, 1).await), [3]);
+    assert_eq!((replaced(&rig), rig.heard.behind().len()), (1, 0));
+}

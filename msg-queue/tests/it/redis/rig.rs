@@ -30,6 +30,15 @@ impl Heard {
         self.0.lock().unwrap().iter().filter(|event| which(event)).count()
     }
 
+    /// What was read of the lane and what Redis knew of it, each time it knew less.
+    pub(crate) fn behind(&self) -> Vec<(EntryId, EntryId)> {
+        let told = |event: &Event| match event {
+            Event::LaneBehind { seen, last } => Some((*seen, *last)),
+            _ => None,
+        };
+        self.0.lock().unwrap().iter().filter_map(told).collect()
+    }
+
     /// Counts entries that are gone.
     pub(crate) fn gone(&self, of_unread: bool) -> u64 {
         let entries = |event: &Event| match event {

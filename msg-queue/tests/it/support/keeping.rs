@@ -8,9 +8,7 @@ use gim_proto::frame::MsgType;
 use gim_proto::{EntryId, Fence, MessageId, Uid};
 use gim_proxy_sdk::delivery::{LaneOrigin, Message};
 use gim_proxy_sdk::ledger::local::LocalLedger;
-use gim_proxy_sdk::ledger::{
-    Hop, Ledger, LedgerBounds, LedgerError, LedgerErrorKind, Log, Noted, Presence, Receipt,
-};
+use gim_proxy_sdk::ledger::{Hop, Ledger, LedgerBounds, LedgerError, LedgerErrorKind, Log, Noted, Presence, Receipt};
 use gim_proxy_sdk::mailbox::local::LocalMailboxes;
 use gim_proxy_sdk::mailbox::{
     Ack, Acked, Appended, Arrival, Item, MailboxBounds, MailboxError, MailboxErrorKind, Mailboxes, Opened, Page,

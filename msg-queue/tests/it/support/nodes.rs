@@ -164,8 +164,7 @@ fn number(delivery: &Delivery) -> usize {
 }
 
 fn taken(delivery: &Delivery, report: &Report) -> Vec<String> {
-    let offered =
-        |report: &TargetReport| matches!(report, TargetReport::Done(Outcome::Offered | Outcome::Stored));
+    let offered = |report: &TargetReport| matches!(report, TargetReport::Done(Outcome::Offered | Outcome::Stored));
     match (&delivery.to, report) {
         (Recipients::Sessions(to) | Recipients::Stored { to, .. }, Report::Targets(reports)) => {
             let taken = to.iter().zip(reports).filter(|(_, report)| offered(report));

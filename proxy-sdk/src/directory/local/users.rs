@@ -137,6 +137,16 @@ impl Users {
         true
     }
 
+    /// Takes a user out of a group, connected or not.
+    pub(super) fn forget_group(&mut self, uid: &Uid, tgid: &Tgid) {
+        let connected = self.connected.get_mut(uid).map(|record| &mut record.groups);
+        let departed = self.departed.get_mut(uid).map(|departed| &mut departed.groups);
+        for groups in connected.into_iter().chain(departed) {
+            groups.retain(|other| other != tgid);
+            groups.shrink_to_fit();
+        }
+    }
+
     /// Forgets departed users whose time is over, looking at a bounded number.
     pub(super) fn sweep(&mut self, now: Instant, most: usize) {
         for _ in 0..most {

@@ -3,12 +3,13 @@
 -- KEYS  1 bucket  2 the user's groups  3 users of the bucket at the claiming incarnation
 -- ARGV  1 limit (us)  2 uid  3 session  4 incarnation  5 node  6 `replace` or `keep`  7 session to resume, or ``
 --       8 record that may be replaced although the policy is `keep`, because its incarnation is dead; or ``
--- Answer  {`granted`, fence, record of another session that owned it or ``, {tgid..}}
+--       9 news noted per bucket, or ``
+-- Answer  {`granted`, fence, record of another session that owned it or ``, {tgid..}, {tgid of unfinished changes..}}
 --         {`taken`, record of the session that keeps it}
 --
 -- Keeps semantics 3: one owner per uid, and fence = max(previous + 1, TIME in us), which survives releases and lost
 -- data. The same session and incarnation get the same fence again. Keeps semantics 4: temporary groups are for the
--- session that has them and the one that resumes it, and end otherwise.
+-- session that has them and the one that resumes it, and end otherwise; durable ones are everybody's who owns the uid.
 -- (The first word of an answer is never a user's: fred takes an array that begins with `message` for a publication.)
 
 local now = now_us()
@@ -37,17 +38,19 @@ for at = 1, #fields, 2 do
 end
 local in_time = previous or (till and till * 1000 > now)
 local carried = of and in_time and (of == ARGV[3] or of == ARGV[7])
-local groups, void = {}, {}
+local groups, void, changes = {}, {}, {}
 for at = 1, #fields, 2 do
-  if string.sub(fields[at], 1, 1) ~= ' ' then
-    if carried or fields[at + 1] ~= 'temporary' then
+  if string.sub(fields[at], 1, 8) == ' change ' then
+    changes[#changes + 1] = string.sub(fields[at], 9)
+  elseif string.sub(fields[at], 1, 1) ~= ' ' then
+    if fields[at + 1] == 'durable' or (carried and fields[at + 1] == 'temporary') then
       groups[#groups + 1] = fields[at]
-    else
+    elseif fields[at + 1] == 'temporary' then
       void[#void + 1] = fields[at]
     end
   end
 end
-if #groups == 0 then
+if #groups == 0 and #changes == 0 then
   if #fields > 0 then
     redis.call('DEL', KEYS[2])
   end
@@ -61,7 +64,7 @@ else
 end
 
 if same and previous.incarnation == ARGV[4] then
-  return { 'granted', previous.fence, '', groups }
+  return { 'granted', previous.fence, '', groups, changes }
 end
 local fence = now
 if previous and tonumber(previous.fence) >= fence then
@@ -73,4 +76,6 @@ if previous and previous.incarnation ~= ARGV[4] then
   leave_node(KEYS[1], previous, ARGV[2])
 end
 redis.call('SADD', KEYS[3], ARGV[2])
-return { 'granted', number, previous and not same and value or '', groups }
+local claimed = { fence = number, session = ARGV[3], node = ARGV[5] }
+note(KEYS[1], ARGV[9], ARGV[2], 'online', claimed, 'login', now)
+return { 'granted', number, previous and not same and value or '', groups, changes }

@@ -6,10 +6,10 @@
 use ::fred::types::Value;
 use gim_proto::{Incarnation, Tgid};
 
-use crate::scripts::Command;
 use super::script::HOLD;
 use super::{RedisDirectory, text};
 use crate::directory::{DirectoryError, NodeRef};
+use crate::scripts::Command;
 
 /// Groups asked for in one go.
 const AT_ONCE: usize = 1_000;

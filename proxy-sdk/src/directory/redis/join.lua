@@ -2,7 +2,7 @@
 --
 -- KEYS  1 bucket  2 the user's groups
 -- ARGV  1 limit (us)  2 uid  3 session  4 fence  5 tgid
--- Answer  1: recorded  0: the session is not the owner
+-- Answer  1: recorded  0: the session is not the owner  2: a durable membership is being ended, finish that first
 --
 -- Keeps semantics 4: a user's groups are stored with the user's record, by its owner alone.
 
@@ -16,6 +16,9 @@ if corrupt then
 end
 if not record or record.session ~= ARGV[3] or record.fence ~= ARGV[4] then
   return 0
+end
+if redis.call('HGET', KEYS[2], ARGV[5]) == 'leaving' then
+  return 2
 end
 redis.call('HSET', KEYS[2], ' session', ARGV[3])
 redis.call('HSETNX', KEYS[2], ARGV[5], 'temporary')

@@ -2,7 +2,7 @@
 --
 -- KEYS  1 bucket  2 the user's groups
 -- ARGV  1 limit (us)  2 uid  3 session  4 fence  5 tgid
--- Answer  1: recorded  0: the session is not the owner
+-- Answer  1: recorded  0: the session is not the owner  2: it is a durable membership, which is ended otherwise
 --
 -- Keeps semantics 4: a user's groups are stored with the user's record, by its owner alone.
 
@@ -17,9 +17,12 @@ end
 if not record or record.session ~= ARGV[3] or record.fence ~= ARGV[4] then
   return 0
 end
+local state = redis.call('HGET', KEYS[2], ARGV[5])
+if state and state ~= 'temporary' then
+  return 2
+end
 redis.call('HDEL', KEYS[2], ARGV[5])
-if redis.call('HLEN', KEYS[2]) == 1 then
-  -- Only ` session` is left.
+if redis.call('HLEN', KEYS[2]) == 1 and redis.call('HEXISTS', KEYS[2], ' session') == 1 then
   redis.call('DEL', KEYS[2])
 end
 return 1

@@ -1,8 +1,9 @@
 //! What has to be put right later: entries that should not be in Redis any more, and nobody else knows.
 //!
-//! Owns two bounded lists that the sweep works off: ownerships of sessions that are gone, because a claim had no answer
-//! or a release could not be made, and names of incarnations in the index of groups that seem dead. What does not fit is
-//! dropped: an ownership then ends with its node, a name is found again by the next message to the group.
+//! Owns three bounded lists that the sweep works off: ownerships of sessions that are gone, because a claim had no answer
+//! or a release could not be made, names of incarnations in the index of groups that seem dead, and changes of durable
+//! memberships that broke off. What does not fit is dropped: an ownership then ends with its node, a name is found again
+//! by the next message to the group, a change by the user's next login.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,6 +16,8 @@ use tokio::time::Instant;
 const OWNED: usize = 100_000;
 /// Names remembered; about 100 B each.
 const NAMED: usize = 20_000;
+/// Memberships remembered; about 100 B each.
+const CHANGED: usize = 20_000;
 
 /// See the module.
 #[derive(Default)]
@@ -24,6 +27,7 @@ pub(super) struct Leftovers(Mutex<Lists>);
 struct Lists {
     owned: HashMap<SessionId, Owned>,
     named: HashSet<(Tgid, Incarnation)>,
+    changed: HashSet<(Uid, Tgid)>,
 }
 
 /// An ownership of a session that is gone.
@@ -57,7 +61,49 @@ impl Drop for Doubt<'_> {
     }
 }
 
+/// A change of a durable membership that has broken off unless it is known to have gone well.
+pub(super) struct DoubtfulChange<'a> {
+    leftovers: &'a Leftovers,
+    membership: Option<(&'a Uid, &'a Tgid)>,
+}
+
+impl DoubtfulChange<'_> {
+    pub(super) fn settled(mut self) {
+        self.membership = None;
+    }
+}
+
+impl Drop for DoubtfulChange<'_> {
+    fn drop(&mut self) {
+        if let Some((uid, tgid)) = self.membership {
+            self.leftovers.changed(uid, tgid);
+        }
+    }
+}
+
 impl Leftovers {
+    pub(super) fn doubt_change<'a>(&'a self, uid: &'a Uid, tgid: &'a Tgid) -> DoubtfulChange<'a> {
+        DoubtfulChange { leftovers: self, membership: Some((uid, tgid)) }
+    }
+
+    /// A change of this durable membership may have broken off.
+    pub(super) fn changed(&self, uid: &Uid, tgid: &Tgid) {
+        let mut lists = self.lists();
+        if lists.changed.len() < CHANGED {
+            lists.changed.insert((uid.clone(), tgid.clone()));
+        }
+    }
+
+    /// Takes some changes. One that is not finished yet comes back by itself.
+    pub(super) fn take_changed(&self, most: usize) -> Vec<(Uid, Tgid)> {
+        let changed = &mut self.lists().changed;
+        let some: Vec<_> = changed.iter().take(most).cloned().collect();
+        some.iter().for_each(|change| {
+            changed.remove(change);
+        });
+        some
+    }
+
     pub(super) fn doubt(&self, owned: Owned) -> Doubt<'_> {
         Doubt { leftovers: self, owned: Some(owned) }
     }

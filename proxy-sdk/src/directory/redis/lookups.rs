@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering;
 use ::fred::types::Value;
 use gim_proto::{Uid, bucket_of};
 
-use crate::scripts::Command;
 use super::record::Record;
 use super::{RedisDirectory, text};
 use crate::directory::{DirectoryError, Owner};
+use crate::scripts::Command;
 
 impl RedisDirectory {
     pub(super) async fn look_up_cached(&self, uids: &[Uid]) -> Result<Vec<Option<Owner>>, DirectoryError> {

@@ -2,10 +2,11 @@
 --
 -- KEYS  1 bucket  2 the user's groups
 -- ARGV  1 limit (us)  2 uid  3 session  4 fence, or `` for whatever fence the session has  5 grace (ms)
+--       6 news noted per bucket, or ``
 -- Answer  1: it was this one  0: it was not
 --
 -- Keeps semantics 3: release is compare-and-delete on session and fence; and semantics 4: temporary groups survive for
--- the grace, for a client that presents the session.
+-- the grace, for a client that presents the session. Whoever is told of the end is told in the same step.
 
 local now = now_us()
 local refusal = late(now, ARGV[1])
@@ -22,4 +23,5 @@ end
 redis.call('HDEL', KEYS[1], ARGV[2])
 leave_node(KEYS[1], record, ARGV[2])
 depart(KEYS[2], ARGV[3], now, ARGV[5])
+note(KEYS[1], ARGV[6], ARGV[2], 'offline', record, 'closed', now)
 return 1

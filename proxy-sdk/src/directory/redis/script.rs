@@ -20,3 +20,6 @@ script!(JOIN, "join.lua");
 script!(LEAVE, "leave.lua");
 script!(HOLD, "hold.lua");
 script!(SWEEP, "sweep.lua");
+script!(CHANGE_BEGIN, "change_begin.lua");
+script!(CHANGE_GROUP, "change_group.lua");
+script!(CHANGE_END, "change_end.lua");

@@ -2,6 +2,7 @@
 --
 -- KEYS  1 bucket  2 users of the bucket at the dead incarnation
 -- ARGV  1 limit (us)  2 incarnation  3 grace (ms)  4 users at most  5 groups after which to stop
+--       6 news noted per bucket, or ``
 -- Answer  {users whose record was deleted, users left, {tgids of those deleted, each once}}
 --
 -- Keeps semantics 2: dead records are deleted in bounded batches, and only if they are still the dead incarnation's: a
@@ -29,6 +30,7 @@ for _ = 1, tonumber(ARGV[4]) do
     end
     redis.call('HDEL', KEYS[1], uid)
     depart(groups, record.session, now, ARGV[3])
+    note(KEYS[1], ARGV[6], uid, 'offline', record, 'node_lost', now)
     swept = swept + 1
   end
   if #tgids >= tonumber(ARGV[5]) then

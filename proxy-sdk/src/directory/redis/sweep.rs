@@ -17,12 +17,12 @@ use gim_proto::{Incarnation, NodeId, Tgid};
 use tokio::time::Instant;
 
 use self::verdict::Verdicts;
-use crate::scripts::Command;
 use super::leftovers::Owned;
 use super::script::SWEEP;
 use super::{RedisDirectory, text};
 use crate::directory::{DirectoryError, DirectoryErrorKind};
 use crate::members::View;
+use crate::scripts::Command;
 
 /// Buckets that are swept at the same time, and how often in one step.
 const BUCKETS_AT_ONCE: usize = 64;
@@ -66,6 +66,8 @@ impl RedisDirectory {
         let Ok(mut progress) = self.progress.try_lock() else { return Ok(()) };
         self.calls.set_clock().await?;
         self.release_leftovers().await?;
+        self.finish_changes().await;
+        self.news.look().await?;
         let view = self.live.view();
         if !view.is_known() {
             return Ok(());
@@ -129,6 +131,15 @@ impl RedisDirectory {
             }
         }
         failed
+    }
+
+    /// Finishes changes of durable memberships that broke off. One that cannot be finished yet has been put back.
+    async fn finish_changes(&self) {
+        let changes = self.leftovers.take_changed(LEFTOVERS);
+        for some in changes.chunks(LEFTOVERS_AT_ONCE) {
+            let finished = join_all(some.iter().map(|(uid, tgid)| self.finish_found(uid, std::slice::from_ref(tgid))));
+            finished.await;
+        }
     }
 
     // One that is neither registered nor alive has been swept. One that is only not in the view may have just begun.
@@ -232,8 +243,10 @@ impl RedisDirectory {
     ) -> Result<(u64, u64, Vec<Tgid>), DirectoryError> {
         let (records, at) = (self.keys.bucket(bucket), self.keys.users_at(bucket, &incarnation));
         let (name, grace) = (incarnation.to_string(), self.options.grace.as_millis().to_string());
-        let args = [name.as_str(), &grace, USERS, GROUPS];
-        let answer: Value = self.calls.script(&SWEEP, &[&records, &at], &args, self.calls.give_up()).await?;
+        let args = [name.as_str(), &grace, USERS, GROUPS, self.news.bound()];
+        let answer = self.calls.script::<Value>(&SWEEP, &[&records, &at], &args, self.calls.give_up()).await;
+        self.news.noted_in(bucket);
+        let answer = answer?;
         let (swept, left, tgids): (u64, u64, Value) = answer.convert().map_err(|_| DirectoryError::corrupt())?;
         let tgids = tgids.into_array();
         Ok((swept, left, tgids.iter().filter_map(|tgid| Tgid::parse(text(tgid)?).ok()).collect()))

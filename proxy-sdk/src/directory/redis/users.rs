@@ -13,20 +13,23 @@ use tokio::time::Instant;
 
 use super::leftovers::Owned;
 use super::record::Record;
-use super::script::{CLAIM, REASSERT, RELEASE};
-use crate::scripts::Script;
+use super::script::{CLAIM, JOIN, LEAVE, REASSERT, RELEASE};
 use super::{RedisDirectory, text};
 use crate::directory::{Claim, ClaimRequest, DirectoryError, DirectoryErrorKind, Held, NodeRef, OnDuplicate, Owner};
 use crate::members::View;
+use crate::scripts::Script;
 
 /// Claims until the record in the way, whose node is dead, is the one that was looked at.
 const CLAIMS: usize = 4;
 /// Ownerships that are recorded anew at the same time.
 const REASSERT_AT_ONCE: usize = 256;
 
+/// What a script says to a join or leave that is about a durable membership.
+const DURABLE: i64 = 2;
+
 /// What the script says to a claim.
 enum Answer {
-    Granted { fence: Fence, previous: Option<Owner>, groups: Vec<Tgid> },
+    Granted { fence: Fence, previous: Option<Owner>, groups: Vec<Tgid>, changes: Vec<Tgid> },
     Taken { record: Box<str> },
 }
 
@@ -54,7 +57,9 @@ impl RedisDirectory {
                 return Err(DirectoryError::unavailable());
             }
             match self.claim_once(request, &dead, give_up).await? {
-                Answer::Granted { fence, previous, groups } => {
+                Answer::Granted { fence, previous, groups, changes } => {
+                    self.news.noted(&request.uid);
+                    self.finish_found(&request.uid, &changes).await;
                     let previous = self.previous(previous, &groups, view).await;
                     let ClaimRequest { node, session, .. } = request;
                     let owner = Owner { node: node.clone(), session: *session, fence };
@@ -82,7 +87,7 @@ impl RedisDirectory {
         let policy = if *on_duplicate == OnDuplicate::Replace { "replace" } else { "keep" };
         let resume = resume.map(|session| session.to_string()).unwrap_or_default();
         let (session, incarnation) = (session.to_string(), node.incarnation.to_string());
-        let args = [uid.as_str(), &session, &incarnation, node.id.as_str(), policy, &resume, dead];
+        let args = [uid.as_str(), &session, &incarnation, node.id.as_str(), policy, &resume, dead, self.news.bound()];
         let answer: Value = self.calls.script(&CLAIM, &[&bucket, &groups, &at], &args, give_up).await?;
         claimed(answer).ok_or_else(DirectoryError::corrupt)
     }
@@ -129,24 +134,54 @@ impl RedisDirectory {
     ) -> Result<bool, DirectoryError> {
         let (bucket, groups) = (self.keys.user_bucket(uid), self.keys.user_groups(uid));
         let (session, grace) = (session.to_string(), grace.as_millis().to_string());
-        let args = [uid.as_str(), &session, fence, &grace];
-        let released: i64 = self.calls.script(&RELEASE, &[&bucket, &groups], &args, give_up).await?;
-        Ok(released == 1)
+        let args = [uid.as_str(), &session, fence, &grace, self.news.bound()];
+        let released = self.calls.script::<i64>(&RELEASE, &[&bucket, &groups], &args, give_up).await;
+        // Also without an answer: it may have taken effect.
+        self.news.noted(uid);
+        Ok(released? == 1)
     }
 
-    pub(super) async fn record(
+    pub(super) async fn join_recorded(
+        &self,
+        uid: &Uid,
+        session: SessionId,
+        fence: Fence,
+        tgid: &Tgid,
+    ) -> Result<bool, DirectoryError> {
+        loop {
+            match self.record(&JOIN, uid, session, fence, tgid).await? {
+                // A durable membership of before is being ended. The new one is another.
+                DURABLE => self.finish_change(uid, tgid).await?,
+                recorded => return Ok(recorded == 1),
+            }
+        }
+    }
+
+    pub(super) async fn leave_recorded(
+        &self,
+        uid: &Uid,
+        session: SessionId,
+        fence: Fence,
+        tgid: &Tgid,
+    ) -> Result<bool, DirectoryError> {
+        match self.record(&LEAVE, uid, session, fence, tgid).await? {
+            DURABLE => self.durable_leave(uid, tgid).await.map(|_was_member| true),
+            recorded => Ok(recorded == 1),
+        }
+    }
+
+    async fn record(
         &self,
         script: &Script,
         uid: &Uid,
         session: SessionId,
         fence: Fence,
         tgid: &Tgid,
-    ) -> Result<bool, DirectoryError> {
+    ) -> Result<i64, DirectoryError> {
         let (bucket, groups) = (self.keys.user_bucket(uid), self.keys.user_groups(uid));
         let (session, fence) = (session.to_string(), fence.to_string());
         let args = [uid.as_str(), &session, &fence, tgid.as_str()];
-        let recorded: i64 = self.calls.script(script, &[&bucket, &groups], &args, self.calls.give_up()).await?;
-        Ok(recorded == 1)
+        self.calls.script(script, &[&bucket, &groups], &args, self.calls.give_up()).await
     }
 
     pub(super) async fn reassert_all(&self, node: &NodeRef, sessions: &[Held]) -> Result<Vec<bool>, DirectoryError> {
@@ -161,7 +196,10 @@ impl RedisDirectory {
         let Held { uid, session, fence, groups: joined } = held;
         let [bucket, groups, at] = self.keys_at(uid, node);
         let owner = [session.to_string(), fence.to_string(), node.incarnation.to_string()];
-        let args = [uid.as_str()].into_iter().chain(owner.iter().map(String::as_str)).chain([node.id.as_str()]);
+        let args = [uid.as_str()]
+            .into_iter()
+            .chain(owner.iter().map(String::as_str))
+            .chain([node.id.as_str(), self.news.bound()]);
         let args: Vec<&str> = args.chain(joined.iter().map(Tgid::as_str)).collect();
         let keys = [bucket.as_str(), &groups, &at];
         let holds = match self.calls.script::<i64>(&REASSERT, &keys, &args, self.calls.give_up()).await {
@@ -175,6 +213,7 @@ impl RedisDirectory {
         };
         match holds {
             1 => {
+                self.news.noted(uid);
                 self.owners.correct(uid, Some(&Owner { node: node.clone(), session: *session, fence: *fence }));
                 Ok(true)
             }
@@ -203,7 +242,10 @@ fn claimed(answer: Value) -> Option<Answer> {
         "" => None,
         record => Some(Record::claimant(record)?),
     };
-    let groups = parts.next()?.into_array();
-    let groups = groups.iter().map(|tgid| Tgid::parse(text(tgid)?).ok()).collect::<Option<_>>()?;
-    Some(Answer::Granted { fence, previous, groups })
+    let (groups, changes) = (tgids(parts.next()?)?, tgids(parts.next()?)?);
+    Some(Answer::Granted { fence, previous, groups, changes })
+}
+
+fn tgids(answer: Value) -> Option<Vec<Tgid>> {
+    answer.into_array().iter().map(|tgid| Tgid::parse(text(tgid)?).ok()).collect()
 }

@@ -138,10 +138,13 @@ impl RedisMailboxes {
             let mut offsets = answers.next()?.into_array().into_iter();
             let epoch = offsets.next()?.as_u64()?;
             for at in places {
-                appended.push((at, match offsets.next()?.as_u64()? {
-                    0 => Appended::NotMember,
-                    offset => Appended::Stored(Position { epoch, offset }),
-                }));
+                appended.push((
+                    at,
+                    match offsets.next()?.as_u64()? {
+                        0 => Appended::NotMember,
+                        offset => Appended::Stored(Position { epoch, offset }),
+                    },
+                ));
             }
         }
         Some(appended)

@@ -2,7 +2,7 @@
 //! Redis Cluster, where a script that touched two slots would fail.
 
 use std::collections::HashSet;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use gim_proto::{Fence, SessionId, Tgid};
 use gim_proxy_sdk::directory::{Claim, Freshness, Held, OnDuplicate};
@@ -50,6 +50,12 @@ promises! {
     holders_of_several_groups_are_named_once,
     owners_are_named_in_the_order_asked,
     what_a_session_still_owns_it_keeps_when_it_says_so_again,
+    a_durable_member_is_one_connected_or_not_until_it_leaves,
+    durable_groups_are_everybodys_who_owns_the_uid_whatever_becomes_of_the_temporary_ones,
+    a_leave_ends_a_durable_membership_too,
+    a_group_has_no_more_durable_members_than_its_bound,
+    durable_members_of_several_groups_are_named_once,
+    a_membership_that_is_joined_and_left_at_the_same_time_is_one_or_none,
 }
 
 async fn a_newcomer_replaces_the_previous_session_with_a_higher_fence(world: &impl World) {
@@ -212,4 +218,116 @@ async fn what_a_session_still_owns_it_keeps_when_it_says_so_again(world: &impl W
     assert_eq!(world.directory().reassert(world.here(), &sessions).await.unwrap(), [false, true, true]);
     assert_eq!(world.owner("1").await.unwrap().session, new.id);
     assert!(world.directory().reassert(world.here(), &[]).await.unwrap().is_empty());
+}
+
+const MANY: usize = 1_000;
+
+async fn durable(world: &impl World, group: &str) -> HashSet<String> {
+    let members = world.directory().durable_members(&[tgid(group)]).await.unwrap();
+    members.iter().map(ToString::to_string).collect()
+}
+
+async fn a_durable_member_is_one_connected_or_not_until_it_leaves(world: &impl World) {
+    let directory = world.directory();
+    let (one, group) = (uid("1"), tgid("a"));
+    assert!(directory.join_durably(&one, &group, MANY).await.unwrap());
+    assert!(directory.join_durably(&one, &group, MANY).await.unwrap(), "joining twice is joining once");
+    assert_eq!(durable(world, "a").await, HashSet::from(["1".to_owned()]));
+    let (session, _, groups) = world.connect("1", None).await;
+    assert_eq!(groups, std::slice::from_ref(&group));
+    assert!(world.join("1", session, "a").await, "joining it for a while changes nothing");
+    assert!(world.disconnect("1", session).await);
+    assert_eq!(durable(world, "a").await, HashSet::from(["1".to_owned()]));
+    assert!(directory.leave_durably(&one, &group).await.unwrap());
+    assert!(!directory.leave_durably(&one, &group).await.unwrap());
+    assert!(durable(world, "a").await.is_empty());
+    let (_, _, groups) = world.connect("1", Some(session.id)).await;
+    assert!(groups.is_empty());
+    assert!(world.groups_of("1").await.is_empty());
+}
+
+async fn durable_groups_are_everybodys_who_owns_the_uid_whatever_becomes_of_the_temporary_ones(world: &impl World) {
+    let kept = |groups: Vec<Tgid>| HashSet::<Tgid>::from_iter(groups);
+    let (first, _, _) = world.connect("1", None).await;
+    assert!(world.join("1", first, "a").await);
+    assert!(world.join("1", first, "b").await);
+    assert!(world.directory().join_durably(&uid("1"), &tgid("b"), MANY).await.unwrap());
+    assert!(world.directory().join_durably(&uid("1"), &tgid("c"), MANY).await.unwrap());
+    assert!(world.disconnect("1", first).await);
+    let (second, _, groups) = world.connect("1", Some(first.id)).await;
+    assert_eq!(kept(groups), ["a", "b", "c"].map(tgid).into());
+    let (third, _, groups) = world.connect_at("1", world.there(), None).await;
+    assert_eq!(kept(groups), ["b", "c"].map(tgid).into(), "who presents no session has the durable ones");
+    assert!(!world.disconnect("1", second).await);
+    let none = Duration::ZERO;
+    assert!(world.directory().release(&uid("1"), third.id, third.fence, none).await.unwrap());
+    let (fourth, _, groups) = world.connect("1", Some(third.id)).await;
+    assert_eq!(kept(groups), ["b", "c"].map(tgid).into(), "no grace is of no matter to them");
+    let held = Held { uid: uid("1"), session: fourth.id, fence: fourth.fence, groups: vec![tgid("b"), tgid("d")] };
+    assert_eq!(world.directory().reassert(world.here(), &[held]).await.unwrap(), [true]);
+    let (_, _, groups) = world.connect("1", None).await;
+    assert_eq!(kept(groups), ["b", "c"].map(tgid).into());
+}
+
+async fn a_leave_ends_a_durable_membership_too(world: &impl World) {
+    assert!(world.directory().join_durably(&uid("1"), &tgid("a"), MANY).await.unwrap());
+    let (old, _, _) = world.connect("1", None).await;
+    let (new, _, _) = world.connect("1", None).await;
+    assert!(!world.leave("1", old, "a").await, "not by one that is not the owner");
+    assert_eq!(durable(world, "a").await.len(), 1);
+    assert!(world.leave("1", new, "a").await);
+    assert!(durable(world, "a").await.is_empty());
+    assert!(world.join("1", new, "a").await, "what is joined after is another membership");
+    let (_, _, groups) = world.connect("1", None).await;
+    assert!(groups.is_empty());
+}
+
+async fn a_group_has_no_more_durable_members_than_its_bound(world: &impl World) {
+    let join = async |name: &str| world.directory().join_durably(&uid(name), &tgid("a"), 2).await.unwrap();
+    assert!(join("1").await && join("2").await);
+    let (session, _, _) = world.connect("3", None).await;
+    assert!(world.join("3", session, "a").await);
+    assert!(!join("3").await);
+    assert!(!join("4").await);
+    assert!(join("1").await, "who is in it is not refused");
+    assert_eq!(durable(world, "a").await.len(), 2);
+    assert_eq!(world.groups_of("3").await, [tgid("a")].into(), "what it was before it is again");
+    assert!(world.groups_of("4").await.is_empty());
+    assert!(world.directory().leave_durably(&uid("1"), &tgid("a")).await.unwrap());
+    assert!(join("3").await);
+}
+
+async fn durable_members_of_several_groups_are_named_once(world: &impl World) {
+    let directory = world.directory();
+    let names: Vec<String> = (0..3_000).map(|user| format!("u{user}")).collect();
+    for some in names.chunks(250) {
+        let joins = some.iter().map(|name| async move {
+            assert!(directory.join_durably(&uid(name), &tgid("large"), 3_000).await.unwrap());
+        });
+        futures_util::future::join_all(joins).await;
+    }
+    assert!(!directory.join_durably(&uid("another"), &tgid("large"), 3_000).await.unwrap());
+    assert!(directory.join_durably(&uid("u7"), &tgid("small"), MANY).await.unwrap());
+    assert!(directory.join_durably(&uid("message"), &tgid("small"), MANY).await.unwrap());
+    let members = directory.durable_members(&[tgid("large"), tgid("small"), tgid("none")]).await.unwrap();
+    assert_eq!(members.len(), 3_001);
+    let expected: HashSet<String> = names.into_iter().chain(["message".to_owned()]).collect();
+    assert_eq!(members.iter().map(ToString::to_string).collect::<HashSet<_>>(), expected);
+    assert!(directory.durable_members(&[]).await.unwrap().is_empty());
+}
+
+async fn a_membership_that_is_joined_and_left_at_the_same_time_is_one_or_none(world: &impl World) {
+    let (directory, one, group) = (world.directory(), uid("1"), tgid("a"));
+    for _ in 0..10 {
+        let (joined, left) =
+            tokio::join!(directory.join_durably(&one, &group, MANY), directory.leave_durably(&one, &group));
+        assert!(joined.unwrap());
+        let left = left.unwrap();
+        let is_member = durable(world, "a").await.contains("1");
+        let (session, _, groups) = world.connect("1", None).await;
+        assert_eq!(groups.contains(&group), is_member, "both sides say the same");
+        assert!(is_member || left);
+        assert!(world.disconnect("1", session).await);
+        directory.leave_durably(&one, &group).await.unwrap();
+    }
 }

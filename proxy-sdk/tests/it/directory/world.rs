@@ -177,6 +177,16 @@ impl RedisWorld {
         connect(&self.options, &self.live, &self.keys).await
     }
 
+    /// One that writes down who comes and goes.
+    pub(crate) async fn telling(&self) -> Arc<RedisDirectory> {
+        let settings = RedisDirectoryOptions {
+            presence: Some(10_000),
+            grace: Self::GRACE,
+            ..RedisDirectoryOptions::new(self.keys.clone())
+        };
+        RedisDirectory::connect(&self.options, self.live.clone(), settings).await.unwrap()
+    }
+
     /// Asks Redis itself. In a cluster the second word is a key.
     pub(crate) async fn ask<T: FromRedisValue + Send>(&self, words: &[&str]) -> T {
         let mut command = redis::Cmd::new();

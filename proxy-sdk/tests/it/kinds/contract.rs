@@ -1,14 +1,19 @@
 //! The whole of it, short: everything that is kept in Redis, by everybody who may have a user of its own there.
 
 use std::num::NonZeroU16;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{join_all, try_join_all};
-use gim_proto::{EntryId, Fields, Incarnation, Keys, MessageId, NodeId, SessionId, Tgid, Uid};
+use gim_proto::{Class, EntryId, Fence, Fields, Incarnation, Keys, MessageId, NodeId, SessionId, Tgid, Uid};
+use gim_proxy_sdk::delivery::Message;
 use gim_proxy_sdk::directory::redis::{LiveNodes, RedisDirectory, RedisDirectoryOptions};
 use gim_proxy_sdk::directory::{Claim, ClaimRequest, Directory, Freshness, Held, NodeRef, OnDuplicate};
 use gim_proxy_sdk::lease::{LeaseOptions, NodeLease, RpcProbe};
+use gim_proxy_sdk::mailbox::{
+    Ack, Acked, Arrival, MailboxBounds, Mailboxes, Opened, PageBounds, Position, RedisMailboxes, Scope, Value,
+};
 use gim_proxy_sdk::producer::{Bounds, Producer, ProducerOptions};
 use gim_proxy_sdk::queue::{Queue, RedisQueue, Selection, agree_on_lanes};
 use gim_proxy_sdk::store::{RedisOptions, Store};
@@ -16,6 +21,7 @@ use gim_proxy_sdk::testing::prefix;
 use gim_proxy_sdk::upstream::{Command, MOST_COMMANDS, RedisUpstream, Subscriber, SubscriberOptions, Upstream};
 use redis::{Cmd, FromRedisValue, cmd};
 
+use crate::mailbox::world::{entry, lane, message, post};
 use crate::support::streams::{fields, to, under};
 use crate::support::within;
 
@@ -77,9 +83,11 @@ pub(crate) async fn holds(parties: &Parties) {
     place.users_come_and_go().await;
     place.the_dead_are_swept().await;
     place.a_worker_finds_users_and_groups().await;
+    place.messages_are_kept_for_users().await;
     place.entries_are_queued_by_everybody_who_may().await;
     place.dead_letters_come_back_or_go().await;
     place.commands_go_up().await;
+    place.members_stay_and_go().await;
     place.an_operator_sees_everything().await;
     place.lease.release().await.unwrap();
     place.directory.close().await;
@@ -91,12 +99,16 @@ struct Place<'a> {
     lease: NodeLease,
     here: NodeRef,
     live: LiveNodes,
-    directory: std::sync::Arc<RedisDirectory>,
+    directory: Arc<RedisDirectory>,
     queue: RedisQueue,
 }
 
-async fn directory(options: &RedisOptions, keys: &Keys, live: &LiveNodes) -> std::sync::Arc<RedisDirectory> {
-    let settings = RedisDirectoryOptions { grace: Duration::from_secs(1), ..RedisDirectoryOptions::new(keys.clone()) };
+async fn directory(options: &RedisOptions, keys: &Keys, live: &LiveNodes) -> Arc<RedisDirectory> {
+    let settings = RedisDirectoryOptions {
+        grace: Duration::from_secs(1),
+        presence: Some(10_000),
+        ..RedisDirectoryOptions::new(keys.clone())
+    };
     RedisDirectory::connect(options, live.clone(), settings).await.unwrap()
 }
 
@@ -155,6 +167,24 @@ impl<'a> Place<'a> {
         self.claim(uid, &self.here).await;
     }
 
+    async fn members_stay_and_go(&self) {
+        let (uid, group) = (&uids()[0], Tgid::parse("kept").unwrap());
+        assert!(self.directory.join_durably(uid, &group, 1).await.unwrap());
+        assert!(!self.directory.join_durably(&uids()[1], &group, 1).await.unwrap());
+        assert_eq!(self.directory.durable_members(std::slice::from_ref(&group)).await.unwrap(), [uid.clone()]);
+        assert_eq!(self.directory.count_durable(&group).await.unwrap(), 1);
+        let held = self.claim(uid, &self.here).await;
+        assert!(self.directory.record_join(uid, held.session, held.fence, &tgid()).await.unwrap());
+        assert!(self.directory.leave_durably(uid, &group).await.unwrap());
+        assert!(self.directory.release(uid, held.session, held.fence, Duration::ZERO).await.unwrap());
+        let moved = async {
+            while self.directory.stats().news < 2 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        within("who came and went to be written down", moved).await;
+    }
+
     async fn the_dead_are_swept(&self) {
         let dead = NodeRef { id: NodeId::parse("n2").unwrap(), incarnation: Incarnation::mint() };
         let run = format!("run:{}", dead.incarnation);
@@ -185,6 +215,41 @@ impl<'a> Place<'a> {
         directory.close().await;
         self.directory.remove_holder(&tgid(), &self.here).await.unwrap();
         assert_eq!(self.directory.holders(&[tgid()]).await.unwrap(), []);
+    }
+
+    async fn messages_are_kept_for_users(&self) {
+        let bounds = MailboxBounds { messages: 2, latest_keys: 1, ..MailboxBounds::default() };
+        let worker = RedisMailboxes::connect(&self.parties.worker, self.keys.clone(), bounds).await.unwrap();
+        let node = RedisMailboxes::connect(&self.parties.node, self.keys.clone(), bounds).await.unwrap();
+        let names: Vec<String> = uids().iter().map(ToString::to_string).collect();
+        let to: Vec<&str> = names.iter().map(String::as_str).collect();
+        // Enough for ids to be forgotten and letters to go.
+        let posts: Vec<_> = (1..=40).map(|n| post(n, &to)).collect();
+        worker.append(&lane(0), &posts).await.unwrap();
+        node.append(&lane(40), &[post(41, &to)]).await.unwrap();
+        for key in ["k1", "k2"] {
+            let scopes = vec![Scope::User(uids().remove(0)), Scope::Group(tgid())];
+            let latest = Message { class: Class::Latest, key: Some(key.into()), ..message(key, "{}") };
+            worker.keep(&[Value { entry: entry(1), message: Arc::new(latest), scopes }]).await.unwrap();
+        }
+        assert_eq!(node.kept(&Scope::Group(tgid())).await.unwrap().len(), 1);
+        for uid in uids() {
+            let Opened { epoch, last, .. } = node.open(&uid, Fence(1), Arrival::Anew).await.unwrap();
+            assert_eq!(last, 41);
+            let page = PageBounds { messages: 10, bytes: 1_000 };
+            assert_eq!(node.read(&uid, Position::default(), page).await.unwrap().items.len(), 3);
+            let acks = [40, 41].map(|offset| Ack {
+                uid: uid.clone(),
+                fence: Fence(u64::MAX >> 12),
+                upto: Position { epoch, offset },
+            });
+            assert_eq!(node.ack(&acks[..1]).await.unwrap(), [Acked::Done]);
+            assert!(!node.cancel(&uid, &MessageId::parse("m1").unwrap()).await.unwrap());
+            assert!(node.cancel(&uid, &MessageId::parse("m41").unwrap()).await.unwrap());
+            assert_eq!(node.ack(&acks[1..]).await.unwrap(), [Acked::Done]);
+        }
+        worker.close().await;
+        node.close().await;
     }
 
     async fn entries_are_queued_by_everybody_who_may(&self) {

@@ -47,7 +47,11 @@ async fn messages_are_numbered_per_mailbox_in_their_order<W: World>(make: impl A
     let world = make(small(10_000, 64 << 20)).await;
     // More for one user than one call takes.
     let mut all = posts(1..=600, &["a"]);
-    all.extend([post(601, &["b", "a"]), post(602, &["b"]), post_of(603, message("m603", &"x".repeat(3 << 20)), &["a"])]);
+    all.extend([
+        post(601, &["b", "a"]),
+        post(602, &["b"]),
+        post_of(603, message("m603", &"x".repeat(3 << 20)), &["a"]),
+    ]);
     let mut expected: Vec<u64> = (1..=600).collect();
     expected.extend([1, 601, 2, 602]);
     assert_eq!(world.offsets(&lane(0), &all).await, expected);
@@ -107,13 +111,8 @@ async fn a_message_reads_as_it_was_written<W: World>(make: impl AsyncFn(MailboxB
     let world = make(MailboxBounds::default()).await;
     let payload = Payload::Raw(Bytes::from_static(b"\0\xff\r\n\"message\" \x80"));
     let plain = message("plain", "{}");
-    let rich = Message {
-        payload,
-        expires_ms: Some((1 << 53) - 1),
-        receipt: true,
-        traced: true,
-        ..message("a.b:c_d-e", "")
-    };
+    let rich =
+        Message { payload, expires_ms: Some((1 << 53) - 1), receipt: true, traced: true, ..message("a.b:c_d-e", "") };
     let group = Post { kind: MsgType::Group, ..post_of(2, rich.clone(), &["message"]) };
     world.append(&lane(0), &[post_of(1, plain.clone(), &["message"]), group]).await;
     let page = world.page("message", 0, 10, 10_000).await;
@@ -125,10 +124,7 @@ async fn a_message_reads_as_it_was_written<W: World>(make: impl AsyncFn(MailboxB
     assert_eq!((*first, *second), (MsgType::User, MsgType::Group));
     for (read, written) in [(one, &plain), (two, &rich)] {
         assert_eq!((&read.id, read.class, &read.payload), (&written.id, written.class, &written.payload));
-        assert_eq!(
-            (read.expires_ms, read.receipt, read.traced),
-            (written.expires_ms, written.receipt, written.traced)
-        );
+        assert_eq!((read.expires_ms, read.receipt, read.traced), (written.expires_ms, written.receipt, written.traced));
     }
 }
 
@@ -214,9 +210,7 @@ async fn a_page_ends_at_its_bounds_and_has_one_message_at_least<W: World>(make: 
     assert_eq!(page(0, 40, 1_000).await.len(), 40, "more than is looked at in one go");
 }
 
-async fn whoever_comes_anew_begins_behind_the_last_acknowledgement<W: World>(
-    make: impl AsyncFn(MailboxBounds) -> W,
-) {
+async fn whoever_comes_anew_begins_behind_the_last_acknowledgement<W: World>(make: impl AsyncFn(MailboxBounds) -> W) {
     let world = make(MailboxBounds::default()).await;
     world.append(&lane(0), &posts(1..=3, &["a"])).await;
     let first = world.opens("a", 1, Arrival::Anew).await;
@@ -227,9 +221,7 @@ async fn whoever_comes_anew_begins_behind_the_last_acknowledgement<W: World>(
     assert_eq!(world.read("a", 0).await, ["m3@3"], "what is acknowledged is gone, without a gap");
 }
 
-async fn whoever_resumes_acknowledges_and_whoever_survives_does_not<W: World>(
-    make: impl AsyncFn(MailboxBounds) -> W,
-) {
+async fn whoever_resumes_acknowledges_and_whoever_survives_does_not<W: World>(make: impl AsyncFn(MailboxBounds) -> W) {
     let world = make(MailboxBounds::default()).await;
     world.append(&lane(0), &posts(1..=3, &["a"])).await;
     let first = world.opens("a", 1, Arrival::Anew).await;

@@ -115,12 +115,9 @@ async fn mailboxes_go_by_themselves_a_day_after_their_messages() {
     world.opens("b", 1, Arrival::Anew).await;
     let left = async |key: String| world.ask::<i64>(&["PTTL", &key]).await;
     let (a, b) = (uid("a"), uid("b"));
-    for key in [
-        world.keys.mailbox(&a),
-        world.keys.mailbox_ids(&a),
-        world.keys.mailbox_state(&a),
-        world.keys.mailbox_state(&b),
-    ] {
+    for key in
+        [world.keys.mailbox(&a), world.keys.mailbox_ids(&a), world.keys.mailbox_state(&a), world.keys.mailbox_state(&b)]
+    {
         assert!((7 * DAY_MS..=8 * DAY_MS).contains(&left(key).await));
     }
     let _: i64 = world.ask(&["PERSIST", &world.keys.mailbox(&a)]).await;

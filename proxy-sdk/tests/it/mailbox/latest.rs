@@ -58,9 +58,8 @@ async fn a_lower_entry_changes_nothing<W: World>(make: impl AsyncFn(MailboxBound
 
 async fn a_value_for_several_is_kept_for_each<W: World>(make: impl AsyncFn(MailboxBounds) -> W) {
     let world = make(MailboxBounds::default()).await;
-    let scopes: Vec<Scope> = (0..200)
-        .map(|n| if n % 2 == 0 { of(&format!("{n}")) } else { Scope::Group(tgid(&format!("{n}"))) })
-        .collect();
+    let scopes: Vec<Scope> =
+        (0..200).map(|n| if n % 2 == 0 { of(&format!("{n}")) } else { Scope::Group(tgid(&format!("{n}"))) }).collect();
     keep(&world, &[value(1, latest("k", "m1"), &scopes)]).await;
     for scope in &scopes {
         assert_eq!(kept(&world, scope).await, ["m1"]);
@@ -85,15 +84,14 @@ async fn a_value_whose_time_has_passed_is_not_shown<W: World>(make: impl AsyncFn
 
 async fn a_value_reads_as_it_was_written<W: World>(make: impl AsyncFn(MailboxBounds) -> W) {
     let world = make(MailboxBounds::default()).await;
-    let written = Message {
-        except: vec![uid("x"), uid("y")],
-        expires_ms: Some(1 << 52),
-        receipt: true,
-        ..latest("k", "m1")
-    };
+    let written =
+        Message { except: vec![uid("x"), uid("y")], expires_ms: Some(1 << 52), receipt: true, ..latest("k", "m1") };
     keep(&world, &[value(1, written.clone(), &[of("a")])]).await;
     let read = world.mailboxes().kept(&of("a")).await.unwrap().remove(0);
-    assert_eq!((&read.id, read.class, &read.key, &read.payload), (&written.id, written.class, &written.key, &written.payload));
+    assert_eq!(
+        (&read.id, read.class, &read.key, &read.payload),
+        (&written.id, written.class, &written.key, &written.payload)
+    );
     assert_eq!(
         (&read.except, read.expires_ms, read.receipt, read.traced),
         (&written.except, written.expires_ms, true, false)

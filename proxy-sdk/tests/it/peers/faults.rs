@@ -95,7 +95,7 @@ async fn a_node_that_accepts_and_stays_silent_is_unreachable() {
 #[tokio::test]
 async fn another_run_another_version_and_a_closed_door_are_not_given_batches() {
     let another = Script { incarnation: Incarnation::mint(), ..Script::default() };
-    let later = Script { version: 2, ..Script::default() };
+    let later = Script { version: 3, ..Script::default() };
     let closed = Script { failure: Some(Status::unauthenticated("no")), ..Script::default() };
     for script in [another, later, closed] {
         let mut world = World::with(script, patient()).await;

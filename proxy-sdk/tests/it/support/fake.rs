@@ -172,6 +172,15 @@ impl node_server::Node for Script {
         self.answer(&request, rpc::JoinResponse { online: true }).await
     }
 
+    async fn lookup(&self, request: Request<rpc::LookupRequest>) -> Result<Response<rpc::LookupResponse>, Status> {
+        let user = |uid: &String| match uid.as_str() {
+            "42" => rpc::UserState { online: true, node: "n1".to_owned(), fence: 7 },
+            _ => rpc::UserState::default(),
+        };
+        let users = request.get_ref().uids.iter().map(user).collect();
+        self.answer(&request, rpc::LookupResponse { users }).await
+    }
+
     async fn leave(&self, request: Request<rpc::LeaveRequest>) -> Result<Response<rpc::LeaveResponse>, Status> {
         self.answer(&request, rpc::LeaveResponse { online: false }).await
     }
@@ -241,5 +250,9 @@ impl queue_server::Queue for Script {
         request: Request<rpc::SelectDeadRequest>,
     ) -> Result<Response<rpc::CountResponse>, Status> {
         self.answer(&request, rpc::CountResponse { count: 12 }).await
+    }
+
+    async fn cancel(&self, request: Request<rpc::CancelRequest>) -> Result<Response<rpc::CancelResponse>, Status> {
+        self.answer(&request, rpc::CancelResponse { outcome: rpc::CancelOutcome::TooLate.into() }).await
     }
 }

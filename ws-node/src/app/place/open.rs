@@ -93,6 +93,7 @@ impl Opening<'_> {
             queue: Arc::clone(&queue) as Arc<_>,
             mailboxes: Arc::clone(&mailboxes) as Arc<_>,
             ledger,
+            redis: Some(self.store.clone()),
             work: self.work(&sources),
             upstream: self.upstream(),
             observer,
@@ -142,6 +143,7 @@ impl Opening<'_> {
             grace: self.config.session.membership_grace,
             proof: Some(Arc::clone(proof)),
             judge,
+            presence: self.config.ledger.presence.then_some(self.config.ledger.presence_entries),
         };
         Ok(RedisDirectory::connect(self.store.options(), live, options).await?)
     }

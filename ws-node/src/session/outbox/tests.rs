@@ -101,7 +101,7 @@ fn the_oldest_live_frame_goes_first_and_a_half_written_one_never() {
 #[test]
 fn the_byte_bound_drops_as_many_as_it_takes() {
     let outbox = open();
-    let bounds = OutboxBounds { bytes: 10, frames: 100, close_when_full: false };
+    let bounds = OutboxBounds { bytes: 10, frames: 100, ..bounds() };
     offer_within(&bounds, &outbox, &[live("aaa"), live("bbb"), live("ccc")], blocked);
     assert_eq!(offer_within(&bounds, &outbox, &[live("dddddd")], blocked), (Offer::Taken, 2));
     assert_eq!(drain_all(&outbox, 100), "cccdddddd");
@@ -144,7 +144,7 @@ fn an_outbox_that_overflows_at_its_first_rest_still_says_goodbye() {
     let bounds = OutboxBounds { close_when_full: true, ..bounds() };
     let parts: Vec<Part> = (0..6).map(|_| live("x")).collect();
     assert_eq!(offer_within(&bounds, &outbox, &parts, blocked).0, Offer::Overflow);
-    let closed = outbox.close(&bounds(), &[part("bye", Keep::Always)], true, |_| panic!("must wait"));
+    let closed = outbox.close(&bounds, &[part("bye", Keep::Always)], true, |_| panic!("must wait"));
     assert_eq!(closed, Some(Offer::Waiting), "somebody has to drain it");
     assert_eq!(drain_all(&outbox, 100), "bye");
 }
@@ -218,7 +218,10 @@ fn what_is_offered_during_the_handshake_follows_the_answer() {
 #[test]
 fn a_session_closed_during_the_handshake_says_so_after_the_answer() {
     let outbox = Outbox::held();
-    assert_eq!(outbox.close(&bounds(), &[part("bye", Keep::Always)], false, |_| panic!("must wait")), Some(Offer::Taken));
+    assert_eq!(
+        outbox.close(&bounds(), &[part("bye", Keep::Always)], false, |_| panic!("must wait")),
+        Some(Offer::Taken)
+    );
     let mut sent = Vec::new();
     outbox.open(&bounds(), b"101;".to_vec(), |bytes| {
         sent.extend_from_slice(bytes);
@@ -226,4 +229,94 @@ fn a_session_closed_during_the_handshake_says_so_after_the_answer() {
     });
     assert_eq!(sent, b"101;bye");
     assert!(outbox.is_closing());
+}
+
+fn durable(head: &'static str, text: &'static str) -> Part {
+    Part { head: Bytes::from_static(head.as_bytes()), ..part(text, Keep::Durable) }
+}
+
+#[test]
+fn durable_frames_wait_only_as_far_as_they_must_and_make_no_parts_otherwise() {
+    let outbox = open();
+    let no_parts = || panic!("nothing has to wait");
+    assert_eq!(outbox.offer_durable(&bounds(), b"1:one", no_parts, |bytes| Ok(bytes.len())), Offer::Taken);
+    let parts = || vec![durable("2:", "two;"), durable("3:", "three;")];
+    assert_eq!(outbox.offer_durable(&bounds(), b"2:two;3:three;", parts, |_| Ok(1)), Offer::Waiting);
+    assert_eq!(outbox.offer_durable(&bounds(), b"4:four", || vec![durable("4:", "four")], blocked), Offer::Taken);
+    assert_eq!(drain_all(&outbox, 3), ":two;3:three;4:four");
+}
+
+#[test]
+fn durable_frames_are_outside_the_bounds_of_the_rest_and_never_dropped() {
+    let outbox = open();
+    let large = durable("1:", concat!("0123456789012345678901234567890123456789012345678901234567890123456789", ";"));
+    let parts = || vec![large.clone(), large.clone(), large.clone()];
+    assert_eq!(outbox.offer_durable(&bounds(), b"...", parts, blocked), Offer::Waiting);
+    for n in 0..9 {
+        assert_eq!(offer(&outbox, &[live("live;")], blocked), (Offer::Taken, u64::from(n >= 5)));
+    }
+    let drained = drain_all(&outbox, 7);
+    assert_eq!((drained.matches("1:").count(), drained.matches("live;").count()), (3, 5));
+}
+
+#[test]
+fn a_frame_that_has_begun_is_ended_before_the_close_frame_also_behind_its_head() {
+    let outbox = open();
+    let parts = || vec![durable("1:", "one;"), durable("2:", "two;")];
+    assert_eq!(outbox.offer_durable(&bounds(), b"1:one;2:two;", parts, |_| Ok(3)), Offer::Waiting);
+    outbox.close(&bounds(), &[part("bye", Keep::Always)], true, |_| panic!("must wait"));
+    assert_eq!(drain_all(&outbox, 2), "ne;bye");
+}
+
+#[test]
+fn a_value_that_was_read_gives_way_to_one_that_was_delivered_meanwhile() {
+    for held in [true, false] {
+        let outbox = if held { Outbox::held() } else { open() };
+        let mut out = Vec::new();
+        let mut send = |bytes: &[u8]| {
+            out.extend_from_slice(bytes);
+            Ok(bytes.len())
+        };
+        outbox.begin_notes();
+        let new = latest("a", "new;");
+        outbox.offer(&bounds(), b"new;", std::slice::from_ref(&new), &mut send);
+        outbox.offer_value(&bounds(), &latest("a", "old;"), &mut send);
+        outbox.offer_value(&bounds(), &latest("b", "only;"), &mut send);
+        outbox.end_notes();
+        if held {
+            outbox.open(&bounds(), b"101;".to_vec(), &mut send);
+        }
+        assert_eq!(String::from_utf8(out).unwrap(), if held { "101;new;only;" } else { "new;only;" });
+    }
+}
+
+#[test]
+fn nobody_takes_notes_when_nothing_is_read_any_more() {
+    let outbox = open();
+    outbox.begin_notes();
+    outbox.begin_notes();
+    outbox.end_notes();
+    assert!(outbox.lock().notes.is_some());
+    outbox.end_notes();
+    assert!(outbox.lock().notes.is_none());
+}
+
+#[test]
+fn above_the_bound_of_the_node_an_outbox_holds_its_fair_minimum() {
+    let total = OutboxTotal::new(100_000);
+    let bounds = OutboxBounds { bytes: 1 << 20, frames: 1_000, close_when_full: false, total: Arc::clone(&total) };
+    let piece: &'static str = Box::leak("x".repeat(10_000).into_boxed_str());
+    let (first, second) = (open(), open());
+    for _ in 0..12 {
+        offer_within(&bounds, &first, &[live(piece)], blocked);
+    }
+    assert_eq!(total.bytes(), 60_000, "beyond the bound it gives up what is above its minimum");
+    assert!(total.reached() > 0);
+    for _ in 0..5 {
+        offer_within(&bounds, &second, &[live(piece)], blocked);
+    }
+    assert_eq!(total.bytes(), 110_000, "the minimum is everybody's");
+    drop(first);
+    second.shut();
+    assert_eq!(total.bytes(), 0);
 }

@@ -65,3 +65,48 @@ async fn a_kicked_user_may_come_back() {
         client.expect_close(4503).await;
     }
 }
+
+#[tokio::test]
+async fn many_users_are_asked_for_at_once_and_told_in_the_order_asked() {
+    let node = TestNode::start().await;
+    let mut clients = Vec::new();
+    for uid in ["a", "b", "query"] {
+        clients.push(Client::user(node.public, uid).await);
+    }
+    let uids: Vec<String> = ["b".to_owned(), "query".to_owned(), "a".to_owned()]
+        .into_iter()
+        .chain((3..10_000).map(|number| format!("away-{number}")))
+        .collect();
+    let (status, answer) = http::post(node.admin, "/api/v1/users/query", &json!({ "uids": uids })).await;
+    assert_eq!(status, 200, "{answer}");
+    let users = answer["users"].as_array().expect("users");
+    assert_eq!(users.len(), 10_000);
+    for (user, uid) in users.iter().zip(&uids) {
+        assert_eq!(user["uid"], json!(uid));
+    }
+    let online =
+        |client: &Client, uid: &str| json!({ "uid": uid, "online": true, "node": NAME, "fence": client.fence() });
+    assert_eq!(users[0], online(&clients[1], "b"));
+    assert_eq!(users[1], online(&clients[2], "query"));
+    assert_eq!(users[2], online(&clients[0], "a"));
+    assert_eq!(users[3], json!({ "uid": "away-3", "online": false }));
+    let (_, named) = get(node.admin, "/api/v1/users/query").await;
+    assert_eq!((&named["uid"], &named["online"]), (&json!("query"), &json!(true)), "a user may be called so");
+    assert_eq!(http::post(node.admin, "/api/v1/users/query", &json!({ "uids": [] })).await.1, json!({ "users": [] }));
+}
+
+#[tokio::test]
+async fn a_query_that_is_none_is_a_bad_request() {
+    let node = TestNode::start().await;
+    let query = async |body: serde_json::Value| http::post(node.admin, "/api/v1/users/query", &body).await;
+    let many: Vec<String> = (0..10_001).map(|number| number.to_string()).collect();
+    for (body, field) in [(json!({ "uids": many }), json!("uids")), (json!({ "uids": ["a", "b c"] }), json!("uids.1"))]
+    {
+        let (status, error) = query(body).await;
+        assert_eq!((status, &error["code"], &error["field"]), (400, &json!(20_002), &field), "{error}");
+    }
+    for body in [json!({}), json!([]), json!({ "uids": "a" }), json!({ "uids": [1] })] {
+        let (status, error) = query(body).await;
+        assert_eq!((status, &error["code"]), (400, &json!(20_003)), "{error}");
+    }
+}

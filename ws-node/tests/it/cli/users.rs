@@ -1,11 +1,11 @@
-//! `gim kick`, `gim join`, `gim leave`.
+//! `gim users`, `gim kick`, `gim join`, `gim leave`.
 
 use gim_proxy_sdk::cli::{FAILED, NOT_THERE};
 use serde_json::json;
 
 use super::{gim, gim_at};
 use crate::support::client::Client;
-use crate::support::node::TestNode;
+use crate::support::node::{NAME, TestNode};
 
 #[tokio::test]
 async fn a_kicked_client_is_told_why() {
@@ -53,4 +53,32 @@ async fn a_group_too_many_is_refused() {
     gim(&node, "join lobby anna").await.expect_done();
     let output = gim(&node, "join attic anna").await;
     assert!(output.expect_failed(FAILED).contains("group"), "{output:?}");
+}
+
+#[tokio::test]
+async fn users_are_shown_with_their_node_and_fence() {
+    let node = TestNode::start().await;
+    let anna = Client::user(node.public, "anna").await;
+    let shown = gim(&node, "users bert anna --json").await.json();
+    let online = json!({ "uid": "anna", "online": true, "node": NAME, "fence": anna.fence() });
+    assert_eq!(shown, json!({ "users": [{ "uid": "bert", "online": false }, online] }));
+    let output = gim(&node, "users anna bert").await;
+    let rows: Vec<Vec<&str>> = output.expect_done().lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["UID", "NODE", "FENCE"]);
+    assert_eq!(rows[1][..2], ["anna", NAME]);
+    assert_eq!(rows[2], ["bert", "-", "-"]);
+    assert_eq!(gim(&node, "users bert carl").await.code, NOT_THERE);
+}
+
+#[tokio::test]
+async fn a_user_who_is_away_is_put_into_a_group_for_good_and_taken_out() {
+    let node = TestNode::start().await;
+    assert_eq!(gim(&node, "join lobby anna --durable").await.expect_done(), "anna is in lobby until it leaves");
+    let mut anna = Client::user(node.public, "anna").await;
+    gim(&node, "push --now --tgid lobby --data {}").await.expect_done();
+    anna.expect_body(json!({})).await;
+    anna.close().await;
+    crate::support::node::gone(&node, "anna").await;
+    assert_eq!(gim(&node, "leave lobby anna").await.expect_done(), "anna is not in lobby");
+    gim(&node, "leave lobby anna").await.expect_failed(NOT_THERE);
 }

@@ -126,7 +126,8 @@ async fn bad_arguments_are_invalid() {
         let status = rpc.send_to_user(request.clone()).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument, "{request:?}: {status}");
     }
-    let status = rpc.join(JoinRequest { uid: "a".into(), tgid: String::new(), here: false }).await.unwrap_err();
+    let status =
+        rpc.join(JoinRequest { uid: "a".into(), tgid: String::new(), here: false, durable: false }).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
 }
 
@@ -136,7 +137,7 @@ async fn join_leave_and_stop_say_whether_the_user_was_online() {
     let mut rpc = connect(&node).await;
     let mut client = Client::user(node.public, "a").await;
     for (uid, online) in [("a", true), ("b", false)] {
-        let join = JoinRequest { uid: uid.into(), tgid: "g".into(), here: false };
+        let join = JoinRequest { uid: uid.into(), tgid: "g".into(), here: false, durable: false };
         assert_eq!(rpc.join(join).await.unwrap().into_inner().online, online);
     }
     http::push(node.admin, &json!({ "tgid": "g", "data": { "n": 1 } })).await;

@@ -91,13 +91,17 @@ async fn a_join_without_a_proper_name_is_a_params_error() {
 }
 
 #[tokio::test]
-async fn a_durable_membership_is_not_granted_as_a_temporary_one() {
+async fn a_membership_is_durable_or_not_and_nothing_else() {
     let node = TestNode::start().await;
     let mut client = Client::user(node.public, "u").await;
-    client.command("1", "gim.join", serde_json::json!({ "tgid": "g", "durable": true })).await;
-    client.expect_error("1", 20_002).await;
-    client.command("2", "gim.join", serde_json::json!({ "tgid": "g", "durable": false })).await;
-    client.expect_reply("2").await;
+    for durable in [true.into(), false.into(), serde_json::Value::Null] {
+        client.command("1", "gim.join", serde_json::json!({ "tgid": "g", "durable": durable })).await;
+        client.expect_reply("1").await;
+    }
+    for durable in ["true".into(), serde_json::json!(1), serde_json::json!({})] {
+        client.command("2", "gim.join", serde_json::json!({ "tgid": "g", "durable": durable })).await;
+        client.expect_error("2", 20_002).await;
+    }
 }
 
 #[tokio::test]

@@ -13,12 +13,19 @@ const BATCH: u64 = 1_000;
 /// Users that entries are for when none of them is connected.
 const AWAY: u64 = 1_000;
 
+/// A trace that is sampled.
+const SAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Producer {
     Xadd,
     Sdk,
     /// With an id in each entry, so that a repeat has no effect.
     SdkWithIds,
+    /// The outcome of each entry is written to the receipts, and its steps to its journey.
+    XaddReceipts,
+    /// The steps of each entry are written to its journey.
+    XaddTraced,
 }
 
 /// What goes into the entries.
@@ -35,6 +42,8 @@ impl Producer {
             Self::Xadd => "XADD",
             Self::Sdk => "SDK",
             Self::SdkWithIds => "SDK, ids",
+            Self::XaddReceipts => "XADD, receipts",
+            Self::XaddTraced => "XADD, traced",
         }
     }
 
@@ -42,7 +51,9 @@ impl Producer {
     pub(super) fn run(self, redis: &mut Redis, users: Option<u64>, settings: &Settings) -> Result<u64> {
         let course = Course { users, payload: settings.payload, total: settings.entries };
         match self {
-            Self::Xadd => course.by_xadd(redis)?,
+            Self::Xadd => course.by_xadd(redis, None)?,
+            Self::XaddReceipts => course.by_xadd(redis, Some(("receipt", "1")))?,
+            Self::XaddTraced => course.by_xadd(redis, Some(("traceparent", SAMPLED)))?,
             Self::Sdk | Self::SdkWithIds => redis.runtime().block_on(course.by_sdk(redis, self == Self::SdkWithIds))?,
         }
         Ok(clock::now())
@@ -50,13 +61,16 @@ impl Producer {
 }
 
 impl Course {
-    fn by_xadd(&self, redis: &mut Redis) -> Result<()> {
+    fn by_xadd(&self, redis: &mut Redis, further: Option<(&str, &str)>) -> Result<()> {
         let stream = redis.stream();
         for batch in self.batches() {
             let mut entries = pipe();
             for nth in batch {
                 let add = entries.cmd("XADD").arg(&stream).arg("*");
                 add.arg("to_uid").arg(self.uid(nth)).arg("data").arg(self.data(nth));
+                if let Some((name, value)) = further {
+                    add.arg(name).arg(value);
+                }
             }
             redis.pipe::<Vec<Value>>(&entries)?;
         }

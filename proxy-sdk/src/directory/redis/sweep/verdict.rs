@@ -10,9 +10,9 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::directory::DirectoryError;
-use crate::scripts::Command;
 use crate::directory::redis::{RedisDirectory, text};
 use crate::members::View;
+use crate::scripts::Command;
 
 /// How long a run has to be out of the view before it is taken for dead.
 const SUSPECTED: Duration = Duration::from_secs(1);
