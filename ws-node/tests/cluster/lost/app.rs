@@ -216,6 +216,7 @@ impl Life {
         match (frame["cmd"].as_str(), frame["seq"].as_str()) {
             (Some("gim.welcome"), _) => return self.welcomed(a),
             (Some("gim.gap"), _) => self.gap(a),
+            (Some("gim.notice"), _) => {}
             (_, Some("ack")) => self.note(|log| log.refused += u64::from(a["system"]["error"].is_object())),
             (_, Some("join")) => {
                 let is_in = a["tgid"].is_string();

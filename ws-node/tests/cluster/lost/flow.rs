@@ -154,8 +154,10 @@ async fn post(admins: &[SocketAddr], messages: &[(String, Value)], turn: usize) 
     let mut pause = interval(Duration::from_millis(20));
     within("a node to accept", async {
         for admin in admins.iter().cycle().skip(turn % admins.len()) {
-            if let Ok(Some(202)) = timeout(ANSWER, try_post(*admin, &body)).await {
-                return;
+            match timeout(ANSWER, try_post(*admin, &body)).await {
+                Ok(Some((202, _))) => return,
+                Ok(Some((400..=499, answer))) => panic!("{answer} to {body}"),
+                _ => {}
             }
             pause.tick().await;
         }
@@ -163,11 +165,11 @@ async fn post(admins: &[SocketAddr], messages: &[(String, Value)], turn: usize) 
     .await;
 }
 
-/// The status. By hand: the node may end while it is asked.
-async fn try_post(admin: SocketAddr, body: &str) -> Option<u16> {
+/// Status and answer. By hand: the node may end while it is asked.
+async fn try_post(admin: SocketAddr, body: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(admin).await.ok()?;
     let head = format!(
-        "POST /api/v1/messages HTTP/1.1\r\nhost: node\r\nconnection: close\r\ncontent-type: application/json\r\n\
+        "POST /api/v1/messages HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n\
          content-length: {}\r\n\r\n",
         body.len()
     );
@@ -175,5 +177,5 @@ async fn try_post(admin: SocketAddr, body: &str) -> Option<u16> {
     stream.write_all(body.as_bytes()).await.ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.ok()?;
-    answer.split(' ').nth(1)?.parse().ok()
+    Some((answer.split(' ').nth(1)?.parse().ok()?, answer))
 }
