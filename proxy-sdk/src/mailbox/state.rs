@@ -104,7 +104,7 @@ impl Mailbox {
     }
 
     /// Shows the messages that are known if they come again.
-    pub fn known(&self) -> impl Iterator<Item = (&MessageId, &Known)> {
+    pub fn remembered(&self) -> impl Iterator<Item = (&MessageId, &Known)> {
         self.ids.iter()
     }
 

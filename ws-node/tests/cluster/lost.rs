@@ -79,8 +79,7 @@ async fn run(seed: u64, seconds: u64) -> Verdict {
     let publics = cluster.nodes.iter().map(|node| node.public).collect::<Vec<_>>();
     let apps = start_all(&publics.into()).await;
     // Members for good who are not there.
-    let away: Vec<&App> = apps.iter().filter(|app| app.uid.starts_with('x')).collect();
-    away.iter().for_each(|app| drop(app.reach.send_replace(Reach::Cut)));
+    reach(apps.iter().filter(|app| app.uid.starts_with('x')), Reach::Cut);
     let admins = cluster.nodes.iter().map(|node| node.admin).collect();
     let mut flow = Flow::new(CROWD, admins).by_hand(&cluster.spec, &cluster.redis);
 
@@ -95,7 +94,7 @@ async fn run(seed: u64, seconds: u64) -> Verdict {
             tokio::join!(pour(&mut flow, &over), cut_off(&apps, seed, &over));
         },
     );
-    apps.iter().for_each(|app| drop(app.reach.send_replace(Reach::There)));
+    reach(apps.iter(), Reach::There);
     all_is_seen_of(CROWD, &flow, &apps).await;
     let steady: Vec<&App> = apps.iter().filter(|app| is_steady(app)).collect();
     let mut verdict = Verdict::of(CROWD, &flow, &apps, &steady, &struck);
@@ -108,9 +107,16 @@ async fn start_all(publics: &Arc<[std::net::SocketAddr]>) -> Vec<App> {
     let user = |at: usize| (format!("u{at}"), format!("g{}", at % CROWD.groups), at);
     let member = |at: usize| (format!("x{at}"), format!("g{at}"), at);
     let all = (0..CROWD.users).map(user).chain((0..CROWD.groups).map(member));
-    let apps: Vec<App> = all.map(|(uid, tgid, at)| App::start(uid, Some(tgid), Arc::clone(publics), at % NODES)).collect();
+    let apps: Vec<App> =
+        all.map(|(uid, tgid, at)| App::start(uid, Some(tgid), Arc::clone(publics), at % NODES)).collect();
     join_all(apps.iter().map(App::is_in)).await;
     apps
+}
+
+fn reach<'a>(apps: impl Iterator<Item = &'a App>, reach: Reach) {
+    for app in apps {
+        app.reach.send_replace(reach);
+    }
 }
 
 /// Nobody cuts it off.
@@ -160,7 +166,7 @@ async fn all_is_seen_of(crowd: Crowd, flow: &Flow, apps: &[App]) {
 /// Half of the applications go for good. Names those that somebody shows all the same.
 async fn ghosts(cluster: &Cluster, apps: &[App]) -> Vec<String> {
     let gone: Vec<&App> = apps.iter().step_by(2).collect();
-    gone.iter().for_each(|app| drop(app.reach.send_replace(Reach::Gone)));
+    reach(gone.iter().copied(), Reach::Gone);
     let end = Instant::now() + GHOST;
     let mut left: Vec<&App> = gone;
     let mut look = interval(Duration::from_millis(100));

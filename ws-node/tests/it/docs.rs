@@ -74,7 +74,8 @@ fn every_name_in_the_page_of_promises_exists() {
     }
     assert!(tests > 30, "only {tests} names were found");
     let faults = page.split("## Faults").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a table of faults");
-    let rows: Vec<&str> = faults.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| fault")).collect();
+    let rows: Vec<&str> =
+        faults.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| fault")).collect();
     assert!(rows.len() >= 12, "only {} faults", rows.len());
     for row in rows {
         assert!(names(row).next().is_some(), "nothing shows: {row}");

@@ -1,13 +1,12 @@
 //! The cases: few messages, few faults, everything that can happen with them. And what goes wrong in which of them when one
 //! rule is left out.
 
-use super::properties::{APPEND_FIRST, KEPT, LOST, ORDER, TWICE, WITHIN};
 use super::properties::Event::*;
+use super::properties::{APPEND_FIRST, KEPT, LOST, ORDER, TWICE, WITHIN};
 use super::protocol::{Case, Rule};
 use super::state::Faults;
 
-const NO_FAULTS: Faults =
-    Faults { takeovers: 0, drops: 0, deaths: 0, forgets: 0, strays: 0, wild: 0, tails: 0 };
+const NO_FAULTS: Faults = Faults { takeovers: 0, drops: 0, deaths: 0, forgets: 0, strays: 0, wild: 0, tails: 0 };
 
 const PLAIN: Case = Case { entries: 2, page: 1, faults: NO_FAULTS, states: 1, happens: &[] };
 

@@ -19,7 +19,10 @@ pub(super) enum Action {
     BeginRoundAnew(usize),
     Append(usize),
     LookUp(usize),
-    Tell { worker: usize, late: bool },
+    Tell {
+        worker: usize,
+        late: bool,
+    },
     Settle(usize),
     StrayArrives,
     Connect,

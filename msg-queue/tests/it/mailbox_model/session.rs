@@ -10,8 +10,7 @@ use super::store::entry_of;
 impl State {
     /// A node that does not hold the session says so: false.
     pub(super) fn hint(&mut self, hint: Hint, protocol: &Protocol) -> bool {
-        let Some(session) =
-            self.sessions.iter_mut().find(|one| one.fence == hint.fence && one.phase >= Phase::Claimed)
+        let Some(session) = self.sessions.iter_mut().find(|one| one.fence == hint.fence && one.phase >= Phase::Claimed)
         else {
             return false;
         };

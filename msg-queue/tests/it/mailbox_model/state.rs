@@ -142,10 +142,19 @@ pub(super) struct Session {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Frame {
     /// What comes next follows this offset.
-    Welcome { epoch: u64, from: u64 },
+    Welcome {
+        epoch: u64,
+        from: u64,
+    },
     /// Everything begins anew.
-    Reset { epoch: u64, from: u64 },
-    Letter { offset: u64, entry: u8 },
+    Reset {
+        epoch: u64,
+        from: u64,
+    },
+    Letter {
+        offset: u64,
+        entry: u8,
+    },
 }
 
 /// The application: what it remembers, and its connection.

@@ -6,9 +6,9 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use gim_proto::frame::MsgType;
 use gim_proto::{Class, EntryId, Fence, MessageId, Payload};
+use gim_proxy_sdk::delivery::{LaneOrigin, Message};
 use gim_proxy_sdk::mailbox::state::Mailbox;
 use gim_proxy_sdk::mailbox::{Acked, Arrival, MailboxBounds, Opened, Page, PageBounds, Position};
-use gim_proxy_sdk::delivery::{LaneOrigin, Message};
 
 use super::protocol::{Protocol, Rule};
 use super::state::{ENTRIES, Set};
@@ -77,7 +77,7 @@ impl Hash for Shelf {
 impl Shelf {
     fn of(mailbox: Mailbox) -> Self {
         let Opened { epoch, last, acked, .. } = mailbox.clone().open(Fence::default(), Arrival::Anew, 0);
-        let mut known: Vec<_> = mailbox.known().map(|(id, known)| (number(id), known.offset)).collect();
+        let mut known: Vec<_> = mailbox.remembered().map(|(id, known)| (number(id), known.offset)).collect();
         known.sort_unstable();
         let letters = mailbox.letters().map(|letter| (letter.offset, number(&letter.message.id))).collect();
         Self(Arc::new((mailbox, Shape { opened: [epoch, last, acked], letters, known })))
@@ -140,8 +140,7 @@ impl Store {
                 // As early as may be: ids are forgotten when there are many, which in so small a case there never are.
                 mailbox.forget(&origin);
                 let message = &MESSAGES[usize::from(entry)];
-                at[usize::from(entry)] =
-                    mailbox.append(&origin, entry_id(entry), message, MsgType::User, 0, &BOUNDS());
+                at[usize::from(entry)] = mailbox.append(&origin, entry_id(entry), message, MsgType::User, 0, &BOUNDS());
             }
             at
         }))

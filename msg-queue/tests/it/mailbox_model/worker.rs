@@ -47,8 +47,7 @@ impl State {
     pub(super) fn append(&mut self, at: usize, protocol: &Protocol) -> Option<()> {
         let worker = self.workers[at];
         let comes_first = protocol.keeps(Rule::AppendBeforeLookUp) || worker.looked != Looked::No;
-        let may =
-            !worker.round.is_empty() && worker.at.is_none() && comes_first && self.may_go_on(at, protocol);
+        let may = !worker.round.is_empty() && worker.at.is_none() && comes_first && self.may_go_on(at, protocol);
         (may && (self.all_have_asked() || !protocol.keeps(Rule::AskBeforeAppend))).then_some(())?;
         let is_late = worker.term < self.store.term;
         if is_late {

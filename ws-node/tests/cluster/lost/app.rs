@@ -67,7 +67,7 @@ pub(crate) struct Log {
     pub(crate) resets: u64,
     /// Acknowledgements that were refused.
     pub(crate) refused: u64,
-    is_joined: bool,
+    pub(crate) is_joined: bool,
 }
 
 /// Epoch and offset of the last message it has dealt with.
@@ -100,6 +100,13 @@ impl App {
         };
         let task = AbortOnDropHandle::new(tokio::spawn(async move { life.live().await }));
         Self { uid, log, reach, _task: task }
+    }
+
+    /// One that has seen this, for those who judge the judge.
+    pub(crate) fn that_saw(uid: &str, log: Log) -> Self {
+        let (reach, _) = watch::channel(Reach::Gone);
+        let task = AbortOnDropHandle::new(tokio::spawn(std::future::ready(())));
+        Self { uid: uid.to_owned(), log: Arc::new(Mutex::new(log)), reach, _task: task }
     }
 
     pub(crate) fn log(&self) -> MutexGuard<'_, Log> {
@@ -234,7 +241,8 @@ impl Life {
         let epoch = a["epoch"].as_u64().expect("an epoch");
         // Who comes for the first time begins at the beginning.
         self.position.get_or_insert((epoch, 0));
-        let is_member = a["groups"].as_array().into_iter().flatten().any(|group| group.as_str() == self.tgid.as_deref());
+        let is_member =
+            a["groups"].as_array().into_iter().flatten().any(|group| group.as_str() == self.tgid.as_deref());
         self.note(|log| {
             log.connections.push((self.fence, now_ms()));
             log.is_joined |= is_member || self.tgid.is_none();

@@ -57,7 +57,9 @@ async fn dropped(mode: &str, nodes: usize, workers: usize) {
     let total = verdict.seen + verdict.lost.len();
     println!(
         "mode {mode}: {} clients dropped {DROPS} times for 2 s; {} of {total} durable messages seen, {} twice",
-        apps.len(), verdict.seen, verdict.twice.len()
+        apps.len(),
+        verdict.seen,
+        verdict.twice.len()
     );
     assert!(verdict.is_clean(), "{verdict:#?}");
     assert!(verdict.connections >= CROWD.users * (DROPS + 1), "they did not drop: {} connections", verdict.connections);

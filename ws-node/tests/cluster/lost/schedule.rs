@@ -9,7 +9,9 @@ impl Dice {
     pub(crate) fn new(seed: u64) -> Self {
         let mut dice = Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         // Seeds that differ by one begin alike.
-        (0..8).for_each(|_| drop(dice.roll(2)));
+        for _ in 0..8 {
+            dice.roll(2);
+        }
         dice
     }
 
@@ -60,8 +62,7 @@ const OF_NODES: [Fault; 8] = [
     NodeCallsSlow,
     NodeToEtcdCut,
 ];
-const OF_WORKERS: [Fault; 5] =
-    [WorkerKilled, WorkerFrozen, WorkerRestarted, WorkerToRedisCut, WorkerToRedisSilent];
+const OF_WORKERS: [Fault; 5] = [WorkerKilled, WorkerFrozen, WorkerRestarted, WorkerToRedisCut, WorkerToRedisSilent];
 const OF_SERVERS: [Fault; 4] = [RedisKilled, RedisFrozen, EtcdKilled, EtcdFrozen];
 
 impl Fault {

@@ -101,7 +101,8 @@ impl Verdict {
 
     /// One line for machines.
     pub(crate) fn line(&self, seed: u64, seconds: u64) -> Value {
-        let faults: serde_json::Map<String, Value> = self.recovered.iter().map(|(fault, waits)| fault_of(*fault, waits)).collect();
+        let faults: serde_json::Map<String, Value> =
+            self.recovered.iter().map(|(fault, waits)| fault_of(*fault, waits)).collect();
         json!({
             "seed": seed, "seconds": seconds, "durable": self.durable, "seen": self.seen, "live": self.live,
             "connections": self.connections, "lost": self.lost.len(), "twice": self.twice.len(),
@@ -135,4 +136,29 @@ fn wait_of(flow: &Flow, app: &App, from: u64) -> Option<u64> {
     let own = log.letters.iter().filter(|seen| *seen.target == *app.uid);
     let after = own.filter(|seen| accepted[seen.number as usize - 1] >= from);
     after.map(|seen| seen.at.saturating_sub(from)).min()
+}
+
+#[tokio::test]
+async fn the_judge_notices_what_is_lost_twice_out_of_order_and_of_two_owners() {
+    let crowd = Crowd { users: 3, groups: 1 };
+    let mut flow = Flow::new(crowd, Vec::new());
+    flow.accepted.insert("u0".to_owned(), vec![1_000; 5]);
+    flow.accepted.insert("l0".to_owned(), vec![1_000, 90_000, 90_000]);
+    let at =
+        |target: &str, number: u32, fence: u64| super::app::Seen { target: target.into(), number, at: 91_000, fence };
+    let log = Log {
+        connections: vec![(1, 500), (2, 60_000)],
+        letters: [1, 3, 2, 3, 5].map(|number| at("u0", number, 1)).into(),
+        pushes: vec![at("l0", 1, 1), at("l0", 2, 1), at("l0", 2, 2)],
+        ..Log::default()
+    };
+    let app = App::that_saw("u0", log);
+    let verdict = Verdict::of(crowd, &flow, std::slice::from_ref(&app), &[&app], &[(Fault::NodeKilled, 1_000)]);
+    assert_eq!(verdict.lost, ["u0.4 at u0"]);
+    assert_eq!(verdict.twice, ["u0.3 at u0"]);
+    assert_eq!(verdict.out_of_order, ["u0.2 at u0"]);
+    assert_eq!(verdict.two_owners, ["l0.2 at u0"]);
+    assert_eq!((verdict.live_lost, verdict.live_twice), (1, 1));
+    assert_eq!(verdict.recovered[&Fault::NodeKilled], [90_000]);
+    assert!(!verdict.is_clean());
 }

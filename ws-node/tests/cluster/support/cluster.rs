@@ -65,7 +65,9 @@ impl Cluster {
         }
         let (redis, etcd) = (RedisServer::start().await, EtcdServer::start().await);
         let mut cluster = Self { nodes: Vec::new(), workers: Vec::new(), redis, etcd, spec, struck: 0 };
-        (0..nodes).for_each(|_| drop(cluster.new_node()));
+        for _ in 0..nodes {
+            cluster.new_node();
+        }
         join_all(cluster.nodes.iter_mut().map(Program::start)).await;
         cluster
     }
