@@ -153,7 +153,6 @@ fn unix_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
 fn as_text<S: Serializer>(id: &EntryId, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(id)
 }
