@@ -127,13 +127,14 @@ pub struct Presence {
     pub uid: Uid,
     /// Whether the user is there from then on.
     pub is_online: bool,
-    /// Number of the ownership. News with a lower one than known are old, and of the same `offline` counts.
+    /// Number of the ownership. News with a lower one than known are old; of the same those with the later time count, and
+    /// of these `offline`.
     pub fence: Fence,
     /// The node.
     pub node: NodeId,
     /// The session.
     pub session: SessionId,
-    /// Why, in one word: `login`, `closed`, `replaced`, `node_lost`.
+    /// Why, in one word: `login`, `closed`, `node_lost`, `returned` (its node was taken for dead, or Redis had lost it).
     pub reason: Box<str>,
     /// When, Unix milliseconds.
     pub at_ms: u64,

@@ -221,8 +221,8 @@ impl RunProxy for Proxy {
     }
 
     async fn join_group_durably(&self, uid: &Uid, tgid: &Tgid) -> Result<bool, Error> {
-        let is_online = self.join_durably_here(uid, tgid).await?
-            || self.elsewhere(uid, Ask::JoinDurably { tgid }).await?;
+        let is_online =
+            self.join_durably_here(uid, tgid).await? || self.elsewhere(uid, Ask::JoinDurably { tgid }).await?;
         if is_online { Ok(true) } else { self.join_durably_away(uid, tgid).await }
     }
 

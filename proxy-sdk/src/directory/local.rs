@@ -119,8 +119,7 @@ impl LocalDirectory {
     /// Tells whether a user is in one of these groups.
     #[must_use]
     pub fn is_member(&self, uid: &Uid, tgids: &[Tgid]) -> bool {
-        self.members.is_member(uid, tgids)
-            || self.users_of(uid).groups_of(uid).iter().any(|tgid| tgids.contains(tgid))
+        self.members.is_member(uid, tgids) || self.users_of(uid).groups_of(uid).iter().any(|tgid| tgids.contains(tgid))
     }
 
     fn with_durable(&self, uid: &Uid, mut groups: Vec<Tgid>) -> Vec<Tgid> {

@@ -42,7 +42,8 @@ async fn every_verb_asks_what_it_is_named_for() {
     assert!(!client.leave_group(&uid, &tgid).await.unwrap());
     let away = Uid::parse("43").unwrap();
     let found = client.lookup(&[away, uid]).await.unwrap();
-    let found: Vec<_> = found.iter().map(|state| state.as_ref().map(|(node, fence)| (node.as_str(), fence.0))).collect();
+    let found: Vec<_> =
+        found.iter().map(|state| state.as_ref().map(|(node, fence)| (node.as_str(), fence.0))).collect();
     assert_eq!(found, [None, Some(("n1", 7))]);
 
     let response = r#"body: Some(Body { body: Some(Response(b"{\"x\":1}")) })"#;

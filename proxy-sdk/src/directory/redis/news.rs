@@ -151,7 +151,8 @@ impl Lists {
     /// First there, then gone here.
     async fn move_news(&self, buckets: &[u16]) -> Result<(), DirectoryError> {
         let last = (NEWS - 1).to_string();
-        let read = |bucket: &u16| Command::new("LRANGE", [self.keys.presence_of(*bucket), "0".to_owned(), last.clone()]);
+        let read =
+            |bucket: &u16| Command::new("LRANGE", [self.keys.presence_of(*bucket), "0".to_owned(), last.clone()]);
         let lists = self.calls.together(buckets.iter().map(read).collect()).await?;
         let (mut adds, mut removals) = (Vec::new(), Vec::new());
         for (bucket, list) in buckets.iter().zip(lists) {

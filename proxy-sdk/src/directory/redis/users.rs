@@ -195,7 +195,10 @@ impl RedisDirectory {
         let Held { uid, session, fence, groups: joined } = held;
         let [bucket, groups, at] = self.keys_at(uid, node);
         let owner = [session.to_string(), fence.to_string(), node.incarnation.to_string()];
-        let args = [uid.as_str()].into_iter().chain(owner.iter().map(String::as_str)).chain([node.id.as_str(), self.news.bound()]);
+        let args = [uid.as_str()]
+            .into_iter()
+            .chain(owner.iter().map(String::as_str))
+            .chain([node.id.as_str(), self.news.bound()]);
         let args: Vec<&str> = args.chain(joined.iter().map(Tgid::as_str)).collect();
         let keys = [bucket.as_str(), &groups, &at];
         let holds = match self.calls.script::<i64>(&REASSERT, &keys, &args, self.calls.give_up()).await {

@@ -319,7 +319,8 @@ async fn durable_members_of_several_groups_are_named_once(world: &impl World) {
 async fn a_membership_that_is_joined_and_left_at_the_same_time_is_one_or_none(world: &impl World) {
     let (directory, one, group) = (world.directory(), uid("1"), tgid("a"));
     for _ in 0..10 {
-        let (joined, left) = tokio::join!(directory.join_durably(&one, &group, MANY), directory.leave_durably(&one, &group));
+        let (joined, left) =
+            tokio::join!(directory.join_durably(&one, &group, MANY), directory.leave_durably(&one, &group));
         assert!(joined.unwrap());
         let left = left.unwrap();
         let is_member = durable(world, "a").await.contains("1");

@@ -179,7 +179,11 @@ impl RedisWorld {
 
     /// One that writes down who comes and goes.
     pub(crate) async fn telling(&self) -> Arc<RedisDirectory> {
-        let settings = RedisDirectoryOptions { presence: Some(10_000), grace: Self::GRACE, ..RedisDirectoryOptions::new(self.keys.clone()) };
+        let settings = RedisDirectoryOptions {
+            presence: Some(10_000),
+            grace: Self::GRACE,
+            ..RedisDirectoryOptions::new(self.keys.clone())
+        };
         RedisDirectory::connect(&self.options, self.live.clone(), settings).await.unwrap()
     }
 

@@ -80,6 +80,7 @@ pub(crate) async fn holds(parties: &Parties) {
     place.entries_are_queued_by_everybody_who_may().await;
     place.dead_letters_come_back_or_go().await;
     place.commands_go_up().await;
+    place.members_stay_and_go().await;
     place.an_operator_sees_everything().await;
     place.lease.release().await.unwrap();
     place.directory.close().await;
@@ -96,7 +97,11 @@ struct Place<'a> {
 }
 
 async fn directory(options: &RedisOptions, keys: &Keys, live: &LiveNodes) -> std::sync::Arc<RedisDirectory> {
-    let settings = RedisDirectoryOptions { grace: Duration::from_secs(1), ..RedisDirectoryOptions::new(keys.clone()) };
+    let settings = RedisDirectoryOptions {
+        grace: Duration::from_secs(1),
+        presence: Some(10_000),
+        ..RedisDirectoryOptions::new(keys.clone())
+    };
     RedisDirectory::connect(options, live.clone(), settings).await.unwrap()
 }
 
@@ -153,6 +158,24 @@ impl<'a> Place<'a> {
         assert!(self.directory.release(uid, *session, *fence, grace).await.unwrap());
         assert_eq!(self.directory.lookup(std::slice::from_ref(uid), Freshness::Current).await.unwrap(), [None]);
         self.claim(uid, &self.here).await;
+    }
+
+    async fn members_stay_and_go(&self) {
+        let (uid, group) = (&uids()[0], Tgid::parse("kept").unwrap());
+        assert!(self.directory.join_durably(uid, &group, 1).await.unwrap());
+        assert!(!self.directory.join_durably(&uids()[1], &group, 1).await.unwrap());
+        assert_eq!(self.directory.durable_members(std::slice::from_ref(&group)).await.unwrap(), [uid.clone()]);
+        assert_eq!(self.directory.count_durable(&group).await.unwrap(), 1);
+        let held = self.claim(uid, &self.here).await;
+        assert!(self.directory.record_join(uid, held.session, held.fence, &tgid()).await.unwrap());
+        assert!(self.directory.leave_durably(uid, &group).await.unwrap());
+        assert!(self.directory.release(uid, held.session, held.fence, Duration::ZERO).await.unwrap());
+        let moved = async {
+            while self.directory.stats().news < 2 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        within("who came and went to be written down", moved).await;
     }
 
     async fn the_dead_are_swept(&self) {

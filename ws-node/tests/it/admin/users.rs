@@ -84,9 +84,8 @@ async fn many_users_are_asked_for_at_once_and_told_in_the_order_asked() {
     for (user, uid) in users.iter().zip(&uids) {
         assert_eq!(user["uid"], json!(uid));
     }
-    let online = |client: &Client, uid: &str| {
-        json!({ "uid": uid, "online": true, "node": NAME, "fence": client.fence() })
-    };
+    let online =
+        |client: &Client, uid: &str| json!({ "uid": uid, "online": true, "node": NAME, "fence": client.fence() });
     assert_eq!(users[0], online(&clients[1], "b"));
     assert_eq!(users[1], online(&clients[2], "query"));
     assert_eq!(users[2], online(&clients[0], "a"));
@@ -101,7 +100,8 @@ async fn a_query_that_is_none_is_a_bad_request() {
     let node = TestNode::start().await;
     let query = async |body: serde_json::Value| http::post(node.admin, "/api/v1/users/query", &body).await;
     let many: Vec<String> = (0..10_001).map(|number| number.to_string()).collect();
-    for (body, field) in [(json!({ "uids": many }), json!("uids")), (json!({ "uids": ["a", "b c"] }), json!("uids.1"))] {
+    for (body, field) in [(json!({ "uids": many }), json!("uids")), (json!({ "uids": ["a", "b c"] }), json!("uids.1"))]
+    {
         let (status, error) = query(body).await;
         assert_eq!((status, &error["code"], &error["field"]), (400, &json!(20_002), &field), "{error}");
     }

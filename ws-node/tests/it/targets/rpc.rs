@@ -126,7 +126,8 @@ async fn bad_arguments_are_invalid() {
         let status = rpc.send_to_user(request.clone()).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument, "{request:?}: {status}");
     }
-    let status = rpc.join(JoinRequest { uid: "a".into(), tgid: String::new(), here: false, durable: false }).await.unwrap_err();
+    let status =
+        rpc.join(JoinRequest { uid: "a".into(), tgid: String::new(), here: false, durable: false }).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
 }
 
