@@ -30,8 +30,8 @@ use rustix::net::SendFlags;
 use tokio::net::TcpStream;
 
 pub use self::close::{CloseReason, Closer};
-pub use self::handle::JoinError;
 pub(crate) use self::durable::{AckAnswer, Hint, Letter};
+pub use self::handle::JoinError;
 pub(crate) use self::heartbeat::sweep as heartbeat;
 pub(crate) use self::reader::run;
 

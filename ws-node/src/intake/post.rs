@@ -25,11 +25,7 @@ struct Fan {
 
 impl Intake {
     /// Stores what of a batch is durable and to groups. Without such, it asks nobody.
-    pub(super) async fn store(
-        &self,
-        origin: Option<&LaneOrigin>,
-        deliveries: &[Delivery],
-    ) -> Result<Fans, Declined> {
+    pub(super) async fn store(&self, origin: Option<&LaneOrigin>, deliveries: &[Delivery]) -> Result<Fans, Declined> {
         let is_post = |delivery: &Delivery| {
             delivery.message.class == Class::Durable && matches!(delivery.to, Recipients::Groups(_))
         };
@@ -62,8 +58,7 @@ impl Intake {
         };
         let (to, sessions) = self.members(tgids, &delivery.message.except);
         let (message, kind, of) = (Arc::clone(&delivery.message), MsgType::Group, Arc::default());
-        (!to.is_empty())
-            .then(|| (Post { entry, message, kind, to, of }, Fan { delivery: number, sessions }))
+        (!to.is_empty()).then(|| (Post { entry, message, kind, to, of }, Fan { delivery: number, sessions }))
     }
 
     /// Finds the sessions in these groups. Returns their users, each once, and each session with the index of its user.

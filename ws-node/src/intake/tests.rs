@@ -4,9 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use gim_proto::frame::MsgType;
 use gim_proto::{Class, EntryId, MessageId, NodeId, Payload, SessionId, Tgid, Uid};
 use gim_proxy_sdk::delivery::{Addressed, Message, Recipients};
-use gim_proto::frame::MsgType;
 use gim_proxy_sdk::directory::NodeRef;
 use gim_proxy_sdk::ledger::{Log, Noted};
 use gim_proxy_sdk::mailbox::{Appended, Post};

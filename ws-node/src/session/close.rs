@@ -70,7 +70,8 @@ impl Session {
         }
         last.push(fixed(Opcode::Close, &close_payload(code.code(), reason)));
         self.remember_end(CloseReason { code: code.code(), reason: reason.to_owned(), by: Closer::Server });
-        let Some(offer) = self.0.outbox.close(&self.0.core.settings.outbox, &last, give_up, |bytes| self.0.send(bytes)) else {
+        let Some(offer) = self.0.outbox.close(&self.0.core.settings.outbox, &last, give_up, |bytes| self.0.send(bytes))
+        else {
             return false;
         };
         self.follow_up(offer);
@@ -83,7 +84,8 @@ impl Session {
     pub(super) fn answer_close(&self, code: Option<u16>) {
         let payload = code.map(|code| close_payload(code, "")).unwrap_or_default();
         let last = [fixed(Opcode::Close, &payload)];
-        if let Some(offer) = self.0.outbox.close(&self.0.core.settings.outbox, &last, false, |bytes| self.0.send(bytes)) {
+        if let Some(offer) = self.0.outbox.close(&self.0.core.settings.outbox, &last, false, |bytes| self.0.send(bytes))
+        {
             self.follow_up(offer);
         }
         self.0.core.hub.users.remove(self);

@@ -216,7 +216,12 @@ impl Outbox {
     }
 
     /// Answers the handshake: `head` and then all that waited for it go out first.
-    pub(crate) fn open(&self, bounds: &OutboxBounds, head: Vec<u8>, send: impl FnOnce(&[u8]) -> io::Result<usize>) -> Offer {
+    pub(crate) fn open(
+        &self,
+        bounds: &OutboxBounds,
+        head: Vec<u8>,
+        send: impl FnOnce(&[u8]) -> io::Result<usize>,
+    ) -> Offer {
         let mut state = self.lock();
         let closing = match state.gate {
             Gate::Held => {

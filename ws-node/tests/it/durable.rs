@@ -104,10 +104,13 @@ impl World {
             to: Recipients::Stored { to: vec![to.clone()], at: vec![*at] },
         });
         let reports = self.way.deliver(of_lane(0, 1, deliveries.collect())).await.unwrap();
-        reports.into_iter().flat_map(|report| match report {
-            Report::Targets(targets) => targets,
-            Report::Count { .. } => panic!("a count for a user"),
-        }).collect()
+        reports
+            .into_iter()
+            .flat_map(|report| match report {
+                Report::Targets(targets) => targets,
+                Report::Count { .. } => panic!("a count for a user"),
+            })
+            .collect()
     }
 
     /// Delivers to groups, as a worker does. Returns for how many sessions it was stored.

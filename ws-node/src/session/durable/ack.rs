@@ -9,8 +9,8 @@ use gim_proxy_sdk::mailbox::{Ack, Acked, MailboxError, Position};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use super::cursor::Cursor;
 use super::Session;
+use super::cursor::Cursor;
 use crate::receipts::Step;
 
 /// What became of an acknowledgement.
@@ -64,7 +64,12 @@ impl Session {
     }
 
     /// Returns the answer where it is known at once.
-    fn note_ack(&self, offset: u64, epoch: Option<u64>, waiter: Option<oneshot::Sender<AckAnswer>>) -> Option<AckAnswer> {
+    fn note_ack(
+        &self,
+        offset: u64,
+        epoch: Option<u64>,
+        waiter: Option<oneshot::Sender<AckAnswer>>,
+    ) -> Option<AckAnswer> {
         let mut stand = self.stand();
         let at = match &stand.cursor {
             Some(cursor) => cursor.position(),

@@ -9,9 +9,9 @@ use gim_proto::frame::GapReason;
 use gim_proxy_sdk::mailbox::{Arrival, Item, MailboxError, Opened, Page, PageBounds, Position};
 use tokio::time::sleep;
 
+use super::Session;
 use super::cursor::{Cursor, Doubt};
 use super::letter::{Frame, Letter};
-use super::Session;
 use crate::session::outbox::FAIR;
 
 /// What is handed at once.

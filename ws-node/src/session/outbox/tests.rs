@@ -218,7 +218,10 @@ fn what_is_offered_during_the_handshake_follows_the_answer() {
 #[test]
 fn a_session_closed_during_the_handshake_says_so_after_the_answer() {
     let outbox = Outbox::held();
-    assert_eq!(outbox.close(&bounds(), &[part("bye", Keep::Always)], false, |_| panic!("must wait")), Some(Offer::Taken));
+    assert_eq!(
+        outbox.close(&bounds(), &[part("bye", Keep::Always)], false, |_| panic!("must wait")),
+        Some(Offer::Taken)
+    );
     let mut sent = Vec::new();
     outbox.open(&bounds(), b"101;".to_vec(), |bytes| {
         sent.extend_from_slice(bytes);

@@ -4,12 +4,10 @@ use std::sync::Arc;
 
 use futures_util::stream;
 use gim_proto::rpc::node_client::NodeClient;
-use gim_proto::rpc::{
-    self, Body, DeliverRequest, DeliverResponse, DeliverVerdict, EntryPosition, MessageClass, body,
-};
+use gim_proto::rpc::{self, Body, DeliverRequest, DeliverResponse, DeliverVerdict, EntryPosition, MessageClass, body};
 use gim_proto::{Class, EntryId, Fence, Incarnation, MessageId, Payload, SessionId, Tgid};
-use gim_proxy_sdk::delivery::{Addressed, Batch, Delivery, Message, Recipients, Report, TargetReport};
 use gim_proxy_sdk::Outcome;
+use gim_proxy_sdk::delivery::{Addressed, Batch, Delivery, Message, Recipients, Report, TargetReport};
 use gim_proxy_sdk::peers::{PeerErrorKind, Stop};
 use serde_json::json;
 use tokio::sync::mpsc;
