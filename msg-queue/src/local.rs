@@ -10,6 +10,7 @@ mod lane;
 mod packed;
 mod seen;
 mod source;
+pub mod store;
 #[cfg(test)]
 mod tests;
 
