@@ -25,7 +25,8 @@ enum Fsync {
 
 /// One commit: rows that come, and how many of the oldest go.
 trait Store {
-    fn commit(&mut self, put: std::ops::Range<u64>, gone: std::ops::Range<u64>, value: &[u8], sync: bool) -> Result<()>;
+    fn commit(&mut self, put: std::ops::Range<u64>, gone: std::ops::Range<u64>, value: &[u8], sync: bool)
+    -> Result<()>;
     fn count(&self) -> Result<u64>;
 }
 
@@ -34,7 +35,13 @@ struct Redb(redb::Database);
 const ROWS: redb::TableDefinition<'_, &[u8], &[u8]> = redb::TableDefinition::new("rows");
 
 impl Store for Redb {
-    fn commit(&mut self, put: std::ops::Range<u64>, gone: std::ops::Range<u64>, value: &[u8], sync: bool) -> Result<()> {
+    fn commit(
+        &mut self,
+        put: std::ops::Range<u64>,
+        gone: std::ops::Range<u64>,
+        value: &[u8],
+        sync: bool,
+    ) -> Result<()> {
         let mut transaction = self.0.begin_write()?;
         // What is not synced is not written either: this store has no other way.
         transaction.set_durability(if sync { redb::Durability::Immediate } else { redb::Durability::None })?;
@@ -64,7 +71,13 @@ impl Store for Redb {
 struct Fjall(fjall::Database, fjall::Keyspace);
 
 impl Store for Fjall {
-    fn commit(&mut self, put: std::ops::Range<u64>, gone: std::ops::Range<u64>, value: &[u8], sync: bool) -> Result<()> {
+    fn commit(
+        &mut self,
+        put: std::ops::Range<u64>,
+        gone: std::ops::Range<u64>,
+        value: &[u8],
+        sync: bool,
+    ) -> Result<()> {
         let mode = if sync { fjall::PersistMode::SyncData } else { fjall::PersistMode::Buffer };
         let mut batch = self.0.batch().durability(Some(mode));
         put.for_each(|key| batch.insert(&self.1, key.to_be_bytes(), value));
@@ -87,8 +100,8 @@ fn open(store: &str, folder: &Path) -> Result<Box<dyn Store>> {
         "redb" => Ok(Box::new(Redb(redb::Builder::new().set_cache_size(64 << 20).create(folder.join("rows"))?))),
         _ => {
             let database = fjall::Database::builder(folder).worker_threads(1).open()?;
-            let rows = database
-                .keyspace("rows", || fjall::KeyspaceCreateOptions::default().max_memtable_size(16 << 20))?;
+            let rows =
+                database.keyspace("rows", || fjall::KeyspaceCreateOptions::default().max_memtable_size(16 << 20))?;
             Ok(Box::new(Fjall(database, rows)))
         }
     }

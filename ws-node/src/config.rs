@@ -19,9 +19,9 @@ use gim_proto::Keys;
 use serde::{Deserialize, Serialize};
 
 pub use gim_msg_queue::config::{
-    AdminSection, ByteSize, ConfigError, ConfigErrorKind, EtcdSection, Fsync, Invalid, LedgerSection, LocalSection, LogFormat,
-    LogRotation, LogSection, LogTarget, MailboxSection, Mode, NodeSection, Origin, QueueSection, RedisSection, RpcSection, Secret,
-    ShutdownSection, Sources, WorkerSection,
+    AdminSection, ByteSize, ConfigError, ConfigErrorKind, EtcdSection, Fsync, Invalid, LedgerSection, LocalSection,
+    LogFormat, LogRotation, LogSection, LogTarget, MailboxSection, Mode, NodeSection, Origin, QueueSection,
+    RedisSection, RpcSection, Secret, ShutdownSection, Sources, WorkerSection,
 };
 pub use gim_proxy_sdk::directory::OnDuplicate;
 

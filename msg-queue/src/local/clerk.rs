@@ -127,12 +127,7 @@ impl LocalQueue {
     }
 
     /// Returns the message ids in order, and how many ids each lane had to forget.
-    fn put(
-        &self,
-        parts: Vec<Part>,
-        lanes: &mut Held<'_>,
-        now_ms: u64,
-    ) -> (Vec<MessageId>, Vec<(u16, u64)>) {
+    fn put(&self, parts: Vec<Part>, lanes: &mut Held<'_>, now_ms: u64) -> (Vec<MessageId>, Vec<(u16, u64)>) {
         let mut ids: Vec<MessageId> = Vec::with_capacity(parts.len());
         let mut forgotten = Vec::new();
         for part in parts {

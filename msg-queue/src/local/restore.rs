@@ -53,11 +53,13 @@ struct Lanes(Vec<LaneState>);
 
 impl Lanes {
     fn take_up(&mut self, kept: &Rows, read: &HashMap<u16, EntryId>) -> Result<(), StoreError> {
-        each(kept, Table::Seen, |row| {
+        each_of(kept, Table::Seen, kept.of(Table::Seen)?.iter().rev(), |row| {
             let (lane, at_ms, id) = rows::seen(row)?;
             // An empty queue may have got another number of lanes.
-            if let Ok(state) = self.of(lane) {
-                state.seen.remember(&id, at_ms, u64::MAX, |_, _| {});
+            if let Ok(state) = self.of(lane)
+                && state.seen.restore(&id, at_ms)
+            {
+                state.log.note(|lane| rows::delete_seen(lane, at_ms, &id));
             }
             Ok(())
         })?;
@@ -99,17 +101,21 @@ fn watermarks(rows: &Rows, lanes: u16) -> Result<HashMap<u16, EntryId>, StoreErr
     let is_empty = || Ok(rows.of(Table::Entries)?.is_empty() && rows.of(Table::Dead)?.is_empty());
     if kept_lanes != lanes && !is_empty()? {
         let what = format!("what waits there is of {kept_lanes} lanes, and queue.lanes is {lanes}");
-        return Err(rows.refuse(StoreErrorKind::Other, what));
+        return Err(rows.refuse(StoreErrorKind::Lanes, what));
     }
     Ok(read)
 }
 
-fn each(
+fn each(rows: &Rows, table: Table, take: impl FnMut(&Row) -> Result<(), BadRow>) -> Result<(), StoreError> {
+    each_of(rows, table, rows.of(table)?.iter(), take)
+}
+
+fn each_of<'a>(
     rows: &Rows,
     table: Table,
-    mut take: impl FnMut(&Row) -> Result<(), BadRow>,
+    mut found: impl Iterator<Item = &'a Row>,
+    take: impl FnMut(&Row) -> Result<(), BadRow>,
 ) -> Result<(), StoreError> {
-    rows.of(table)?.iter().try_for_each(&mut take).map_err(|_| {
-        rows.refuse(StoreErrorKind::Corrupt, format!("a row of the table {} is not what was written", table.as_str()))
-    })
+    let bad = format!("a row of the table {} is not what was written", table.as_str());
+    found.try_for_each(take).map_err(|_| rows.refuse(StoreErrorKind::Corrupt, bad))
 }

@@ -72,8 +72,7 @@ pub(super) fn letter((key, value): &(Bytes, Bytes)) -> Result<(u16, Letter), Bad
     let failed_targets = row.list(|row| row.text().map(Into::into))?;
     let rest = read_rest(&mut row)?;
     let death = Death { reason, attempts, error, failed_targets, rest: rest.clone() };
-    let slot =
-        Slot { entry_id, packed: row.rest(), since_ms, attempts: 0, rest: rest.map(Box::new), aside: false };
+    let slot = Slot { entry_id, packed: row.rest(), since_ms, attempts: 0, rest: rest.map(Box::new), aside: false };
     Ok((lane, Letter { id, at_ms, death, slot }))
 }
 
@@ -169,7 +168,14 @@ mod tests {
 
     fn slot(rest: Option<Rest>) -> Slot {
         let entry_id = EntryId { ms: 7, seq: 8 };
-        Slot { entry_id, packed: Bytes::from_static(b"packed"), since_ms: 9, attempts: 3, rest: rest.map(Box::new), aside: true }
+        Slot {
+            entry_id,
+            packed: Bytes::from_static(b"packed"),
+            since_ms: 9,
+            attempts: 3,
+            rest: rest.map(Box::new),
+            aside: true,
+        }
     }
 
     fn row(change: Change) -> (Bytes, Bytes) {

@@ -42,6 +42,15 @@ impl Seen {
         surplus
     }
 
+    /// Takes up an id as a store had it, one that is older than all others. Returns whether it was accepted again since.
+    pub(super) fn restore(&mut self, id: &MessageId, at_ms: u64) -> bool {
+        let is_new = self.ids.insert(id.clone());
+        if is_new {
+            self.order.push_front((at_ms, id.clone()));
+        }
+        !is_new
+    }
+
     fn forget_oldest(&mut self, tell: &mut impl FnMut(u64, &MessageId)) {
         if let Some((at, id)) = self.order.pop_front() {
             self.ids.remove(&id);

@@ -99,9 +99,7 @@ impl Source for LocalSource {
         match submitted {
             Ok(_kept) => Ok(()),
             // Repeating the batch submits again what is owed.
-            Err(error) => {
-                Err(SourceError { kind: SourceErrorKind::Unavailable, source: Some(Box::new(error)) })
-            }
+            Err(error) => Err(SourceError { kind: SourceErrorKind::Unavailable, source: Some(Box::new(error)) }),
         }
     }
 

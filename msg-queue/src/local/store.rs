@@ -9,7 +9,7 @@ mod disk;
 mod inbox;
 mod tail;
 #[cfg(test)]
-mod tests;
+pub(in crate::local) mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -56,8 +56,10 @@ pub struct StoreError {
 pub enum StoreErrorKind {
     /// Another process has it.
     Taken,
-    /// It is of a version that this one does not read, or of another number of lanes.
+    /// It is of a version that this one does not read.
     Other,
+    /// What waits there is of another number of lanes than is configured.
+    Lanes,
     /// What is there is not what was written.
     Corrupt,
     /// The disk does not answer as it should.

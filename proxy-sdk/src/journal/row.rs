@@ -164,7 +164,8 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read_in_the_same_order() {
-        let row = RowWriter::default().byte(7).short(8).number(9).text("ü").list(&["a", "b"], |row, name| row.text(name));
+        let row =
+            RowWriter::default().byte(7).short(8).number(9).text("ü").list(&["a", "b"], |row, name| row.text(name));
         let row = row.rest(b"rest");
         let mut reader = RowReader::of(&row);
         assert_eq!((reader.byte(), reader.short(), reader.number()), (Ok(7), Ok(8), Ok(9)));

@@ -180,7 +180,8 @@ impl Mailboxes for LocalMailboxes {
     }
 
     async fn read(&self, uid: &Uid, after: Position, bounds: PageBounds) -> Result<Page, MailboxError> {
-        let page = self.of(uid).get(uid).map(|mailbox| mailbox.read(after.offset, bounds, now_us() / 1_000, &self.bounds));
+        let page =
+            self.of(uid).get(uid).map(|mailbox| mailbox.read(after.offset, bounds, now_us() / 1_000, &self.bounds));
         Ok(page.unwrap_or_default())
     }
 

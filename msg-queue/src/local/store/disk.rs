@@ -3,6 +3,8 @@
 //! Owns the one place that knows which library writes them, and the mark that says of which version they are.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +21,9 @@ pub(super) type DiskError = fjall::Error;
 /// Of which version the rows are. Another one is not read.
 const SCHEMA: &[u8] = b"1";
 const SCHEMA_KEY: &[u8] = b"schema";
+
+/// A file that is there from the end of the first start on: from then on the row above is there, or something is lost.
+const BEGUN: &str = "begun";
 
 /// Rows of one table in memory before they go to a file of their own. What came and went within it costs no file.
 const MEMTABLE: u64 = 8 << 20;
@@ -50,12 +55,13 @@ impl Disk {
         std::fs::create_dir_all(path).map_err(|error| fail(error.into()))?;
         let tail = Tail::read(path).map_err(|error| fail(error.into()))?;
         let builder = Database::builder(path).worker_threads(1).max_journaling_size(LOGS).cache_size(CACHE);
-        let database = builder.open().map_err(fail)?;
+        let opened = guarded(path, || builder.open());
         if let Some(bytes) = tail.cut_off().map_err(|error| fail(error.into()))? {
-            drop(database);
+            drop(opened);
             tail.restore(bytes).map_err(|error| fail(error.into()))?;
             return Err(damaged(path, "a log of commits is damaged, with whole commits behind the damage"));
         }
+        let database = opened?;
         let of = |table: Table| database.keyspace(table.as_str(), options).map_err(fail);
         let mut tables = Vec::with_capacity(Table::ALL.len());
         for table in Table::ALL {
@@ -94,24 +100,31 @@ impl Disk {
     pub(super) fn rows(&self, table: Table) -> Result<Vec<Row>, StoreError> {
         let copy = Bytes::copy_from_slice;
         let row = |guard: fjall::Guard| guard.into_inner().map(|(key, value)| (copy(&key), copy(&value)));
-        self.table(table).iter().map(row).collect::<Result<_, _>>().map_err(|error| translate(&self.path, error))
+        guarded(&self.path, || self.table(table).iter().map(row).collect())
     }
 
     fn check_schema(&self) -> Result<(), StoreError> {
         let fail = |error| translate(&self.path, error);
-        let meta = self.table(Table::Meta);
-        match meta.get(SCHEMA_KEY).map_err(fail)? {
-            Some(schema) if schema.as_ref() == SCHEMA => Ok(()),
+        let has_begun = self.path.join(BEGUN).try_exists().map_err(|error| fail(error.into()))?;
+        match self.table(Table::Meta).get(SCHEMA_KEY).map_err(fail)? {
+            Some(schema) if schema.as_ref() == SCHEMA => self.begin(),
             Some(schema) => {
                 let what = format!("it is of schema {}", String::from_utf8_lossy(&schema));
                 Err(StoreError { kind: StoreErrorKind::Other, path: self.path.clone(), what, source: None })
             }
-            None if self.tables.iter().all(|table| table.iter().next().is_none()) => {
+            None if has_begun => Err(damaged(&self.path, "a part of it is gone")),
+            None => {
                 let mark = Change::put(Table::Meta, SCHEMA_KEY.into(), SCHEMA.into());
-                self.write(&[mark], Reach::Disk).map_err(fail)
+                self.write(&[mark], Reach::Disk).map_err(fail)?;
+                self.begin()
             }
-            None => Err(damaged(&self.path, "there are rows and nothing says of which version")),
         }
+    }
+
+    fn begin(&self) -> Result<(), StoreError> {
+        let begun = File::create(self.path.join(BEGUN)).and_then(|file| file.sync_all());
+        let begun = begun.and_then(|()| File::open(&self.path)?.sync_all());
+        begun.map_err(|error| translate(&self.path, error.into()))
     }
 
     fn table(&self, table: Table) -> &Keyspace {
@@ -132,6 +145,14 @@ fn latest(changes: &[Change]) -> impl Iterator<Item = &Change> {
     }
     let is_last = move |(at, change): &(usize, &Change)| last.get(&(change.table, change.key.as_ref())) == Some(at);
     changes.iter().enumerate().filter(is_last).map(|(_, change)| change)
+}
+
+/// Reads what may be damaged: some of it the library does not answer with an error.
+fn guarded<T>(path: &Path, read: impl FnOnce() -> Result<T, DiskError>) -> Result<T, StoreError> {
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(read) => read.map_err(|error| translate(path, error)),
+        Err(_) => Err(damaged(path, "it is damaged; nothing of it was changed")),
+    }
 }
 
 fn damaged(path: &Path, what: &str) -> StoreError {

@@ -77,7 +77,8 @@ impl Shard {
             before.note(uid, held, &mut self.noted);
             self.noted.extend(forgotten.iter().map(|id| rows::delete_id(uid, id)));
         }
-        let grown = i64::try_from(weight(&held.mailbox)).unwrap_or(i64::MAX) - i64::try_from(before.weight).unwrap_or(0);
+        let grown =
+            i64::try_from(weight(&held.mailbox)).unwrap_or(i64::MAX) - i64::try_from(before.weight).unwrap_or(0);
         (answer, grown)
     }
 
