@@ -1,6 +1,6 @@
 //! How fast a queue in one process accepts, by what is made sure before it answers: nothing, the system, the disk.
 //!
-//! `cargo run --release -p gim-msg-queue --example enqueue [folder]`. Callers enqueue one entry at a time and wait for the
+//! `cargo run --release -p gim-msg-queue --example enqueue --features measure [folder]`. Callers enqueue one entry at a time and wait for the
 //! answer; a reader settles everything at once. The folder must be on the disk that is asked about.
 
 use std::error::Error;

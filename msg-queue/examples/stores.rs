@@ -1,6 +1,6 @@
 //! Compares two embedded stores on what a queue does to one: small rows put and soon deleted, some of them per commit.
 //!
-//! `cargo run --release -p gim-msg-queue --example stores --features compare-stores [folder]`. The folder must be on the
+//! `cargo run --release -p gim-msg-queue --example stores --features measure [folder]`. The folder must be on the
 //! disk that is asked about. Both stores get the same rows; a run of a store is killed with all its rows in it to see how
 //! long the next takes to read them.
 

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use gim_proto::{EntryId, Fields, MessageId};
-use gim_proxy_sdk::journal::{Change, JournalError, JournalErrorKind, Kept};
+use gim_proxy_sdk::journal::{Change, JournalErrorKind, Kept};
 use gim_proxy_sdk::producer::{self, CheckIn, check_in};
 use gim_proxy_sdk::queue::{QueueError, QueueErrorKind};
 
@@ -41,6 +41,13 @@ pub(super) struct Accepted {
     pub(super) kept: Option<Kept>,
 }
 
+/// Why nothing of a call is accepted.
+struct Refusal {
+    /// The lane and the bound that was reached.
+    bound: Option<(u16, &'static str)>,
+    error: QueueError,
+}
+
 impl From<producer::Part> for Part {
     fn from(part: producer::Part) -> Self {
         let producer::Part { index, lane, id, due_ms, fields } = part;
@@ -56,22 +63,11 @@ impl LocalQueue {
         let against = CheckIn { lanes: self.section.lanes, schedule_ahead: self.section.schedule_ahead, now_ms };
         let mut parts: Vec<Part> = check_in(entries, &against)?.into_iter().map(Part::from).collect();
         let mut lanes = self.lock_all(&parts);
-        if self.closed.load(Ordering::Acquire) {
-            return Err(stopping());
-        }
-        let window_ms = u64::try_from(self.section.idempotency_window.as_millis()).unwrap_or(u64::MAX);
-        mark_repeats(&mut parts, &mut lanes, now_ms.saturating_sub(window_ms));
-        if let Err((lane, bound, error)) = self.check_room(&parts, &lanes) {
-            drop(lanes);
-            self.observer.record(lane, &Event::Refused { bound });
-            return Err(error);
-        }
-        number(&mut parts, &lanes, now_ms);
-        let kept = match self.journal.as_ref().map(|journal| journal.take(rows_of(&parts, now_ms))).transpose() {
+        let kept = match self.admit(&mut parts, &mut lanes, now_ms) {
             Ok(kept) => kept,
-            Err(error) => {
+            Err(refusal) => {
                 drop(lanes);
-                return Err(self.not_kept(&parts, &error));
+                return Err(self.tell(refusal));
             }
         };
         let touched: Vec<u16> = lanes.keys().copied().collect();
@@ -85,13 +81,30 @@ impl LocalQueue {
         Ok(Accepted { ids, kept })
     }
 
-    fn not_kept(&self, parts: &[Part], error: &JournalError) -> QueueError {
-        if error.kind == JournalErrorKind::Full {
-            let lane = parts.first().map_or(0, |part| part.lane);
-            self.observer.record(lane, &Event::Refused { bound: "store" });
-            return full(None, "store");
+    /// Makes sure that there is room for all of it, here and in the store, which has taken it then.
+    fn admit(&self, parts: &mut [Part], lanes: &mut Held<'_>, now_ms: u64) -> Result<Option<Kept>, Refusal> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Refusal { bound: None, error: stopping() });
         }
-        failed(QueueErrorKind::Unavailable)
+        let window_ms = u64::try_from(self.section.idempotency_window.as_millis()).unwrap_or(u64::MAX);
+        mark_repeats(parts, lanes, now_ms.saturating_sub(window_ms));
+        self.check_room(parts, lanes)?;
+        number(parts, lanes, now_ms);
+        let Some(journal) = &self.journal else { return Ok(None) };
+        journal.take(rows_of(parts, now_ms)).map(Some).map_err(|error| match error.kind {
+            JournalErrorKind::Full => {
+                let lane = parts.first().map_or(0, |part| part.lane);
+                Refusal { bound: Some((lane, "store")), error: full(None, "store") }
+            }
+            JournalErrorKind::Failed => Refusal { bound: None, error: failed(QueueErrorKind::Unavailable) },
+        })
+    }
+
+    fn tell(&self, Refusal { bound, error }: Refusal) -> QueueError {
+        if let Some((lane, bound)) = bound {
+            self.observer.record(lane, &Event::Refused { bound });
+        }
+        error
     }
 
     // In ascending order, as everybody does who takes several.
@@ -101,7 +114,7 @@ impl LocalQueue {
         cells.map(|cell: &_| (cell.lane, LaneCell::lock(cell))).collect()
     }
 
-    fn check_room(&self, parts: &[Part], lanes: &Held<'_>) -> Result<(), (u16, &'static str, QueueError)> {
+    fn check_room(&self, parts: &[Part], lanes: &Held<'_>) -> Result<(), Refusal> {
         let mut counts: BTreeMap<(u16, bool), u64> = BTreeMap::new();
         let mut bytes: BTreeMap<u16, u64> = BTreeMap::new();
         for part in parts.iter().filter(|part| !part.repeat) {
@@ -111,7 +124,7 @@ impl LocalQueue {
                 true => (self.section.later, lane.waiting(), "later"),
                 false => (self.section.entries, lane.unread(), "entries"),
             };
-            let refused = |name| Err((part.lane, name, full(Some(part.index), name)));
+            let refused = |name| Err(Refusal { bound: Some((part.lane, name)), error: full(Some(part.index), name) });
             let count = counts.entry((part.lane, scheduled)).or_insert(held);
             *count += 1;
             if *count > bound {

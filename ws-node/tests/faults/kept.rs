@@ -55,7 +55,7 @@ async fn post(admin: SocketAddr, messages: &Value) -> Option<u16> {
     let body = messages.to_string();
     let mut stream = TcpStream::connect(admin).await.ok()?;
     let head =
-        "POST /api/v1/messages HTTP/1.1\r\nhost: node\r\nconnection: close\r\ncontent-type: application/json\r\n";
+        "POST /api/v1/messages HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n";
     let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut answer = String::new();
