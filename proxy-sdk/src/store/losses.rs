@@ -200,7 +200,7 @@ mod tests {
         losses.lane_is_behind(behind(2));
         let all = losses.all();
         assert_eq!((all.len(), &all[0].lanes, losses.count()), (1, &vec![behind(1), behind(2)], 1));
-        let json = serde_json::to_value(&all[0].lanes[0]).unwrap();
+        let json = serde_json::to_value(all[0].lanes[0]).unwrap();
         assert_eq!(json, serde_json::json!({ "lane": 1, "seen": "9-1", "last": "7-0" }));
     }
 
