@@ -1,16 +1,21 @@
-//! The queue of a service that is one process: entries wait in memory and are lost with it.
+//! The queue of a service that is one process: entries wait in memory, and in a store on disk if there is one.
 //!
 //! Owns both sides: what producers and operators ask ([`Queue`]) and what the worker reads ([`LocalSource`]). Entries are
 //! kept as their packed fields, the smallest form they have, and decoded when they are read. Every part of a lane has
-//! a bound. Never delivers anything.
+//! a bound. With a store ([`store`]) whoever enqueues is answered when it has kept the entry, and the next process goes on
+//! where this one ended ([`restore`]). Never delivers anything.
 
 mod cancel;
 mod clerk;
 mod dead;
 mod lane;
+mod log;
 mod packed;
+mod restore;
+mod rows;
 mod seen;
 mod source;
+pub mod store;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use gim_proto::{EntryId, Fields, MessageId};
+use gim_proxy_sdk::journal::{Journal, Kept};
 use gim_proxy_sdk::queue::{Cancelled, DeadLetter, LaneStats, Queue, QueueError, QueueErrorKind, Selection};
 use tokio::sync::Notify;
 
@@ -37,6 +43,8 @@ pub struct LocalQueue {
     observer: Arc<dyn Observer>,
     lanes: Box<[Arc<LaneCell>]>,
     closed: AtomicBool,
+    /// None: everything is lost with the process.
+    journal: Option<Arc<dyn Journal>>,
 }
 
 /// One lane and the bell that tells its reader of something new.
@@ -49,8 +57,8 @@ struct LaneCell {
 }
 
 impl LaneCell {
-    fn new(lane: u16) -> Self {
-        Self { lane, state: Mutex::new(LaneState::default()), bell: Notify::new(), draining: AtomicBool::new(false) }
+    fn new(lane: u16, state: LaneState) -> Self {
+        Self { lane, state: Mutex::new(state), bell: Notify::new(), draining: AtomicBool::new(false) }
     }
 
     // A panic while it was held left a whole state behind: every change is made after its last check.
@@ -66,11 +74,23 @@ impl LocalQueue {
         Self::with(section, Arc::new(SystemClock), Arc::new(Silent))
     }
 
-    /// Makes an empty queue.
+    /// Makes an empty queue that is lost with the process.
     #[must_use]
     pub fn with(section: QueueSection, clock: Arc<dyn Clock>, observer: Arc<dyn Observer>) -> Arc<Self> {
-        let lanes = (0..section.lanes.get()).map(|lane| Arc::new(LaneCell::new(lane))).collect();
-        Arc::new(Self { section, clock, observer, lanes, closed: AtomicBool::new(false) })
+        let lanes = (0..section.lanes.get()).map(|_| LaneState::default()).collect();
+        Self::of(lanes, None, section, clock, observer)
+    }
+
+    fn of(
+        lanes: Vec<LaneState>,
+        journal: Option<Arc<dyn Journal>>,
+        section: QueueSection,
+        clock: Arc<dyn Clock>,
+        observer: Arc<dyn Observer>,
+    ) -> Arc<Self> {
+        let cell = |(lane, state)| Arc::new(LaneCell::new(lane, state));
+        let lanes = (0..section.lanes.get()).zip(lanes).map(cell).collect();
+        Arc::new(Self { section, clock, observer, lanes, closed: AtomicBool::new(false), journal })
     }
 
     /// Makes the source of every lane. Each lane has one reader: they are for one worker.
@@ -87,6 +107,43 @@ impl LocalQueue {
         self.lanes.iter().for_each(|cell| drop(cell.lock()));
     }
 
+    fn redrive_now(&self, lane: u16, which: &Selection) -> Result<(u64, Option<Kept>), QueueError> {
+        let cell = self.lane(lane)?;
+        let mut state = cell.lock();
+        // Looked at under the lock, as with an enqueue: after `close` the reader reads to the end.
+        if self.closed.load(Ordering::Acquire) {
+            return Err(clerk::stopping());
+        }
+        let count = state.redrive(which, &self.section, self.clock.unix_ms())?;
+        let submitted = state.log.submit();
+        drop(state);
+        cell.bell.notify_one();
+        Ok((count, submitted.map_err(|_| clerk::failed(QueueErrorKind::Timeout))?))
+    }
+
+    fn purge_now(&self, lane: u16, which: &Selection) -> Result<(u64, Option<Kept>), QueueError> {
+        let mut state = self.lane(lane)?.lock();
+        let count = state.purge(which);
+        let submitted = state.log.submit();
+        Ok((count, submitted.map_err(|_| clerk::failed(QueueErrorKind::Timeout))?))
+    }
+
+    fn cancel_now(&self, id: &MessageId) -> Result<(Cancelled, Vec<Kept>), QueueError> {
+        let mut cancelled = Cancelled::Unknown;
+        let mut all_kept = Vec::new();
+        for cell in &self.lanes {
+            let mut state = cell.lock();
+            let of_lane = match (state.cancel(id, None), id.entry_of(cell.lane)) {
+                (Cancelled::Unknown, Some(entry)) => state.cancel(id, Some(entry)),
+                (of_lane, _) => of_lane,
+            };
+            let kept = state.log.submit().map_err(|_| clerk::failed(QueueErrorKind::Timeout))?;
+            all_kept.extend(kept);
+            cancelled = cancelled.and(of_lane);
+        }
+        Ok((cancelled, all_kept))
+    }
+
     fn lane(&self, lane: u16) -> Result<&Arc<LaneCell>, QueueError> {
         self.lanes.get(usize::from(lane)).ok_or_else(|| QueueError {
             kind: QueueErrorKind::NoSuchLane,
@@ -100,7 +157,9 @@ impl LocalQueue {
 #[async_trait]
 impl Queue for LocalQueue {
     async fn enqueue(&self, entries: Vec<Fields>) -> Result<Vec<MessageId>, QueueError> {
-        self.accept(entries)
+        let clerk::Accepted { ids, kept } = self.accept(entries)?;
+        until_kept(kept).await?;
+        Ok(ids)
     }
 
     async fn stats(&self) -> Result<Vec<LaneStats>, QueueError> {
@@ -113,30 +172,30 @@ impl Queue for LocalQueue {
     }
 
     async fn redrive(&self, lane: u16, which: Selection) -> Result<u64, QueueError> {
-        let cell = self.lane(lane)?;
-        let mut state = cell.lock();
-        // Looked at under the lock, as with an enqueue: after `close` the reader reads to the end.
-        if self.closed.load(Ordering::Acquire) {
-            return Err(clerk::stopping());
-        }
-        let count = state.redrive(&which, &self.section, self.clock.unix_ms())?;
-        drop(state);
-        cell.bell.notify_one();
+        let (count, kept) = self.redrive_now(lane, &which)?;
+        until_kept(kept).await?;
         Ok(count)
     }
 
     async fn purge(&self, lane: u16, which: Selection) -> Result<u64, QueueError> {
-        Ok(self.lane(lane)?.lock().dead.take(&which, usize::MAX, u64::MAX).len() as u64)
+        let (count, kept) = self.purge_now(lane, &which)?;
+        until_kept(kept).await?;
+        Ok(count)
     }
 
     async fn cancel(&self, id: &MessageId) -> Result<Cancelled, QueueError> {
-        let of_lane = |cell: &Arc<LaneCell>| {
-            let mut state = cell.lock();
-            match (state.cancel(id, None), id.entry_of(cell.lane)) {
-                (Cancelled::Unknown, Some(entry)) => state.cancel(id, Some(entry)),
-                (cancelled, _) => cancelled,
-            }
-        };
-        Ok(self.lanes.iter().map(of_lane).fold(Cancelled::Unknown, Cancelled::and))
+        let (cancelled, kept) = self.cancel_now(id)?;
+        for kept in kept {
+            until_kept(Some(kept)).await?;
+        }
+        Ok(cancelled)
+    }
+}
+
+/// Waits until the store has kept what was done in memory already.
+async fn until_kept(kept: Option<Kept>) -> Result<(), QueueError> {
+    match kept {
+        None => Ok(()),
+        Some(kept) => kept.await.map_err(|_| clerk::failed(QueueErrorKind::Timeout)),
     }
 }

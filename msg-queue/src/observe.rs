@@ -136,7 +136,7 @@ pub enum Event {
     },
     /// Entries were not accepted because a bound was reached.
     Refused {
-        /// Which bound: `entries` or `later`.
+        /// Which bound: `entries`, `bytes`, `later` or `store`.
         bound: &'static str,
     },
 }

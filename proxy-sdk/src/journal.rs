@@ -4,9 +4,15 @@
 //! that change while nobody else can change the same, and answers its caller only when they are kept. Rows are kept in the
 //! order they were submitted: what is found after a crash is what was there at one moment before it.
 
+mod owed;
+mod row;
+
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+
+pub use self::owed::Owed;
+pub use self::row::{BadRow, RowReader, RowWriter};
 
 /// A table of rows. Each owner of rows has tables of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,8 +75,22 @@ pub struct Change {
     pub value: Option<Bytes>,
 }
 
+impl Change {
+    /// Makes a row be this from now on.
+    #[must_use]
+    pub const fn put(table: Table, key: Bytes, value: Bytes) -> Self {
+        Self { table, key, value: Some(value) }
+    }
+
+    /// Takes a row out.
+    #[must_use]
+    pub const fn delete(table: Table, key: Bytes) -> Self {
+        Self { table, key, value: None }
+    }
+}
+
 /// Why rows are not kept.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("journal: {kind:?}")]
 pub struct JournalError {
     /// What went wrong, for decisions.
@@ -97,6 +117,20 @@ pub trait Journal: Send + Sync + 'static {
     /// Submits the rows of one change: all are kept, or none. Never waits; what is awaited is the answer. Dropping that does
     /// not take the change back.
     fn submit(&self, changes: Vec<Change>) -> Kept;
+
+    /// Does the same and tells at once if nothing of the change is kept. With no changes it completes when everything
+    /// submitted before is kept.
+    ///
+    /// # Errors
+    /// Nothing was taken.
+    fn take(&self, changes: Vec<Change>) -> Result<Kept, JournalError> {
+        let mut kept = self.submit(changes);
+        match (&mut kept).now_or_never() {
+            Some(Ok(())) => Ok(std::future::ready(Ok(())).boxed()),
+            Some(Err(error)) => Err(error),
+            None => Ok(kept),
+        }
+    }
 }
 
 /// Keeps nothing: everything is lost with the process.

@@ -203,6 +203,8 @@ pub enum MailboxErrorKind {
     Timeout,
     /// What was found there is not what this version writes.
     Corrupt,
+    /// A later owner of the lane has appended here: whoever asked owns it no more.
+    Stale,
 }
 
 /// Figures of mailboxes, counted since this process began.

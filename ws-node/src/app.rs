@@ -3,6 +3,7 @@
 //! Owns what runs as long as the node does. What stands behind the ports in each mode is in [`backend`].
 
 mod backend;
+mod kept;
 mod place;
 mod worker;
 
@@ -87,6 +88,7 @@ pub(crate) async fn start(
         admission: Admission::new(&config.limits),
         metrics,
         guard: backend.keeper.place().map(place::Place::guard),
+        kept: backend.kept,
         log,
         peers: backend.peers,
         live: backend.live,

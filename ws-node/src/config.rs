@@ -19,9 +19,9 @@ use gim_proto::Keys;
 use serde::{Deserialize, Serialize};
 
 pub use gim_msg_queue::config::{
-    AdminSection, ByteSize, ConfigError, ConfigErrorKind, EtcdSection, Invalid, LedgerSection, LogFormat, LogRotation,
-    LogSection, LogTarget, MailboxSection, Mode, NodeSection, Origin, QueueSection, RedisSection, RpcSection, Secret,
-    ShutdownSection, Sources, WorkerSection,
+    AdminSection, ByteSize, ConfigError, ConfigErrorKind, EtcdSection, Fsync, Invalid, LedgerSection, LocalSection,
+    LogFormat, LogRotation, LogSection, LogTarget, MailboxSection, Mode, NodeSection, Origin, QueueSection,
+    RedisSection, RpcSection, Secret, ShutdownSection, Sources, WorkerSection,
 };
 pub use gim_proxy_sdk::directory::OnDuplicate;
 
@@ -41,6 +41,8 @@ pub struct Config {
     pub prefix: String,
     /// This process.
     pub node: NodeSection,
+    /// What outlives the process, in mode `local`.
+    pub local: LocalSection,
     /// Where Redis is, in mode `redis`.
     pub redis: RedisSection,
     /// Where etcd is and how to get in.
@@ -79,6 +81,7 @@ impl Default for Config {
             mode: Mode::default(),
             prefix: "gim".to_owned(),
             node: NodeSection::default(),
+            local: LocalSection::default(),
             redis: RedisSection::default(),
             etcd: EtcdSection::default(),
             listen: ListenSection::default(),
@@ -135,6 +138,7 @@ impl Config {
         Keys::new(&self.prefix)
             .map_err(|_| Invalid::new("prefix", "must be 1 to 64 of the characters A-Z a-z 0-9 . _ : -"))?;
         self.node.validate()?;
+        self.local.validate()?;
         self.redis.validate()?;
         self.etcd.validate()?;
         self.listen.validate()?;

@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 use gim_msg_queue::host;
+use gim_msg_queue::local::store::LocalStore;
 use gim_msg_queue::logging::LogGuard;
 use gim_proto::{Fields, Incarnation, MessageId, Tgid, Uid};
 use gim_proxy_sdk::directory::{Directory, DirectoryError, NodeRef, OnDuplicate};
 use gim_proxy_sdk::lease::Guard;
 use gim_proxy_sdk::ledger::Ledger;
 use gim_proxy_sdk::mailbox::Mailboxes;
+use gim_proxy_sdk::mailbox::local::LocalMailboxes;
 use gim_proxy_sdk::members::LiveNodes;
 use gim_proxy_sdk::peers::Peers;
 use gim_proxy_sdk::queue::{Queue, QueueError};
@@ -70,6 +72,8 @@ pub(crate) struct Core {
     pub(crate) clock: Clock,
     /// What is known of the node's lease. None: it needs none.
     guard: Option<Guard>,
+    /// What of this process is in memory and on disk. None: it is elsewhere.
+    kept: Option<Kept>,
     log: Option<Arc<LogGuard>>,
     phase: watch::Sender<Phase>,
     /// The way to other nodes. None: there are none in this mode.
@@ -160,6 +164,13 @@ pub(crate) struct Cluster {
     pub(crate) awaited: u64,
 }
 
+/// What a service that is one process has for itself.
+pub(crate) struct Kept {
+    /// What outlives the process. None: nothing does.
+    pub(crate) store: Option<Arc<LocalStore>>,
+    pub(crate) mailboxes: Arc<LocalMailboxes>,
+}
+
 /// Looks at the cluster. Asks nobody.
 pub(crate) type Sight = Box<dyn Fn() -> Cluster + Send + Sync>;
 
@@ -177,6 +188,7 @@ pub(crate) struct Parts {
     pub(crate) admission: Admission,
     pub(crate) metrics: Metrics,
     pub(crate) guard: Option<Guard>,
+    pub(crate) kept: Option<Kept>,
     pub(crate) log: Option<Arc<LogGuard>>,
     pub(crate) peers: Option<Peers>,
     pub(crate) live: Option<LiveNodes>,
@@ -205,6 +217,7 @@ impl Core {
             metrics: parts.metrics,
             clock: Clock::start(),
             guard: parts.guard,
+            kept: parts.kept,
             log: parts.log,
             phase: watch::Sender::new(Phase::Running),
             peers: parts.peers,
@@ -282,6 +295,11 @@ impl Core {
         self.guard.as_ref().map(Guard::is_well)
     }
 
+    /// Whether the disk takes what has to outlive the process, if something has to.
+    pub(crate) fn store_is_well(&self) -> Option<bool> {
+        self.kept.as_ref()?.store.as_ref().map(|store| store.is_well())
+    }
+
     /// How the cluster looks from here, if the node is one of many.
     pub(crate) fn cluster(&self) -> Option<Cluster> {
         self.sight.as_ref().map(|look| look())
@@ -299,6 +317,8 @@ impl Core {
             connections: self.admission.held() as u64,
             groups: self.hub.groups.len() as u64,
             redis_is_well: self.redis_is_well(),
+            store: self.kept.as_ref().and_then(|kept| kept.store.as_ref()).map(|store| store.figures()),
+            mailboxes: self.kept.as_ref().map(|kept| kept.mailboxes.figures()),
             cluster: self.cluster(),
             outbox_bytes: self.settings.outbox.total.bytes() as u64,
             outbox_total_reached: self.settings.outbox.total.reached(),

@@ -42,6 +42,9 @@ pub(crate) async fn run(core: Arc<Core>, stop: CancellationToken) {
             if let Err(error) = core.directory.sweep().await {
                 tracing::warn!(error = %error, "the directory was not swept");
             }
+            if let Err(error) = core.mailboxes.sweep().await {
+                tracing::warn!(error = %error, "the mailboxes were not swept");
+            }
         }
     };
     tokio::select! {

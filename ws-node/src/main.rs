@@ -7,6 +7,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use gim_msg_queue::local::store::StoreErrorKind;
 use gim_msg_queue::logging;
 use gim_ws_node::cli::{self, Command};
 use gim_ws_node::config::{AuthMode, Config};
@@ -51,6 +52,7 @@ fn run(config: Config) -> ExitCode {
 fn code_of(error: &(dyn std::error::Error + 'static)) -> u8 {
     match error.downcast_ref() {
         Some(StartError::Config(_)) => BAD_CONFIG,
+        Some(StartError::Store(error)) if error.kind == StoreErrorKind::Lanes => BAD_CONFIG,
         _ => 1,
     }
 }

@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use gim_msg_queue::admin;
 use gim_msg_queue::exporter::{Exporter, as_f64};
+use gim_msg_queue::local::store::StoreFigures;
 use gim_proto::codes::{CloseCode, ErrorCode};
 use gim_proto::frame::GapReason;
 use gim_proto::{MessageId, Tgid, Uid};
 use gim_proxy_sdk::delivery::TargetReport;
 use gim_proxy_sdk::ledger::Written;
 use gim_proxy_sdk::mailbox::MailboxError;
+use gim_proxy_sdk::mailbox::local::MailboxFigures;
 use gim_proxy_sdk::queue::LaneStats;
 use gim_proxy_sdk::upstream::UpstreamError;
 use metrics::{Counter, Gauge, Recorder};
@@ -274,6 +276,18 @@ impl Metrics {
         if let Some(well) = now.redis_is_well {
             self.exporter.gauge("gim_redis_up").set(f64::from(u8::from(well)));
         }
+        if let Some(store) = now.store {
+            self.exporter.gauge("gim_store_up").set(f64::from(u8::from(store.failures == 0)));
+            self.exporter.gauge("gim_store_waiting_rows").set(as_f64(store.waiting));
+            self.exporter.counter("gim_store_commits_total").absolute(store.commits);
+            self.exporter.counter("gim_store_rows_total").absolute(store.rows);
+            self.exporter.counter("gim_store_failures_total").absolute(store.failures);
+            self.exporter.counter("gim_store_refused_total").absolute(store.refused);
+        }
+        if let Some(mailboxes) = now.mailboxes {
+            self.exporter.gauge("gim_mailbox_bytes").set(as_f64(mailboxes.bytes));
+            self.exporter.counter("gim_mailbox_refused_total").absolute(mailboxes.refused);
+        }
         if let Some(cluster) = now.cluster {
             self.exporter.gauge("gim_etcd_up").set(f64::from(u8::from(cluster.etcd_is_well)));
             self.exporter.gauge("gim_nodes").set(as_f64(cluster.nodes));
@@ -322,6 +336,8 @@ pub(crate) struct Snapshot {
     pub(crate) connections: u64,
     pub(crate) groups: u64,
     pub(crate) redis_is_well: Option<bool>,
+    pub(crate) store: Option<StoreFigures>,
+    pub(crate) mailboxes: Option<MailboxFigures>,
     pub(crate) cluster: Option<Cluster>,
     pub(crate) outbox_bytes: u64,
     pub(crate) outbox_total_reached: u64,
@@ -333,7 +349,7 @@ pub(crate) struct Snapshot {
     pub(crate) followers: u64,
 }
 
-const COUNTERS: [(&str, &str); 29] = [
+const COUNTERS: [(&str, &str); 34] = [
     ("gim_accepted_total", "connections accepted on the public listener"),
     ("gim_accept_errors_total", "accepts that failed, for want of descriptors as a rule"),
     ("gim_received_bytes_total", "bytes read from sessions"),
@@ -362,9 +378,14 @@ const COUNTERS: [(&str, &str); 29] = [
     ("gim_upstream_total", "commands offered to business applications, by outcome"),
     ("gim_incarnations_total", "times the node's lease was lost or redis came back as another run"),
     ("gim_durable_joins_refused_total", "durable joins refused because the group has as many members as it may"),
+    ("gim_store_commits_total", "commits to the store; only in mode `local`"),
+    ("gim_store_rows_total", "rows written to the store, those that go included; only in mode `local`"),
+    ("gim_store_failures_total", "commits the disk did not take; only in mode `local`"),
+    ("gim_store_refused_total", "changes not taken because too much waited for the disk; only in mode `local`"),
+    ("gim_mailbox_refused_total", "messages that did not fit into all mailboxes together; only in mode `local`"),
     ("gim_silent_holders_total", "users who came back here while the node of their previous session did not answer"),
 ];
-const GAUGES: [(&str, &str); 12] = [
+const GAUGES: [(&str, &str); 15] = [
     ("gim_outboxes_waiting", "sessions whose socket did not take everything at once"),
     ("gim_outbox_bytes", "bytes waiting in all outboxes"),
     ("gim_sessions_behind", "sessions with durable messages that they were not handed yet"),
@@ -374,6 +395,9 @@ const GAUGES: [(&str, &str); 12] = [
     ("gim_groups", "groups with members on this node"),
     ("gim_followers", "who looks at what single users do, live"),
     ("gim_redis_up", "1: redis answers and has on record what this node holds; only beyond mode `local`"),
+    ("gim_store_up", "1: the disk takes what has to outlive the process; only in mode `local`"),
+    ("gim_store_waiting_rows", "rows submitted to the store and not kept; only in mode `local`"),
+    ("gim_mailbox_bytes", "bytes of durable messages not acknowledged; only in mode `local`"),
     ("gim_etcd_up", "1: etcd answers; only in mode `cluster`"),
     ("gim_nodes", "nodes that live; only in mode `cluster`"),
     ("gim_nodes_awaited", "nodes waited for before anybody counts as offline; only in mode `cluster`"),

@@ -36,6 +36,12 @@ pub enum StartError {
     /// Redis does not answer, or not as it should.
     #[error("redis cannot be used")]
     Redis(#[source] gim_proxy_sdk::store::StoreError),
+    /// The store of mode `local` cannot be used: somebody else has it, it is damaged, or of another version.
+    #[error(transparent)]
+    Store(#[from] gim_msg_queue::local::store::StoreError),
+    /// What the store has kept was not read to its end.
+    #[error("the start was broken off: {0}")]
+    Task(String),
     /// The directory cannot be opened.
     #[error("the directory cannot be opened")]
     Directory(#[from] gim_proxy_sdk::directory::DirectoryError),

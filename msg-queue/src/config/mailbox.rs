@@ -11,7 +11,7 @@ use super::size::ByteSize;
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// Durable messages, and last values of class `latest`. All bounds are per user, or per group.
+/// Durable messages, and last values of class `latest`. All bounds but the last are per user, or per group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MailboxSection {
@@ -26,12 +26,16 @@ pub struct MailboxSection {
     pub durable_members: usize,
     /// Keys of class `latest` kept for newcomers. At the bound the one not written for longest goes.
     pub latest_keys: usize,
+    /// Bytes of all mailboxes together in mode `local`, where they are in memory: payloads, and 256 more per message. At the
+    /// bound nothing durable is delivered until clients have acknowledged; it waits in the queue.
+    pub total_bytes: ByteSize,
 }
 
 impl Default for MailboxSection {
     fn default() -> Self {
         let MailboxBounds { messages, bytes: _, age, latest_keys } = MailboxBounds::default();
-        Self { messages, bytes: ByteSize::mib(4), age, durable_members: 100_000, latest_keys }
+        let total_bytes = ByteSize::mib(1 << 10);
+        Self { messages, bytes: ByteSize::mib(4), age, durable_members: 100_000, latest_keys, total_bytes }
     }
 }
 
@@ -45,7 +49,8 @@ impl MailboxSection {
         within("mailbox.bytes", self.bytes, ByteSize::mib(1)..=ByteSize::mib(1 << 10))?;
         span_within("mailbox.age", self.age, Duration::from_secs(1)..=DAY * 365)?;
         within("mailbox.durable_members", self.durable_members, 1..=10_000_000)?;
-        within("mailbox.latest_keys", self.latest_keys, 1..=10_000)
+        within("mailbox.latest_keys", self.latest_keys, 1..=10_000)?;
+        within("mailbox.total_bytes", self.total_bytes, ByteSize::mib(1)..=ByteSize::mib(1 << 20))
     }
 
     /// Tells the bounds.

@@ -5,6 +5,7 @@ use gim_proxy_sdk::queue::Cancelled;
 
 use super::lane::{LaneState, Slot};
 use super::packed::unpack;
+use super::rows;
 
 impl LaneState {
     /// Takes a message out that waits to be read or for its time, unless it was tried before. `entry`: the one that its id
@@ -20,6 +21,7 @@ impl LaneState {
             scheduled.or_else(|| take_from(&mut self.due, is_free)).or_else(|| take_from(&mut self.fresh, is_free));
         if let Some(slot) = taken {
             self.bytes -= slot.bytes();
+            self.log.note(|lane| rows::delete_entry(lane, slot.entry_id));
             return Cancelled::Done(vec![unpack(slot.packed)]);
         }
         let known = self.pending.values().chain(self.later.values()).chain(&self.due).any(is_it);

@@ -20,11 +20,11 @@ pub(super) struct DeadLetters {
 }
 
 /// An entry that died and how.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Letter {
-    id: EntryId,
-    at_ms: u64,
-    death: Death,
+    pub(super) id: EntryId,
+    pub(super) at_ms: u64,
+    pub(super) death: Death,
     pub(super) slot: Slot,
 }
 
@@ -33,19 +33,31 @@ impl DeadLetters {
         self.letters.len() as u64
     }
 
-    /// Keeps an entry. Returns how many others went to stay within the bounds.
-    pub(super) fn bury(&mut self, mut slot: Slot, death: &Death, now_ms: u64, section: &QueueSection) -> u64 {
+    /// Keeps an entry. Returns the others that went to stay within the bounds, and the newcomer if it has stayed.
+    pub(super) fn bury(
+        &mut self,
+        mut slot: Slot,
+        death: &Death,
+        now_ms: u64,
+        section: &QueueSection,
+    ) -> (Vec<EntryId>, Option<&Letter>) {
         self.last = next_id(self.last, now_ms);
         slot.rest = death.rest.clone().map(Box::new);
-        self.bytes += slot.bytes();
-        self.letters.push_back(Letter { id: self.last, at_ms: now_ms, death: death.clone(), slot });
-        let mut dropped = 0;
+        self.add(Letter { id: self.last, at_ms: now_ms, death: death.clone(), slot });
+        let mut dropped = Vec::new();
         while self.len() > section.dead_letters || self.bytes > section.bytes.as_u64() {
             let Some(oldest) = self.letters.pop_front() else { break };
             self.bytes -= oldest.slot.bytes();
-            dropped += 1;
+            dropped.push(oldest.id);
         }
-        dropped
+        (dropped, self.letters.back())
+    }
+
+    /// Takes up a letter that is younger than all others.
+    pub(super) fn add(&mut self, letter: Letter) {
+        self.last = self.last.max(letter.id);
+        self.bytes += letter.slot.bytes();
+        self.letters.push_back(letter);
     }
 
     pub(super) fn list(&self, after: Option<EntryId>, limit: usize) -> Vec<DeadLetter> {

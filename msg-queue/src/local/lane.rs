@@ -3,16 +3,18 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use gim_proto::EntryId;
+use gim_proto::{EntryId, MessageId};
 use gim_proxy_sdk::queue::{LaneStats, QueueError, QueueErrorKind, Selection};
 
-use super::dead::DeadLetters;
+use super::dead::{DeadLetters, Letter};
+use super::log::LaneLog;
+use super::rows::{self, KeptSlot};
 use super::seen::Seen;
 use crate::config::QueueSection;
 use crate::source::{Backlog, Rest, Room, Settlement};
 
 /// An entry as it is kept.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Slot {
     pub(super) entry_id: EntryId,
     pub(super) packed: Bytes,
@@ -44,6 +46,8 @@ pub(super) struct LaneState {
     pub(super) seen: Seen,
     pub(super) dead: DeadLetters,
     settled: u64,
+    /// What of all this the store has to be told.
+    pub(super) log: LaneLog,
 }
 
 /// Follows an id: the time, or the next number within the same millisecond. Rises even if the clock does not.
@@ -68,18 +72,53 @@ impl LaneState {
     }
 
     /// Accepts an entry. Bounds were checked.
-    pub(super) fn push(&mut self, packed: Bytes, due_ms: Option<u64>, now_ms: u64) -> EntryId {
-        self.last = next_id(self.last, now_ms);
-        let since_ms = due_ms.unwrap_or(now_ms);
-        let slot = Slot { entry_id: self.last, packed, since_ms, attempts: 0, rest: None, aside: false };
+    pub(super) fn push(&mut self, slot: Slot, due_ms: Option<u64>) {
+        self.last = self.last.max(slot.entry_id);
         self.bytes += slot.bytes();
         match due_ms {
             Some(due_ms) => {
-                self.later.insert((due_ms, self.last), slot);
+                self.later.insert((due_ms, slot.entry_id), slot);
             }
             None => self.fresh.push_back(slot),
         }
+    }
+
+    /// Names the last entry accepted.
+    pub(super) fn last(&self) -> EntryId {
         self.last
+    }
+
+    /// Forgets ids accepted before a time, Unix milliseconds.
+    pub(super) fn forget_ids(&mut self, before_ms: u64) {
+        let Self { seen, log, .. } = self;
+        seen.forget_before(before_ms, |at_ms, id| log.note(|lane| rows::delete_seen(lane, at_ms, id)));
+    }
+
+    /// Remembers an id. Returns how many others had to be forgotten.
+    pub(super) fn remember(&mut self, id: &MessageId, now_ms: u64, bound: u64) -> u64 {
+        let Self { seen, log, .. } = self;
+        seen.remember(id, now_ms, bound, |at_ms, id| log.note(|lane| rows::delete_seen(lane, at_ms, id)))
+    }
+
+    /// Takes up entries as a store had them, in their order. Those that were read and not settled come again, each with
+    /// one more attempt; so does what was put aside, because nobody knows any more who is held back behind it.
+    pub(super) fn restore(&mut self, kept: impl IntoIterator<Item = KeptSlot>, read: EntryId) {
+        for KeptSlot { mut slot, due_ms, .. } in kept {
+            let due_ms = due_ms.filter(|_| !slot.aside);
+            if slot.aside {
+                slot.aside = false;
+            } else if slot.entry_id <= read && due_ms.is_none() {
+                slot.attempts += 1;
+                self.log.note(|lane| rows::put_entry(lane, &slot, None));
+            }
+            self.push(slot, due_ms);
+        }
+        self.last = self.last.max(read);
+    }
+
+    /// Takes up a dead letter as a store had it.
+    pub(super) fn restore_letter(&mut self, letter: Letter) {
+        self.dead.add(letter);
     }
 
     /// Reads entries in order. They stay until they are settled.
@@ -99,6 +138,8 @@ impl LaneState {
                 slots.push(slot);
             }
         }
+        let highest = slots.iter().map(|slot| slot.entry_id).max();
+        self.log.note_read(highest);
         shrink(&mut self.fresh);
         shrink(&mut self.due);
         slots
@@ -124,11 +165,13 @@ impl LaneState {
                 Settlement::Ack => {
                     self.settled += 1;
                     self.bytes -= slot.bytes();
+                    self.log.note(|lane| rows::delete_entry(lane, *entry_id));
                 }
                 Settlement::Later { due_ms, attempts, rest } => {
                     slot.attempts = *attempts;
                     slot.rest = rest.clone().map(Box::new);
                     slot.aside = true;
+                    self.log.note(|lane| rows::put_entry(lane, &slot, Some(*due_ms)));
                     // Above the bound, too: it was accepted, and only enqueue may refuse.
                     self.later.insert((*due_ms, *entry_id), slot);
                     put_aside = true;
@@ -136,7 +179,11 @@ impl LaneState {
                 Settlement::Dead(death) => {
                     self.settled += 1;
                     self.bytes -= slot.bytes();
-                    dropped += self.dead.bury(slot, death, now_ms, section);
+                    let (gone, letter) = self.dead.bury(slot, death, now_ms, section);
+                    dropped += gone.len() as u64;
+                    self.log.note(|lane| rows::delete_entry(lane, *entry_id));
+                    letter.into_iter().for_each(|letter| self.log.note(|lane| rows::put_letter(lane, letter)));
+                    gone.into_iter().for_each(|id| self.log.note(|lane| rows::delete_letter(lane, id)));
                 }
             }
         }
@@ -177,10 +224,20 @@ impl LaneState {
         }
         let count = letters.len() as u64;
         for letter in letters {
-            self.bytes += letter.slot.bytes();
-            self.fresh.push_back(Slot { since_ms: now_ms, attempts: 0, aside: false, ..letter.slot });
+            let slot = Slot { since_ms: now_ms, attempts: 0, aside: false, ..letter.slot };
+            self.log.note(|lane| rows::delete_letter(lane, letter.id));
+            self.log.note(|lane| rows::put_entry(lane, &slot, None));
+            self.bytes += slot.bytes();
+            self.fresh.push_back(slot);
         }
         Ok(count)
+    }
+
+    /// Deletes dead letters. Returns how many.
+    pub(super) fn purge(&mut self, which: &Selection) -> u64 {
+        let letters = self.dead.take(which, usize::MAX, u64::MAX);
+        letters.iter().for_each(|letter| self.log.note(|lane| rows::delete_letter(lane, letter.id)));
+        letters.len() as u64
     }
 
     pub(super) fn backlog(&mut self, now_ms: u64) -> Backlog {
@@ -216,6 +273,7 @@ pub(super) fn full(index: Option<usize>, bound: &'static str) -> QueueError {
     let detail = match bound {
         "later" => "too many scheduled messages wait in this lane",
         "bytes" => "too many bytes wait in this lane",
+        "store" => "too much waits to be written to disk",
         _ => "too many messages wait in this lane",
     };
     QueueError { kind: QueueErrorKind::Full, index, field: None, detail: detail.into() }

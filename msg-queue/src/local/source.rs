@@ -13,7 +13,7 @@ use super::packed::unpack;
 use super::{LaneCell, LocalQueue};
 use crate::clock::Clock;
 use crate::observe::Event;
-use crate::source::{Backlog, Fetched, Room, Settlement, Source, SourceError};
+use crate::source::{Backlog, Fetched, Room, Settlement, Source, SourceError, SourceErrorKind};
 
 /// How often the wall clock is asked whether it was put forward while entries wait for their time.
 const LOOK: Duration = Duration::from_secs(1);
@@ -30,6 +30,14 @@ pub struct LocalSource {
 impl LocalSource {
     pub(super) fn new(queue: &Arc<LocalQueue>, cell: &Arc<LaneCell>) -> Self {
         Self { queue: Arc::clone(queue), cell: Arc::clone(cell) }
+    }
+
+    fn read(&self, room: Room) -> Vec<Slot> {
+        let mut state = self.cell.lock();
+        let slots = state.read(room, self.queue.clock.unix_ms());
+        // Nobody waits for it, and what the store has no room for goes with the next.
+        let _later = state.log.submit();
+        slots
     }
 
     /// Waits until there may be something to read.
@@ -66,7 +74,7 @@ impl Source for LocalSource {
     async fn fetch(&self, room: Room) -> Result<Vec<Fetched>, SourceError> {
         let room = Room { bytes: room.bytes.min(AT_ONCE), ..room };
         loop {
-            let slots = self.cell.lock().read(room, self.queue.clock.unix_ms());
+            let slots = self.read(room);
             if !slots.is_empty() || self.cell.draining.load(Ordering::Acquire) {
                 return Ok(slots.into_iter().map(|slot| fetched(self.cell.lane, slot)).collect());
             }
@@ -77,14 +85,22 @@ impl Source for LocalSource {
 
     async fn settle(&self, batch: &[(EntryId, Settlement)]) -> Result<(), SourceError> {
         let now_ms = self.queue.clock.unix_ms();
-        let (letters, put_aside) = self.cell.lock().settle(batch, now_ms, &self.queue.section);
+        let mut state = self.cell.lock();
+        let (letters, put_aside) = state.settle(batch, now_ms, &self.queue.section);
+        // The worker need not wait for the disk: rows are kept in order, and an entry whose settlement is lost comes again.
+        let submitted = state.log.submit();
+        drop(state);
         if put_aside {
             self.cell.bell.notify_one();
         }
         if letters > 0 {
             self.queue.observer.record(self.cell.lane, &Event::DeadLettersDropped { letters });
         }
-        Ok(())
+        match submitted {
+            Ok(_kept) => Ok(()),
+            // Repeating the batch submits again what is owed.
+            Err(error) => Err(SourceError { kind: SourceErrorKind::Unavailable, source: Some(Box::new(error)) }),
+        }
     }
 
     async fn rewind(&self) -> Result<usize, SourceError> {
@@ -97,7 +113,7 @@ impl Source for LocalSource {
     }
 
     fn keeps_unread(&self) -> bool {
-        false
+        self.queue.journal.is_some()
     }
 
     fn backlog(&self) -> Backlog {

@@ -1,5 +1,7 @@
 //! What the queue of one process promises, without a worker: its source is read by hand.
 
+mod kept;
+
 use std::num::NonZeroU16;
 use std::sync::Mutex;
 use std::time::Duration;

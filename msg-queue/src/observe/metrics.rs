@@ -23,7 +23,7 @@ const OUTCOMES: [Outcome; 7] = [
 ];
 const REASONS: [DeadReason; 4] =
     [DeadReason::Malformed, DeadReason::TooLarge, DeadReason::Attempts, DeadReason::Unsupported];
-const BOUNDS: [&str; 3] = ["entries", "bytes", "later"];
+const BOUNDS: [&str; 4] = ["entries", "bytes", "later", "store"];
 
 const READ: &str = "gim_worker_read_total";
 const OUTCOME: &str = "gim_worker_outcomes_total";

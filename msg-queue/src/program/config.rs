@@ -23,6 +23,7 @@ const OTHERS: &[&str] = &[
     "limits",
     "auth",
     "upstream",
+    "local",
     "shutdown.drain_rate",
     "shutdown.drain_over",
     "shutdown.hint_spread",

@@ -31,6 +31,21 @@ pub struct Mailbox {
     look_at: usize,
     /// The highest ownership that opened it.
     fence: Fence,
+    /// Ids forgotten and not told of yet.
+    forgotten: Vec<MessageId>,
+}
+
+/// Where a mailbox stands, without what is in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Its generation.
+    pub epoch: u64,
+    /// The last offset stored.
+    pub last: u64,
+    /// The last offset acknowledged.
+    pub acked: u64,
+    /// The highest offset that went because of a bound.
+    pub trimmed: u64,
 }
 
 /// A message of a mailbox.
@@ -63,7 +78,9 @@ impl Letter {
         bytes.len()
     }
 
-    fn is_over(&self, now_ms: u64, bounds: &MailboxBounds) -> bool {
+    /// Tells whether its time is over.
+    #[must_use]
+    pub fn is_over(&self, now_ms: u64, bounds: &MailboxBounds) -> bool {
         let age_ms = u64::try_from(bounds.age.as_millis()).unwrap_or(u64::MAX);
         self.message.expires_ms.is_some_and(|at| at <= now_ms) || self.at_ms.saturating_add(age_ms) <= now_ms
     }
@@ -83,6 +100,56 @@ impl Mailbox {
             ids: HashMap::new(),
             look_at: FEW_IDS,
             fence: Fence::default(),
+            forgotten: Vec::new(),
+        }
+    }
+
+    /// Makes a mailbox as it was: letters in the order of their offsets, and the ids remembered.
+    #[must_use]
+    pub fn restored(standing: Standing, letters: VecDeque<Letter>, ids: HashMap<MessageId, Known>) -> Self {
+        let Standing { epoch, last, acked, trimmed } = standing;
+        let bytes = letters.iter().map(Letter::bytes).sum();
+        let look_at = (ids.len() * 2).max(FEW_IDS);
+        Self {
+            epoch,
+            last,
+            acked,
+            letters,
+            bytes,
+            trimmed,
+            ids,
+            look_at,
+            fence: Fence::default(),
+            forgotten: Vec::new(),
+        }
+    }
+
+    /// Tells where it stands.
+    #[must_use]
+    pub const fn standing(&self) -> Standing {
+        Standing { epoch: self.epoch, last: self.last, acked: self.acked, trimmed: self.trimmed }
+    }
+
+    /// Tells what is remembered of a message.
+    #[must_use]
+    pub fn known(&self, id: &MessageId) -> Option<Known> {
+        self.ids.get(id).copied()
+    }
+
+    /// Names the messages remembered.
+    pub fn ids(&self) -> impl Iterator<Item = &MessageId> {
+        self.ids.keys()
+    }
+
+    /// Names the ids forgotten since it was asked last.
+    pub fn take_forgotten(&mut self) -> Vec<MessageId> {
+        std::mem::take(&mut self.forgotten)
+    }
+
+    /// Lets the oldest messages go whose time is over.
+    pub fn expire(&mut self, now_ms: u64, bounds: &MailboxBounds) {
+        while self.letters.front().is_some_and(|letter| letter.is_over(now_ms, bounds)) {
+            self.pop();
         }
     }
 
@@ -99,7 +166,7 @@ impl Mailbox {
     }
 
     /// Shows what is not acknowledged.
-    pub fn letters(&self) -> impl Iterator<Item = &Letter> {
+    pub fn letters(&self) -> impl DoubleEndedIterator<Item = &Letter> + ExactSizeIterator {
         self.letters.iter()
     }
 
@@ -241,7 +308,8 @@ impl Mailbox {
     /// Forgets the ids of a lane below its low water: such an entry does not come again.
     pub fn forget(&mut self, lane: &LaneOrigin) {
         let Some(low_water) = lane.low_water else { return };
-        self.ids.retain(|_, known| known.lane != lane.lane || known.entry >= low_water);
+        let is_over = |known: &Known| known.lane == lane.lane && known.entry < low_water;
+        self.forgotten.extend(self.ids.extract_if(|_, known| is_over(known)).map(|(id, _)| id));
         self.look_at = (self.ids.len() * 2).max(FEW_IDS);
     }
 }

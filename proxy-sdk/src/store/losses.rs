@@ -153,7 +153,6 @@ fn unix_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
 fn as_text<S: Serializer>(id: &EntryId, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(id)
 }
@@ -201,7 +200,7 @@ mod tests {
         losses.lane_is_behind(behind(2));
         let all = losses.all();
         assert_eq!((all.len(), &all[0].lanes, losses.count()), (1, &vec![behind(1), behind(2)], 1));
-        let json = serde_json::to_value(&all[0].lanes[0]).unwrap();
+        let json = serde_json::to_value(all[0].lanes[0]).unwrap();
         assert_eq!(json, serde_json::json!({ "lane": 1, "seen": "9-1", "last": "7-0" }));
     }
 

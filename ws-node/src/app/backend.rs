@@ -7,28 +7,26 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use gim_msg_queue::clock::SystemClock;
 use gim_msg_queue::local::LocalQueue;
+use gim_msg_queue::local::store::LocalStore;
 use gim_msg_queue::observe::Observer;
 use gim_msg_queue::source::Source;
 use gim_msg_queue::team::TeamPorts;
 use gim_msg_queue::worker::Ports;
 use gim_proto::{Incarnation, NodeId};
-use gim_proxy_sdk::directory::local::LocalDirectory;
 use gim_proxy_sdk::directory::{Directory, NodeRef};
 use gim_proxy_sdk::ledger::Ledger;
-use gim_proxy_sdk::ledger::local::LocalLedger;
 use gim_proxy_sdk::mailbox::Mailboxes;
-use gim_proxy_sdk::mailbox::local::{IsMember, LocalMailboxes};
 use gim_proxy_sdk::members::LiveNodes;
 use gim_proxy_sdk::peers::Peers;
 use gim_proxy_sdk::queue::Queue;
 use gim_proxy_sdk::store::Store;
 use gim_proxy_sdk::upstream::Upstream;
 
+use super::kept::{Local, close};
 use super::place::Place;
 use crate::config::{Config, Mode};
-use crate::core::Sight;
+use crate::core::{Kept, Sight};
 use crate::node::StartError;
 
 /// The adapters of one mode.
@@ -45,6 +43,8 @@ pub(super) struct Backend {
     /// Who hears of what the worker does.
     pub(super) observer: Arc<dyn Observer>,
     pub(super) keeper: Keeper,
+    /// What of this process is in memory and on disk. None: it is elsewhere.
+    pub(super) kept: Option<Kept>,
     /// The way to other nodes, and who they are, where there can be any.
     pub(super) peers: Option<Peers>,
     pub(super) live: Option<LiveNodes>,
@@ -64,8 +64,8 @@ pub(super) enum Work {
 
 /// What of a mode has to be ended with the node.
 pub(super) enum Keeper {
-    /// The queue of this process.
-    Local(Arc<LocalQueue>),
+    /// The queue of this process, and what of it outlives the process.
+    Local { queue: Arc<LocalQueue>, store: Option<Arc<LocalStore>> },
     /// The node's place in Redis, and what it has there.
     Redis(Box<Place>),
 }
@@ -86,36 +86,29 @@ impl Backend {
     ) -> Result<Self, StartError> {
         match config.mode {
             Mode::Redis | Mode::Cluster => Place::take(config, candidate, observer).await,
-            Mode::Local => Ok(Self::local(config, candidate, observer)),
+            Mode::Local => Self::local(config, candidate, observer).await,
         }
     }
 
-    fn local(config: &Config, candidate: Candidate, observer: &Arc<dyn Observer>) -> Self {
+    async fn local(config: &Config, candidate: Candidate, observer: &Arc<dyn Observer>) -> Result<Self, StartError> {
         let node = NodeRef { id: candidate.id, incarnation: Incarnation::mint() };
-        let queue = LocalQueue::with(config.queue.clone(), Arc::new(SystemClock), Arc::clone(observer));
-        let ledger: Arc<dyn Ledger> = Arc::new(LocalLedger::new(config.ledger.bounds()));
-        let directory = match config.ledger.presence {
-            true => LocalDirectory::new(node.clone()).with_presence(Arc::clone(&ledger)),
-            false => LocalDirectory::new(node.clone()),
-        };
-        let directory = Arc::new(directory);
-        let members = Arc::clone(&directory);
-        let is_member: IsMember = Arc::new(move |uid, tgids| members.is_member(uid, tgids));
-        Self {
-            directory,
-            mailboxes: Arc::new(LocalMailboxes::new(config.mailbox.bounds(), is_member)),
-            ledger,
+        let local = Local::open(config, &node, observer).await?;
+        Ok(Self {
+            directory: local.directory,
+            mailboxes: Arc::clone(&local.mailboxes) as Arc<_>,
+            ledger: local.ledger,
             redis: None,
             node,
-            work: Work::Lanes(queue.sources()),
-            queue: Arc::clone(&queue) as Arc<_>,
+            work: Work::Lanes(local.queue.sources()),
+            queue: Arc::clone(&local.queue) as Arc<_>,
             upstream: None,
             observer: Arc::clone(observer),
-            keeper: Keeper::Local(queue),
+            keeper: Keeper::Local { queue: local.queue, store: local.store.clone() },
+            kept: Some(Kept { store: local.store, mailboxes: local.mailboxes }),
             peers: None,
             live: None,
             sight: None,
-        }
+        })
     }
 }
 
@@ -123,7 +116,7 @@ impl Keeper {
     /// Has the queue accept nothing more.
     pub(super) fn close_queue(&self) {
         match self {
-            Self::Local(queue) => queue.close(),
+            Self::Local { queue, .. } => queue.close(),
             Self::Redis(place) => place.close_queue(),
         }
     }
@@ -132,7 +125,7 @@ impl Keeper {
     // Boxed: the types of three Redis clients within one future are more than the compiler looks through.
     pub(super) fn leave(&self) -> BoxFuture<'_, ()> {
         match self {
-            Self::Local(_) => std::future::ready(()).boxed(),
+            Self::Local { store, .. } => close(store.clone()).boxed(),
             Self::Redis(place) => place.leave().boxed(),
         }
     }
@@ -140,7 +133,7 @@ impl Keeper {
     /// Tells the place, if the node has one outside this process.
     pub(super) fn place(&self) -> Option<&Place> {
         match self {
-            Self::Local(_) => None,
+            Self::Local { .. } => None,
             Self::Redis(place) => Some(place),
         }
     }

@@ -15,13 +15,13 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{Running, start};
-use crate::config::Config;
+use crate::config::{Config, LocalSection};
 use crate::embed::Handlers;
 
 const DEADLINE: Duration = Duration::from_secs(15);
 
 async fn node() -> Arc<Running> {
-    let mut config = Config::default();
+    let mut config = Config { local: LocalSection::in_memory(), ..Config::default() };
     let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     (config.listen.public, config.listen.admin, config.listen.rpc) = (free, free, free);
     config.worker.attempts = 1;

@@ -57,11 +57,13 @@ fn readiness(core: &Core, held: usize) -> Response {
     let phase = core.phase();
     let full = held >= core.admission.connections();
     let well = core.redis_is_well().unwrap_or(true);
-    let ready = core.takes_logins() && !full && well;
+    let kept = core.store_is_well().unwrap_or(true);
+    let ready = core.takes_logins() && !full && well && kept;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let state = match (full, well) {
         (true, _) => "full",
         (false, false) if core.takes_logins() => "redis_unavailable",
+        (false, true) if core.takes_logins() && !kept => "store_failed",
         (false, _) => phase.as_str(),
     };
     (status, Json(json!({ "status": state, "connections": held }))).into_response()

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use gim_proto::frame::MsgType;
 use gim_proto::{Class, Tgid, Uid};
 use gim_proxy_sdk::delivery::{Delivery, LaneOrigin, Recipients};
-use gim_proxy_sdk::mailbox::{Appended, Post};
+use gim_proxy_sdk::mailbox::{Appended, MailboxErrorKind, Post};
 
 use super::{Declined, Intake};
 use crate::hub::Fans;
@@ -34,7 +34,10 @@ impl Intake {
             deliveries.iter().enumerate().filter_map(|(number, delivery)| self.post(number, delivery)).unzip();
         let appended = self.core.mailboxes.append(origin, &posts).await.map_err(|error| {
             tracing::warn!(%error, "the mailboxes do not answer; the batch is not delivered");
-            Declined::Suspended
+            match error.kind {
+                MailboxErrorKind::Stale => Declined::Refused,
+                _ => Declined::Suspended,
+            }
         })?;
         let mut stored = Fans::new();
         stored.resize_with(deliveries.len(), Vec::new);

@@ -16,7 +16,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::*;
 use crate::app::{Running, start};
-use crate::config::Config;
+use crate::config::{Config, LocalSection};
 use crate::embed::Handlers;
 
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -29,7 +29,7 @@ struct World {
 
 impl World {
     async fn new(remembers: Remembers) -> Self {
-        let mut config = Config::default();
+        let mut config = Config { local: LocalSection::in_memory(), ..Config::default() };
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         (config.listen.public, config.listen.admin, config.listen.rpc) = (free, free, free);
         let handlers = Handlers { deadline: config.session.handler_deadline, ..Handlers::default() };

@@ -116,7 +116,8 @@ impl NodeBuilder {
             return Err(wrong);
         }
         self.config.validate()?;
-        let running = app::start(self.config, self.handlers, self.log).await?;
+        // Boxed: whoever starts a node would carry all of the start in a future of its own.
+        let running = Box::pin(app::start(self.config, self.handlers, self.log)).await?;
         Ok(Node { running })
     }
 }

@@ -1,7 +1,7 @@
 //! Durable messages when Redis goes and comes back with nothing.
 
 use gim_proxy_sdk::testing::RedisServer;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::client::Client;
 use crate::support::node::{NodeProcess, Spec};
@@ -49,7 +49,7 @@ async fn a_connected_client_is_told_that_its_mailbox_began_anew_and_misses_nothi
     eventually("logins to be let in", || async {
         let mut client = Client::try_open(node.public, &resumed).await.ok()?;
         let welcome = client.expect_notice("gim.welcome").await;
-        (welcome["epoch"] == Value::from(epoch)).then_some(())
+        (welcome["epoch"] == epoch).then_some(())
     })
     .await;
 }

@@ -1,5 +1,5 @@
 //! What mode `redis` promises while processes die, stand still and come back: the real program against a real
-//! redis-server of its own for each test.
+//! redis-server of its own for each test. Also what mode `local` promises of what it has on disk ([`kept`]).
 //!
 //! The oracle stands outside of both: what `XADD` accepted, numbered per target, against what each client saw.
 #![expect(
@@ -17,6 +17,7 @@ mod claims;
 mod dropped;
 mod emptied;
 mod frozen;
+mod kept;
 mod killed;
 mod mailboxes;
 mod memory;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use gim_proxy_sdk::testing::free_port;
-use gim_ws_node::config::Config;
+use gim_ws_node::config::{Config, LocalSection};
 use serde_json::json;
 
 use crate::args::Place;
@@ -93,7 +93,7 @@ pub(crate) fn serve(place: &Place) -> Result<()> {
 }
 
 fn config() -> Config {
-    let mut config = Config::default();
+    let mut config = Config { local: LocalSection::in_memory(), ..Config::default() };
     let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     config.listen.public = free;
     config.listen.admin = free;

@@ -61,7 +61,7 @@ pub(crate) struct Stream {
 
 pub(crate) fn measure(settings: &Settings, cores: Cores, seen: impl Fn(bool, &Turn)) -> Result<Stream> {
     let mut found = Stream { redis_version: String::new(), turns: Vec::with_capacity(TURNS.len()) };
-    let kept = if settings.kept { &KEPT[..] } else { &[] };
+    let kept: &[(Producer, bool)] = if settings.kept { &KEPT } else { &[] };
     for (producer, connected) in TURNS.iter().chain(kept).copied() {
         let mut redis = Redis::start(settings)?;
         found.redis_version = redis.version()?;

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 use gim_proxy_sdk::directory::NodeRef;
+use gim_proxy_sdk::mailbox::MailboxErrorKind;
 use tokio::time::{Duration, Instant};
 
 use super::{Done, Driver, SettleBatch, Unsettled};
@@ -143,7 +144,12 @@ impl Driver {
     fn route_failed(&mut self, error: &RouteError) {
         match error {
             RouteError::Directory(error) => self.pause(Step::Route, describe(error, error.source.as_deref())),
-            RouteError::Mailbox(error) => self.pause(Step::Store, describe(error, error.source.as_deref())),
+            RouteError::Mailbox(error) => {
+                if error.kind == MailboxErrorKind::Stale {
+                    self.context.source.doubt();
+                }
+                self.pause(Step::Store, describe(error, error.source.as_deref()));
+            }
             // Looked at before the next round begins.
             RouteError::NotOwned => {}
         }

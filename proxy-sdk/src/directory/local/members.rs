@@ -19,11 +19,14 @@ use crate::journal::{Change, Journal, JournalError, JournalErrorKind, Kept, Tabl
 
 const DURABLE: &[u8] = b"durable";
 
+type Users = HashMap<Uid, Vec<Membership>>;
+type Groups = HashMap<Tgid, HashSet<Uid>>;
+
 /// See the module.
 pub(super) struct Members {
     journal: Arc<dyn Journal>,
-    users: Box<[Mutex<HashMap<Uid, Vec<Membership>>>]>,
-    groups: Box<[Mutex<HashMap<Tgid, HashSet<Uid>>>]>,
+    users: Box<[Mutex<Users>]>,
+    groups: Box<[Mutex<Groups>]>,
     changes: AtomicU64,
 }
 
@@ -132,7 +135,7 @@ impl Members {
         Some(self.make(&mut users, uid, tgid, false))
     }
 
-    fn make(&self, users: &mut HashMap<Uid, Vec<Membership>>, uid: &Uid, tgid: &Tgid, is_member: bool) -> Made {
+    fn make(&self, users: &mut Users, uid: &Uid, tgid: &Tgid, is_member: bool) -> Made {
         let change = self.changes.fetch_add(1, Ordering::Relaxed) + 1;
         let memberships = users.entry(uid.clone()).or_default();
         memberships.retain(|membership| &membership.tgid != tgid);
@@ -174,7 +177,7 @@ impl Members {
     }
 }
 
-fn remove(users: &mut HashMap<Uid, Vec<Membership>>, uid: &Uid, tgid: &Tgid) {
+fn remove(users: &mut Users, uid: &Uid, tgid: &Tgid) {
     let Some(memberships) = users.get_mut(uid) else { return };
     memberships.retain(|membership| &membership.tgid != tgid);
     if memberships.is_empty() {
@@ -290,7 +293,10 @@ mod tests {
         assert_eq!(members.leave(&one, &a).await.unwrap_err().kind, DirectoryErrorKind::Unavailable);
         assert!(members.join(&one, &b, 10).await.is_err());
         assert_eq!(members.groups_of(&one), std::slice::from_ref(&a));
-        assert_eq!((members.of(&[a.clone()]), members.of(&[b.clone()])), (vec![one.clone()], vec![]));
+        assert_eq!(
+            (members.of(std::slice::from_ref(&a)), members.of(std::slice::from_ref(&b))),
+            (vec![one.clone()], vec![])
+        );
         rows.open.send_replace(false);
         let mut refused = members.join(&one, &b, 10).boxed();
         assert!((&mut refused).now_or_never().is_none());

@@ -40,7 +40,7 @@ enum Want {
 enum Begun {
     Busy,
     Nothing,
-    Begun { state: Box<str>, most: Box<str> },
+    Goes { state: Box<str>, most: Box<str> },
 }
 
 /// What became of a change.
@@ -112,7 +112,7 @@ impl RedisDirectory {
                 doubt.settled();
                 return Ok(Some(Changed::Not));
             }
-            Begun::Begun { state, most } => (state, most),
+            Begun::Goes { state, most } => (state, most),
         };
         let group = self.keys.group_durable(tgid);
         let args = [uid.as_str(), &state, &most];
@@ -197,6 +197,6 @@ fn begun(answer: Value) -> Option<Begun> {
     match text(parts.first()?)? {
         "busy" => Some(Begun::Busy),
         "nothing" => Some(Begun::Nothing),
-        _ => Some(Begun::Begun { state: text(parts.get(1)?)?.into(), most: text(parts.get(2)?)?.into() }),
+        _ => Some(Begun::Goes { state: text(parts.get(1)?)?.into(), most: text(parts.get(2)?)?.into() }),
     }
 }

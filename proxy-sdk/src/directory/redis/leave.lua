@@ -22,7 +22,7 @@ if state and state ~= 'temporary' then
   return 2
 end
 redis.call('HDEL', KEYS[2], ARGV[5])
-if redis.call('HLEN', KEYS[2]) == 1 and redis.call('HEXISTS', KEYS[2], ' session') == 1 then
+if redis.call('HLEN', KEYS[2]) == 1 and redis.call('HGET', KEYS[2], ' session') then
   redis.call('DEL', KEYS[2])
 end
 return 1

@@ -2,10 +2,12 @@
 --
 -- KEYS  of each user: stream, ids, state, the user's groups
 -- ARGV  1 limit (us)  2 lane  3, 4 ms and seq of its low water, or ``  5 messages and 6 bytes a mailbox holds at most
---       7 how long it is kept (ms)  8 ids remembered before any is forgotten  9 number of messages
+--       7 how long it is kept (ms)  8 ids remembered before any is forgotten  9 term of the lane  10 number of messages
 --       of each message: id, entry, kind, until (ms, 0: always), flags, payload, groups (with spaces between)
 --       of each user: the messages for it, counted from 1, in order (with spaces between)
 -- Answer  {letters trimmed, of each user: {epoch, of each message: offset, or 0: in none of the groups}}
+--
+-- Error: TERM: a later owner of the lane has appended here. It may have forgotten what this one appends once more.
 --
 -- Keeps semantics 6: idempotent by message id, until its entry lies below the low water of its lane.
 
@@ -17,9 +19,10 @@ end
 local lane = ARGV[2]
 local low_ms, low_seq = tonumber(ARGV[3]), tonumber(ARGV[4])
 local most, most_bytes, few = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[8])
+local term = ARGV[9]
 local messages, gone = {}, 0
-local users_at = 9
-for index = 1, tonumber(ARGV[9]) do
+local users_at = 10
+for index = 1, tonumber(ARGV[10]) do
   messages[index] = {
     id = ARGV[users_at + 1],
     from = lane .. ' ' .. ARGV[users_at + 2],
@@ -105,6 +108,11 @@ local function append_all(stream, ids, state, groups, indexes)
   local box = load(stream, ids, state)
   local answer = { box and box.epoch or 0 }
   local last = box and box.last
+  local of_lane = 'term ' .. lane
+  local held = box and redis.call('HGET', state, of_lane)
+  if held and tonumber(held) > tonumber(term) then
+    return redis.error_reply('TERM ' .. held)
+  end
   for index in string.gmatch(indexes, '%d+') do
     local message = messages[tonumber(index)]
     if is_member(groups, message.groups) then
@@ -117,7 +125,7 @@ local function append_all(stream, ids, state, groups, indexes)
   end
   if box and box.last ~= last then
     redis.call('HSET', box.state, 'last', number(box.last), 'trimmed', number(box.trimmed), 'bytes',
-      number(box.bytes), 'look', number(box.look))
+      number(box.bytes), 'look', number(box.look), of_lane, term)
   end
   if box then
     keep_for(box, ARGV[7])
@@ -142,6 +150,9 @@ for at = 1, #KEYS, 4 do
     end
     redis.call('DEL', stream, ids, state)
     answer = append_all(stream, ids, state, groups, indexes)
+  end
+  if answer.err then
+    return answer
   end
   answers[#answers + 1] = answer
 end

@@ -112,6 +112,7 @@ impl RedisMailboxes {
             self.bounds.bytes.to_string(),
             self.kept_ms.clone(),
             FEW_IDS.to_string(),
+            lane.term.to_string(),
             load.posts.len().to_string(),
         ]
         .map(text)

@@ -8,6 +8,7 @@ impl From<StoreError> for MailboxError {
         let kind = match error.kind {
             StoreErrorKind::Unknown => MailboxErrorKind::Timeout,
             StoreErrorKind::Corrupt => MailboxErrorKind::Corrupt,
+            StoreErrorKind::Refused if error.is("TERM") => MailboxErrorKind::Stale,
             StoreErrorKind::Refused if error.is("WRONGTYPE") => MailboxErrorKind::Corrupt,
             StoreErrorKind::Unavailable | StoreErrorKind::Full | StoreErrorKind::Denied | StoreErrorKind::Refused => {
                 MailboxErrorKind::Unavailable

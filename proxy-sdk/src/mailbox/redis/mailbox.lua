@@ -1,7 +1,8 @@
 -- What the scripts of mailboxes share; put before each of them. It answers nothing by itself.
 --
 -- A mailbox is a stream of letters (entry id `<offset>-0`), a hash of message ids (`<offset> <lane> <entry>`) and a hash
--- of its state (epoch, last, acked, trimmed, bytes, look; what is missing there is 0). Where the state is missing, so is
+-- of its state (epoch, last, acked, trimmed, bytes, look, and `term <lane>` of the last owner of each lane that appended;
+-- what is missing there is 0). Where the state is missing, so is
 -- the mailbox. All in whole numbers below 2^53.
 --
 -- The first write of a script that takes room is one that Redis refuses when it has none; of one that makes room it is

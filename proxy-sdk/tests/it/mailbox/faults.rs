@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use gim_proto::Fence;
+use gim_proxy_sdk::delivery::LaneOrigin;
 use gim_proxy_sdk::mailbox::{
     Acked, Appended, Arrival, MailboxBounds, MailboxErrorKind, Mailboxes, Opened, Position, RedisMailboxes, Scope,
 };
@@ -133,4 +134,23 @@ async fn what_goes_for_want_of_room_is_counted() {
     let all: Vec<_> = (1..=5).map(|n| post_of(n, message(&format!("m{n}"), "{}"), &["a", "b"])).collect();
     world.append(&lane(0), &all).await;
     assert_eq!(world.mailboxes.stats().trimmed, 6);
+}
+
+#[tokio::test]
+async fn an_owner_of_a_lane_that_was_frozen_appends_nothing_anew_once_a_later_one_has() {
+    let server = RedisServer::start().await;
+    let world = RedisWorld::on(&server, MailboxBounds::default()).await;
+    let before = LaneOrigin { term: 7, ..lane(1) };
+    let after = LaneOrigin { term: 8, ..lane(100) };
+    world.append(&before, &[post(1, &["a"])]).await;
+    // The later owner goes on, all is acknowledged, and the ids below its low water are forgotten.
+    let later: Vec<_> = (100..=140).map(|n| post(n, &["a"])).collect();
+    world.append(&after, &later).await;
+    let epoch = world.opens("a", 1, Arrival::Anew).await.epoch;
+    assert_eq!(world.ack("a", 1, epoch, 42).await, Acked::Done);
+    let refused = world.mailboxes.append(&before, &[post(1, &["a"])]).await.unwrap_err();
+    assert_eq!(refused.kind, MailboxErrorKind::Stale, "{:?}", refused.source);
+    assert!(world.read("a", 0).await.is_empty());
+    // Of another lane it knows nothing.
+    assert_eq!(world.offsets(&LaneOrigin { lane: 9, ..before }, &[post(1, &["a"])]).await, [43]);
 }

@@ -100,6 +100,7 @@ impl Opening<'_> {
             peers,
             live,
             sight,
+            kept: None,
             keeper: Keeper::Redis(Box::new(Place {
                 lease: self.lease,
                 others,

@@ -170,14 +170,12 @@ impl Waiting {
 
     pub(super) fn give_up(&mut self) {
         let keep_first = self.written > 0;
-        let mut index = 0;
-        for queued in std::mem::take(&mut self.frames) {
+        for (index, queued) in std::mem::take(&mut self.frames).into_iter().enumerate() {
             if (index == 0 && keep_first) || matches!(queued.part.keep, Keep::Always) {
                 self.frames.push_back(queued);
             } else {
                 self.discount(&queued.part);
             }
-            index += 1;
         }
         self.latest.clear();
     }

@@ -2,12 +2,12 @@
 
 use std::fmt::Display;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use gim_proto::Keys;
 use gim_proxy_sdk::testing::{Process, RedisServer, prefix};
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use tokio::net::TcpStream;
 
 use super::{eventually, http, within};
@@ -36,6 +36,12 @@ impl Spec {
             "session.outbox_bytes=16MiB".to_owned(),
         ];
         Self { id: "n1".to_owned(), prefix: prefix(), lanes: 1, settings, ports: ports() }
+    }
+
+    /// A node in mode `local` that keeps what it accepts in this folder.
+    pub(crate) fn local(folder: &Path) -> Self {
+        let settings = vec![format!("local.path={}", folder.display())];
+        Self { id: "n1".to_owned(), prefix: prefix(), lanes: 2, settings, ports: ports() }
     }
 
     pub(crate) fn set(mut self, key: &str, value: impl Display) -> Self {
@@ -111,7 +117,9 @@ impl Spec {
     pub(crate) fn launch(&self) -> NodeProcess {
         let folder = std::env::temp_dir().join(format!("gim-node-{}", prefix()));
         std::fs::create_dir_all(&folder).expect("a folder");
-        let process = Process::start(PROGRAM, self.arguments(), &folder, "this crate");
+        // A file that may not grow is an error to the program and not its end, as on a disk that is full.
+        let shell = ["-c", r#"trap "" XFSZ; exec "$0" "$@""#, PROGRAM].map(str::to_owned);
+        let process = Process::start("sh", shell.into_iter().chain(self.arguments()), &folder, "dash");
         let [public, admin, rpc] = self.ports.map(address);
         NodeProcess { public, admin, rpc, folder, process }
     }
@@ -138,6 +146,17 @@ impl NodeProcess {
 
     pub(crate) fn thaw(&self) {
         self.process.signal(Signal::CONT);
+    }
+
+    /// Asks it to stop, as an operator does.
+    pub(crate) fn stop(&self) {
+        self.process.signal(Signal::TERM);
+    }
+
+    /// Lets none of its files grow beyond this. None: as they like.
+    pub(crate) fn limit_files(&self, bytes: Option<u64>) {
+        let pid = Pid::from_raw(i32::try_from(self.process.pid()).expect("a process id"));
+        prlimit(pid, Resource::Fsize, Rlimit { current: bytes, maximum: None }).expect("its limits");
     }
 
     /// Waits until it ends by itself, and returns its exit code.

@@ -111,10 +111,11 @@ async fn policies_reach_the_node() {
 }
 
 #[tokio::test]
-async fn what_the_node_does_not_do_is_refused_by_field() {
+async fn what_the_node_does_not_do_is_refused_and_said_why() {
     let node = TestNode::start().await;
-    let output = gim(&node, "push --to-uid anna --data {} --class durable").await;
-    assert!(output.expect_failed(FAILED).contains("class"), "{output:?}");
+    let output = gim(&node, "push --to-uid anna --raw hello --class durable").await;
+    let why = output.expect_failed(FAILED);
+    assert!(why.contains("class") || why.contains("raw"), "{output:?}");
 }
 
 #[tokio::test]

@@ -124,7 +124,7 @@ async fn a_client_that_comes_and_goes_while_messages_are_sent_gets_each_once_in_
                 here.changed().await.unwrap();
             }
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     let reads = async {
         let (mut known, mut seen) = (0, 0);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gim_proto::NodeId;
-use gim_ws_node::config::Config;
+use gim_ws_node::config::{Config, LocalSection};
 use gim_ws_node::{Frame, Handled, Node, NodeBuilder, Session};
 use serde_json::json;
 
@@ -60,7 +60,7 @@ impl TestNode {
 
 /// The default of mode `local`, on free ports.
 pub(crate) fn config() -> Config {
-    let mut config = Config::default();
+    let mut config = Config { local: LocalSection::in_memory(), ..Config::default() };
     let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     config.listen.public = free;
     config.listen.admin = free;

@@ -69,8 +69,6 @@ fn contradictory() -> Vec<Value> {
         json!({ "to_uid": "u", "raw_b64": "eA==", "class": "durable" }),
         json!({ "all": 1, "class": "latest", "key": "k", "data": body }),
         json!({ "all": 1, "class": "durable", "data": body }),
-        json!({ "to_uid": "u", "class": "durable", "data": body }),
-        json!({ "to_uid": "u", "receipt": 1, "data": body }),
         json!({ "to_uids": uids, "data": body }),
     ]
 }

@@ -1,0 +1,148 @@
+//! A part of all mailboxes, behind one lock.
+//!
+//! Owns what the journal has to be told of them, found by looking at a mailbox before and after a change.
+
+use std::collections::HashMap;
+
+use gim_proto::{MessageId, Uid};
+
+use super::super::state::{Mailbox, Standing};
+use super::super::{MailboxBounds, Post};
+use super::rows;
+use crate::delivery::LaneOrigin;
+use crate::journal::{Change, Journal, JournalError, Kept, Owed};
+
+/// Bytes that a message costs beside its payload.
+pub(super) const BESIDE: usize = 256;
+/// When a mailbox was used last is told the journal no more often than this.
+const USED_MS: u64 = 60 * 60 * 1_000;
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Shard {
+    mailboxes: HashMap<Uid, Held>,
+    noted: Vec<Change>,
+    owed: Owed,
+}
+
+pub(super) struct Held {
+    pub(super) mailbox: Mailbox,
+    pub(super) used_ms: u64,
+    /// The journal was told that it was used then.
+    pub(super) told_ms: u64,
+}
+
+/// What of a mailbox is compared.
+struct Before {
+    /// None: it is new.
+    standing: Option<Standing>,
+    oldest: Option<u64>,
+    weight: usize,
+}
+
+impl Shard {
+    pub(super) fn get(&self, uid: &Uid) -> Option<&Mailbox> {
+        self.mailboxes.get(uid).map(|held| &held.mailbox)
+    }
+
+    /// Takes up a mailbox as the journal had it. Returns its weight.
+    pub(super) fn restore(&mut self, uid: Uid, held: Held) -> usize {
+        let weight = weight(&held.mailbox);
+        self.mailboxes.insert(uid, held);
+        weight
+    }
+
+    /// Tells whether a message came before.
+    pub(super) fn remembers(&self, uid: &Uid, lane: &LaneOrigin, post: &Post) -> bool {
+        let known = self.get(uid).and_then(|mailbox| mailbox.known(&post.message.id));
+        known.is_some_and(|known| (known.lane, known.entry) == (lane.lane, post.entry))
+    }
+
+    /// Changes a mailbox, made if missing. Returns by how many bytes all have grown, too.
+    pub(super) fn change<T>(
+        &mut self,
+        uid: &Uid,
+        now_us: u64,
+        note: bool,
+        change: impl FnOnce(&mut Mailbox) -> T,
+    ) -> (T, i64) {
+        let is_new = !self.mailboxes.contains_key(uid);
+        let make = || Held { mailbox: Mailbox::new(now_us), used_ms: 0, told_ms: 0 };
+        let held = self.mailboxes.entry(uid.clone()).or_insert_with(make);
+        let before = Before::of(&held.mailbox, is_new);
+        let answer = change(&mut held.mailbox);
+        held.used_ms = now_us / 1_000;
+        let forgotten = held.mailbox.take_forgotten();
+        if note {
+            before.note(uid, held, &mut self.noted);
+            self.noted.extend(forgotten.iter().map(|id| rows::delete_id(uid, id)));
+        }
+        let grown =
+            i64::try_from(weight(&held.mailbox)).unwrap_or(i64::MAX) - i64::try_from(before.weight).unwrap_or(0);
+        (answer, grown)
+    }
+
+    /// Takes a message out that is not acknowledged. Returns its weight.
+    pub(super) fn cancel(&mut self, uid: &Uid, id: &MessageId, note: bool) -> Option<usize> {
+        let mailbox = &mut self.mailboxes.get_mut(uid)?.mailbox;
+        let before = weight(mailbox);
+        let letter = mailbox.cancel(id)?;
+        let gone = before - weight(mailbox);
+        if note {
+            self.noted.push(rows::delete_letter(uid, letter.offset));
+        }
+        Some(gone)
+    }
+
+    /// Submits what was noted. With nothing noted it completes when everything submitted before is kept.
+    pub(super) fn submit(&mut self, journal: &dyn Journal) -> Result<Kept, JournalError> {
+        let noted = std::mem::take(&mut self.noted);
+        self.owed.submit(journal, noted)
+    }
+
+    /// Names the mailboxes whose oldest message's time is over.
+    pub(super) fn worth_sweeping(&self, now_ms: u64, bounds: &MailboxBounds) -> Vec<Uid> {
+        let is_over = |held: &Held| held.mailbox.letters().next().is_some_and(|letter| letter.is_over(now_ms, bounds));
+        self.mailboxes.iter().filter(|(_, held)| is_over(held)).map(|(uid, _)| uid.clone()).collect()
+    }
+
+    /// Forgets empty mailboxes that nobody has used since.
+    pub(super) fn forget_idle(&mut self, since_ms: u64, note: bool) {
+        let is_idle = |held: &Held| held.used_ms < since_ms && held.mailbox.letters().next().is_none();
+        for (uid, held) in self.mailboxes.extract_if(|_, held| is_idle(held)) {
+            if note {
+                self.noted.extend(held.mailbox.ids().map(|id| rows::delete_id(&uid, id)));
+                self.noted.push(rows::delete_standing(&uid));
+            }
+        }
+    }
+}
+
+impl Before {
+    fn of(mailbox: &Mailbox, is_new: bool) -> Self {
+        let oldest = mailbox.letters().next().map(|letter| letter.offset);
+        Self { standing: (!is_new).then(|| mailbox.standing()), oldest, weight: weight(mailbox) }
+    }
+
+    fn note(&self, uid: &Uid, held: &mut Held, noted: &mut Vec<Change>) {
+        let (mailbox, standing) = (&held.mailbox, held.mailbox.standing());
+        let last = self.standing.map_or(0, |before| before.last);
+        for letter in mailbox.letters().rev().take_while(|letter| letter.offset > last) {
+            noted.push(rows::put_letter(uid, letter));
+            let known = mailbox.known(&letter.message.id);
+            noted.extend(known.map(|known| rows::put_id(uid, &letter.message.id, &known)));
+        }
+        // Messages go from the front. Those in between that went earlier are not there, which does no harm.
+        let oldest = mailbox.letters().next().map_or(last + 1, |letter| letter.offset);
+        let gone = self.oldest.map_or(0..0, |from| from..oldest);
+        noted.extend(gone.map(|offset| rows::delete_letter(uid, offset)));
+        if self.standing != Some(standing) || held.used_ms.saturating_sub(held.told_ms) > USED_MS {
+            held.told_ms = held.used_ms;
+            noted.push(rows::put_standing(uid, &standing, held.used_ms));
+        }
+    }
+}
+
+fn weight(mailbox: &Mailbox) -> usize {
+    mailbox.bytes() + BESIDE * mailbox.letters().len()
+}
