@@ -170,11 +170,6 @@ impl Mailbox {
         self.letters.iter()
     }
 
-    /// Shows the messages that are known if they come again.
-    pub fn remembered(&self) -> impl Iterator<Item = (&MessageId, &Known)> {
-        self.ids.iter()
-    }
-
     /// Appends a message, once.
     pub fn append(
         &mut self,

@@ -77,7 +77,8 @@ impl Hash for Shelf {
 impl Shelf {
     fn of(mailbox: Mailbox) -> Self {
         let Opened { epoch, last, acked, .. } = mailbox.clone().open(Fence::default(), Arrival::Anew, 0);
-        let mut known: Vec<_> = mailbox.remembered().map(|(id, known)| (number(id), known.offset)).collect();
+        let of = |id| mailbox.known(id).map(|known| (number(id), known.offset));
+        let mut known: Vec<_> = mailbox.ids().filter_map(of).collect();
         known.sort_unstable();
         let letters = mailbox.letters().map(|letter| (letter.offset, number(&letter.message.id))).collect();
         Self(Arc::new((mailbox, Shape { opened: [epoch, last, acked], letters, known })))
