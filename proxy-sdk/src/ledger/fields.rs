@@ -87,7 +87,7 @@ mod tests {
     fn entries_have_the_fields_of_the_wire_in_its_order() {
         let id = MessageId::parse("m-1").unwrap();
         let receipt = Receipt {
-            id: id.clone(),
+            id,
             target: "42".into(),
             state: ReceiptState::NotMember,
             reason: Some("left".into()),

@@ -171,7 +171,10 @@ impl<'a> Place<'a> {
         let (uid, group) = (&uids()[0], Tgid::parse("kept").unwrap());
         assert!(self.directory.join_durably(uid, &group, 1).await.unwrap());
         assert!(!self.directory.join_durably(&uids()[1], &group, 1).await.unwrap());
-        assert_eq!(self.directory.durable_members(std::slice::from_ref(&group)).await.unwrap(), [uid.clone()]);
+        assert_eq!(
+            self.directory.durable_members(std::slice::from_ref(&group)).await.unwrap(),
+            std::slice::from_ref(uid)
+        );
         assert_eq!(self.directory.count_durable(&group).await.unwrap(), 1);
         let held = self.claim(uid, &self.here).await;
         assert!(self.directory.record_join(uid, held.session, held.fence, &tgid()).await.unwrap());

@@ -80,7 +80,7 @@ async fn a_node_that_cannot_be_reached_is_unreachable_and_found_again_when_it_is
     assert_eq!(error.kind, PeerErrorKind::Unreachable);
     let node = FakeNode::start_at(address, Script { incarnation, ..Script::default() }).await;
     let world = World { node, name, live, peers };
-    within("the way back", async { while kind(&world, 2).await.is_err() {} }).await;
+    within("the way back", async { while Box::pin(kind(&world, 2)).await.is_err() {} }).await;
     assert_eq!(numbers(world.line()), [[2]]);
 }
 
@@ -139,7 +139,7 @@ async fn a_node_that_stands_still_is_found_out_before_the_deadline() {
     assert_eq!(within("the end", sent).await.unwrap(), Err(PeerErrorKind::Unknown));
     assert!(start.elapsed() < patient().deadline / 2);
     relay.thaw();
-    within("the way back", async { while kind(&world, 3).await.is_err() {} }).await;
+    within("the way back", async { while Box::pin(kind(&world, 3)).await.is_err() {} }).await;
     assert_eq!(world.peers.stats()[0].reconnects, 1);
 }
 
