@@ -2,7 +2,7 @@
 
 BENCH = -p gim-examples --bin bench -p gim-ws-node --bin ws-node -p gim-msg-queue --bin msg-queue
 
-.PHONY: run test needs previous lint fmt clippy doc deploy-check bench fuzz producers
+.PHONY: run test faults needs previous lint fmt clippy doc deploy-check bench fuzz producers
 
 run:
 	cargo run --release
@@ -10,6 +10,13 @@ run:
 # Everything the tests need beyond Rust, installed when it is missing, then all tests.
 test: needs previous
 	cargo test --workspace --locked
+
+# Everything fails, by a seed, while durable messages flow. SEED is the first of SEEDS seeds, SECONDS how long each lasts.
+# The tables go to OUT, if it is given, as in docs/faults.md; a line of JSON per run goes to standard output.
+faults: needs
+	FAULTS_SEED=$(or $(SEED),1) FAULTS_SEEDS=$(or $(SEEDS),$(if $(SEED),1,20)) FAULTS_SECONDS=$(or $(SECONDS),20) \
+	  $(if $(OUT),FAULTS_OUT=$(abspath $(OUT))) \
+	  cargo test --locked -p gim-ws-node --test cluster -- lost::the_seeds_of_the_command_line --nocapture
 
 # The programs of the release before, beside which this one is tested.
 previous:

@@ -6,6 +6,7 @@ mod delivery;
 mod durable;
 mod faults;
 mod kinds;
+mod mailbox_model;
 mod model;
 mod outages;
 mod ownership;

@@ -293,9 +293,16 @@ impl Mailbox {
         Some(letter)
     }
 
-    /// An entry below the low water does not come again. Looked through when there are twice as many as were left.
+    /// Looked through when there are twice as many as were left.
     fn forget_ids(&mut self, lane: &LaneOrigin) {
-        let Some(low_water) = lane.low_water.filter(|_| self.ids.len() >= self.look_at) else { return };
+        if self.ids.len() >= self.look_at {
+            self.forget(lane);
+        }
+    }
+
+    /// Forgets the ids of a lane below its low water: such an entry does not come again.
+    pub fn forget(&mut self, lane: &LaneOrigin) {
+        let Some(low_water) = lane.low_water else { return };
         let is_over = |known: &Known| known.lane == lane.lane && known.entry < low_water;
         self.forgotten.extend(self.ids.extract_if(|_, known| is_over(known)).map(|(id, _)| id));
         self.look_at = (self.ids.len() * 2).max(FEW_IDS);

@@ -8,6 +8,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stderr,
+    clippy::print_stdout,
     reason = "a test that meets the unexpected fails loudly, and the oracle tells its counts"
 )]
 
@@ -19,6 +20,7 @@ mod everywhere;
 mod figures;
 mod follows;
 mod links;
+mod lost;
 mod nodes;
 mod places;
 mod rolling;

@@ -61,3 +61,23 @@ fn every_name_in_the_table_of_faults_exists() {
         assert!(definition(&read(path), name).is_some(), "{path} defines no {name}");
     }
 }
+
+#[test]
+fn every_name_in_the_page_of_promises_exists() {
+    let page = read("docs/semantics.md");
+    let mut tests = 0;
+    for (path, name) in names(&page) {
+        let source = read(path);
+        let line = definition(&source, name).unwrap_or_else(|| panic!("{path} defines no {name}"));
+        assert!(is_test(&source, line), "{path}::{name} is no test");
+        tests += 1;
+    }
+    assert!(tests > 30, "only {tests} names were found");
+    let faults = page.split("## Faults").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a table of faults");
+    let rows: Vec<&str> =
+        faults.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| fault")).collect();
+    assert!(rows.len() >= 12, "only {} faults", rows.len());
+    for row in rows {
+        assert!(names(row).next().is_some(), "nothing shows: {row}");
+    }
+}

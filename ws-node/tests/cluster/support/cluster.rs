@@ -58,6 +58,20 @@ impl Cluster {
         cluster
     }
 
+    /// So many nodes and workers of any mode: only in mode `cluster` do they know each other.
+    pub(crate) async fn start_of_mode(spec: Spec, nodes: usize, workers: usize) -> Self {
+        if spec.has("mode=cluster") {
+            return Self::start(spec, nodes, workers).await;
+        }
+        let (redis, etcd) = (RedisServer::start().await, EtcdServer::start().await);
+        let mut cluster = Self { nodes: Vec::new(), workers: Vec::new(), redis, etcd, spec, struck: 0 };
+        for _ in 0..nodes {
+            cluster.new_node();
+        }
+        join_all(cluster.nodes.iter_mut().map(Program::start)).await;
+        cluster
+    }
+
     /// From now on it is measured how long anybody waits.
     pub(crate) fn strikes(&mut self) {
         self.struck = now_ms();
