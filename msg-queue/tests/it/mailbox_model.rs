@@ -15,6 +15,7 @@
 //! lost is a step taken again. Two rules are assumed and not built, both of a store that
 //! loses its tail: [`protocol::Rule::AskBeforeAppend`] and [`protocol::Rule::BeginAnewAfterRun`]. What breaks without them is
 //! what docs/semantics.md does not promise.
+
 mod cases;
 mod client;
 mod machine;
