@@ -16,7 +16,7 @@ test: needs previous
 faults: needs
 	FAULTS_SEED=$(or $(SEED),1) FAULTS_SEEDS=$(or $(SEEDS),$(if $(SEED),1,20)) FAULTS_SECONDS=$(or $(SECONDS),20) \
 	  $(if $(OUT),FAULTS_OUT=$(abspath $(OUT))) \
-	  cargo test --locked -p gim-ws-node --test cluster -- lost::the_seeds_of_the_command_line --nocapture
+	  cargo test --locked -p gim-ws-node --test cluster -- lost::whatever_fails --nocapture
 
 # The programs of the release before, beside which this one is tested.
 previous:

@@ -29,13 +29,14 @@ impl Place {
             Some("gim.gap") => {
                 // A reset begins anew: what was not acknowledged comes again.
                 match fields["epoch"].as_u64() {
-                    Some(epoch) => *self = Self { epoch, offset: 0 },
+                    Some(epoch) => *self = Self { epoch, offset: fields["from"].as_u64()?.saturating_sub(1) },
                     None => self.offset = self.offset.max(fields["to"].as_u64()?),
                 }
             }
             _ => {
                 self.offset = frame["offset"].as_u64()?;
-                return Some(json!({ "offset": self.offset }));
+                // With the epoch: one that arrives after a reset must not count for another message.
+                return Some(json!({ "offset": self.offset, "epoch": self.epoch }));
             }
         }
         None
@@ -63,7 +64,7 @@ mod tests {
         assert_eq!(place.take(&notice("gim.welcome", json!({ "epoch": 7, "offset": 2 }))), None);
         let push =
             json!({ "seq": "", "cmd": "", "msgType": 3, "id": "a", "offset": 1, "response": { "s": 1, "a": {} } });
-        assert_eq!(place.take(&push), Some(json!({ "offset": 1 })));
+        assert_eq!(place.take(&push), Some(json!({ "offset": 1, "epoch": 7 })));
         assert_eq!(place.query().unwrap(), "&epoch=7&offset=1");
         let live = json!({ "seq": "", "cmd": "", "msgType": 3, "id": "b", "response": { "s": 1, "a": {} } });
         assert_eq!(place.take(&live), None);
@@ -75,7 +76,7 @@ mod tests {
         let mut place = Place { epoch: 7, offset: 3 };
         place.take(&notice("gim.gap", json!({ "from": 4, "to": 9, "reason": "trimmed" })));
         assert_eq!(place.query().unwrap(), "&epoch=7&offset=9");
-        place.take(&notice("gim.gap", json!({ "from": 1, "to": 2, "reason": "reset", "epoch": 8 })));
-        assert_eq!(place.query().unwrap(), "&epoch=8&offset=0");
+        place.take(&notice("gim.gap", json!({ "from": 3, "to": 4, "reason": "reset", "epoch": 8 })));
+        assert_eq!(place.query().unwrap(), "&epoch=8&offset=2");
     }
 }

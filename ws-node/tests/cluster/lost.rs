@@ -38,22 +38,15 @@ const REST: Duration = Duration::from_secs(45);
 /// How long a user whose client is gone may be shown: the lease of a node, and what the sweeper takes.
 const GHOST: Duration = Duration::from_secs(20);
 
+/// Two seeds, or those of `make faults`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_fails_nothing_durable_is_lost_twice_or_out_of_order() {
-    for seed in [3, 8] {
-        let verdict = run(seed, 12).await;
-        assert!(verdict.is_clean(), "seed {seed}: {verdict:#?}");
-    }
-}
-
-/// As long as it is told to; without that, not at all.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_seeds_of_the_command_line_lose_nothing() {
     let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
-    let Some(seeds) = number("FAULTS_SEEDS") else { return };
-    let (first, seconds) = (number("FAULTS_SEED").unwrap_or(1), number("FAULTS_SECONDS").unwrap_or(30));
+    let first = number("FAULTS_SEED").unwrap_or(1);
+    let seeds = number("FAULTS_SEEDS").map_or_else(|| vec![3, 8], |seeds| (first..first + seeds).collect());
+    let seconds = number("FAULTS_SECONDS").unwrap_or(12);
     let mut runs = Vec::new();
-    for seed in first..first + seeds {
+    for seed in seeds {
         let verdict = run(seed, seconds).await;
         if !verdict.is_clean() {
             eprintln!("seed {seed}: {verdict:#?}");
