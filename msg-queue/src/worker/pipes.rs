@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use gim_proto::Payload;
+use gim_proto::{Class, Payload};
 use gim_proxy_sdk::directory::NodeRef;
 use tokio::time::Instant;
 
@@ -18,6 +18,8 @@ use crate::route::Parcel;
 const BATCH: usize = 1_000;
 /// Bytes of payload in one batch, at most, unless one delivery has more: each batch has a deadline and an answer of its own.
 const BATCH_BYTES: usize = 2 * 1024 * 1024;
+/// Durable messages to groups in one batch, at most: the node finds a mailbox for each member there.
+const BATCH_FANS: usize = 16;
 /// A node that takes longer than this for a batch is not waited for.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// A node that takes nothing right now is asked again at least this often.
@@ -131,11 +133,12 @@ impl Pipe {
 
     /// Counts what of the waiting goes in one batch: at least one.
     fn batch(&self) -> usize {
-        let mut bytes = 0;
+        let (mut bytes, mut fans) = (0, 0);
         let fits = |parcel: &&Parcel| {
             let (Payload::Json(payload) | Payload::Raw(payload)) = &parcel.delivery.message.payload;
             bytes += payload.len();
-            bytes <= BATCH_BYTES
+            fans += usize::from(parcel.receipt.is_fan() && parcel.delivery.message.class == Class::Durable);
+            bytes <= BATCH_BYTES && fans <= BATCH_FANS
         };
         self.waiting.iter().take(BATCH).take_while(fits).count().max(1)
     }

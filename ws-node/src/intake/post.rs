@@ -72,7 +72,8 @@ impl Intake {
         let mut sessions = Vec::new();
         for group in tgids.iter().filter_map(|tgid| self.core.hub.groups.find(tgid)) {
             for session in group.snapshot().iter().filter(|session| !except.contains(session.uid())) {
-                if session.is_closing() || !seen.insert(session.id()) {
+                // Also one that is closing: its user may be on the way to another node, which was no holder yet.
+                if !seen.insert(session.id()) {
                     continue;
                 }
                 let next = users.len();

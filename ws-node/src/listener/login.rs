@@ -28,6 +28,8 @@ enum Login {
     Granted {
         groups: Vec<Tgid>,
         opened: Opened,
+        /// Another session had the uid until now.
+        is_successor: bool,
     },
     /// The uid is connected already and stays so. Told after the 101: a browser cannot see an HTTP status.
     AlreadyConnected,
@@ -209,7 +211,7 @@ async fn granted(
         tracing::warn!(uid = %session.uid(), %error, "the mailbox was not opened");
         Refusal::unavailable("the mailboxes do not answer", 1)
     })?;
-    Ok(Login::Granted { groups: session.groups(), opened })
+    Ok(Login::Granted { groups: session.groups(), opened, is_successor: previous.is_some() })
 }
 
 /// Opens the mailbox and offers the last values of the user and the groups.
@@ -234,10 +236,14 @@ fn begin(core: &Arc<Core>, session: Session, key: &str, login: Login, leftover: 
         derive_accept_key(key.as_bytes())
     );
     match login {
-        Login::Granted { groups, opened } => {
+        Login::Granted { groups, opened, is_successor } => {
             core.metrics.logged_in(&session);
             session.tell_login(&groups);
             session.activate(head.into_bytes(), groups, Some(&opened));
+            if is_successor {
+                // What was told to the one before, after this one has looked, is nobody else's to notice.
+                session.doubt_mailbox();
+            }
             if !core.takes_logins() {
                 // The node began to stop after it was let in, and may have looked for sessions before this was one.
                 session.close_with_hint(CloseCode::Restarting, "the node is stopping", core.settings.drain.hint_spread);

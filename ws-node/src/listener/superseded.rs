@@ -64,13 +64,13 @@ pub(crate) async fn tell_again(core: &Core) {
     let (Some(peers), Some(live)) = (&core.peers, &core.live) else { return };
     for (run, mut untold) in core.superseded.take() {
         if !live.is_live(&run) {
-            untold.retain(|untold| untold.since.elapsed() < LEASE);
+            untold.retain(|untold| untold.since.elapsed() < LEASE || look_again(core, untold));
         }
         let Some(first) = untold.pop() else { continue };
-        match tell(peers, first).await {
+        match tell(core, peers, first).await {
             Some(first) => untold.push(first),
             None => {
-                let rest = stream::iter(untold).map(|untold| tell(peers, untold)).buffer_unordered(SIDE_BY_SIDE);
+                let rest = stream::iter(untold).map(|untold| tell(core, peers, untold)).buffer_unordered(SIDE_BY_SIDE);
                 untold = rest.filter_map(std::future::ready).collect().await;
             }
         }
@@ -78,10 +78,22 @@ pub(crate) async fn tell_again(core: &Core) {
     }
 }
 
+/// Has the newcomer look into its mailbox: until now the session before it was told of what came. Returns false, because
+/// nothing is left to be told.
+fn look_again(core: &Core, untold: &Untold) -> bool {
+    if let Some(newcomer) = core.hub.users.active(&untold.uid) {
+        newcomer.doubt_mailbox();
+    }
+    false
+}
+
 /// Gives back what the node did not answer.
-async fn tell(peers: &Peers, untold: Untold) -> Option<Untold> {
+async fn tell(core: &Core, peers: &Peers, untold: Untold) -> Option<Untold> {
     match peers.stop(&untold.uid, &untold.owner, Stop::Replaced, HOLDER_PROBE).await {
-        Ok(_held) => None,
+        Ok(_held) => {
+            look_again(core, &untold);
+            None
+        }
         Err(error) => {
             tracing::debug!(uid = %untold.uid, node = %untold.owner.node.id, error = %error, "still silent");
             Some(untold)

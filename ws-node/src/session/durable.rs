@@ -127,7 +127,8 @@ impl Session {
 
     /// Draws the conclusions: what was handed is written when nothing waits, and what is behind may follow then.
     fn settle(&self, cursor: &mut Cursor) {
-        if cursor.flushed < cursor.handed && self.0.outbox.is_idle() && !self.0.outbox.is_shut() {
+        // Of one that is being closed nobody knows what was refused or given up.
+        if cursor.flushed < cursor.handed && self.0.outbox.takes_at_once() {
             cursor.flushed = cursor.handed;
             for mark in cursor.marks.written(cursor.flushed) {
                 self.0.core.tell_step(self.uid(), &mark.id, mark.flags, Step::Written);

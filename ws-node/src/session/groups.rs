@@ -86,7 +86,12 @@ impl Session {
         let refused = match recorded.await {
             Ok(true) => {
                 self.tell("join", || tgid.to_string());
-                return self.values_of(tgid, entered).await;
+                let scopes = if entered { vec![Scope::Group(tgid.clone())] } else { Vec::new() };
+                match self.read_values(scopes).await {
+                    Ok(values) => return Ok(values),
+                    // The membership stays: it may be older than this session.
+                    Err(error) => JoinError::Values(error),
+                }
             }
             Ok(false) => JoinError::Full { most: core.settings.durable_members },
             Err(error) => JoinError::Directory(error),

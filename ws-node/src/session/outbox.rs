@@ -332,11 +332,6 @@ impl Outbox {
         matches!(self.lock().gate, Gate::Closing | Gate::Shut)
     }
 
-    /// Whether the connection is gone: what does not wait here any more may never have been written.
-    pub(crate) fn is_shut(&self) -> bool {
-        matches!(self.lock().gate, Gate::Shut)
-    }
-
     /// Whether nothing waits and the session takes frames.
     pub(crate) fn takes_at_once(&self) -> bool {
         let state = self.lock();

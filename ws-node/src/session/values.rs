@@ -33,7 +33,8 @@ impl Session {
         let mut values = Values { session: self.clone(), parts: Vec::new() };
         let read = stream::iter(scopes).map(|scope| async move {
             let kept = self.0.core.mailboxes.kept(&scope).await?;
-            Ok::<_, MailboxError>(kept.iter().map(|message| self.part(&scope, message)).collect::<Vec<_>>())
+            let mine = kept.iter().filter(|message| !message.except.contains(self.uid()));
+            Ok::<_, MailboxError>(mine.map(|message| self.part(&scope, message)).collect::<Vec<_>>())
         });
         let parts: Vec<Vec<Part>> = read.buffered(SIDE_BY_SIDE).try_collect().await?;
         values.parts = parts.into_iter().flatten().collect();

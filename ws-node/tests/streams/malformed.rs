@@ -226,25 +226,13 @@ async fn an_entry_over_256_kib_is_too_large() {
 }
 
 #[tokio::test]
-async fn a_letter_names_the_targets_it_is_known_to_have() {
+async fn a_letter_of_what_cannot_be_read_names_no_targets() {
     let mut stage = Stage::start().await;
     let mut client = stage.user("u", &[]).await;
-    for (n, (fields, targets)) in [
-        (vec![("to_uid", "u"), ("data", "no")], json!([])),
-        (vec![("to_uid", "a"), ("class", "durable"), ("data", "{}")], json!(["a"])),
-        (
-            vec![("to_uids", r#"["a","b","c"]"#), ("except_uid", "b"), ("receipt", "1"), ("data", "{}")],
-            json!(["a", "c"]),
-        ),
-        (vec![("tgid", "g"), ("receipt", "1"), ("data", "{}")], json!(["g"])),
-        (vec![("tgid_list", r#"["g","h"]"#), ("receipt", "1"), ("data", "{}")], json!(["g", "h"])),
-        (vec![("all", "1"), ("receipt", "1"), ("data", "{}")], json!(["all"])),
-    ]
-    .into_iter()
-    .enumerate()
-    {
+    let raw = [("to_uid", "u"), ("class", "durable"), ("raw", "x")];
+    for (n, fields) in [vec![("to_uid", "u"), ("data", "no")], raw.into()].into_iter().enumerate() {
         let letter = dies(&mut stage, &mut client, n, &pairs(&fields)).await;
-        assert_eq!(letter.failed_targets(), targets, "{fields:?}");
+        assert_eq!(letter.failed_targets(), json!([]), "{fields:?}");
     }
 }
 

@@ -69,13 +69,24 @@ pub(super) fn page(answer: Answer, after: u64) -> Option<Page> {
             draft.over(offset);
             continue;
         };
-        let kind = if kind.as_u64()? == MsgType::Group as u64 { MsgType::Group } else { MsgType::User };
-        let id = fields.next()?.into_string()?;
-        let (until, flags) = (fields.next()?.as_u64()?, fields.next()?.as_u64()?);
-        let payload = fields.next()?.into_bytes()?;
-        draft.letter(offset, kind, Arc::new(message(Class::Durable, &id, until, flags, payload)?));
+        match letter_of(&kind, fields) {
+            Some((kind, message)) => draft.letter(offset, kind, Arc::new(message)),
+            None => {
+                // What nobody can read keeps nobody from what follows.
+                tracing::warn!(offset, "a durable message cannot be read; to its client it is a gap");
+                draft.over(offset);
+            }
+        }
     }
     Some(if is_more { draft.broken_off() } else { draft.finish() })
+}
+
+fn letter_of(kind: &Answer, mut fields: impl Iterator<Item = Answer>) -> Option<(MsgType, Message)> {
+    let kind = if kind.as_u64()? == MsgType::Group as u64 { MsgType::Group } else { MsgType::User };
+    let id = fields.next()?.into_string()?;
+    let (until, flags) = (fields.next()?.as_u64()?, fields.next()?.as_u64()?);
+    let payload = fields.next()?.into_bytes()?;
+    Some((kind, message(Class::Durable, &id, until, flags, payload)?))
 }
 
 /// Reads so many numbers.

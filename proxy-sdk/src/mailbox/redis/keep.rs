@@ -86,7 +86,11 @@ fn read(answer: Answer) -> Option<Vec<Arc<Message>>> {
     }
     let mut kept = Vec::with_capacity(order.len());
     for key in order {
-        let message = unpack(&key, values.get(&key)?)?;
+        let Some(message) = values.get(&key).and_then(|value| unpack(&key, value)) else {
+            // One that nobody can read keeps nobody from the others.
+            tracing::warn!(key, "a value that was kept cannot be read");
+            continue;
+        };
         if message.expires_ms.is_none_or(|at| at > now_ms) {
             kept.push(Arc::new(message));
         }

@@ -46,6 +46,7 @@ impl AckAnswer {
 }
 
 const PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Tries after the session has ended.
 const LAST_TRIES: u32 = 3;
 
@@ -129,11 +130,13 @@ impl Session {
             Err(_) => AckAnswer::Unavailable,
         };
         self.0.core.metrics.acked(self.uid(), told);
-        if told != AckAnswer::Done || cursor.waiter.as_ref().is_some_and(|(offset, _)| *offset <= upto.offset) {
+        let is_of_now = cursor.epoch == upto.epoch;
+        let is_answered = |(offset, _): &(u64, _)| told != AckAnswer::Done || *offset <= upto.offset;
+        if is_of_now && cursor.waiter.as_ref().is_some_and(is_answered) {
             // One that does not ask any more has ended.
             let _gone = cursor.waiter.take().map(|(_, waiter)| waiter.send(told));
         }
-        if answer.is_ok() && cursor.epoch == upto.epoch {
+        if answer.is_ok() && is_of_now {
             // What nobody takes is not tried again: the client may.
             let known = cursor.acked.max(upto.offset);
             match told {
@@ -158,15 +161,17 @@ impl Session {
 }
 
 async fn acknowledge(session: Session) {
-    let mut late = 0;
+    let (mut late, mut pause) = (0, PAUSE);
     while let Some(ack) = session.next_ack() {
         if session.send_ack(ack).await.is_ok() {
+            pause = PAUSE;
             continue;
         }
         late += u32::from(session.is_closing());
         if late >= LAST_TRIES {
             return;
         }
-        sleep(session.spread(PAUSE)).await;
+        sleep(session.spread(pause)).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }

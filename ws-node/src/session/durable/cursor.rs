@@ -27,6 +27,8 @@ pub(crate) struct Cursor {
     pub(super) is_acking: bool,
     pub(super) is_pumping: bool,
     doubt: Doubt,
+    /// How often it was doubted: one that comes while the mailbox is asked is not answered by that.
+    doubts: u64,
     /// Of the message handed last: a store that lost data gives its offset to another one.
     last: Option<(u64, u64)>,
     pub(super) waiter: Option<(u64, oneshot::Sender<AckAnswer>)>,
@@ -43,6 +45,15 @@ pub(super) enum Doubt {
     Asks,
     /// It is: offsets were given twice.
     Lost,
+}
+
+/// What was known when the mailbox was asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    /// The highest offset told of.
+    pub(super) known: u64,
+    acked: u64,
+    doubts: u64,
 }
 
 /// Counts a session among those that are behind, as long as it is there.
@@ -68,6 +79,7 @@ impl Cursor {
             is_acking: false,
             is_pumping: false,
             doubt: Doubt::None,
+            doubts: 0,
             last: None,
             waiter: None,
             marks: Marks::default(),
@@ -83,8 +95,14 @@ impl Cursor {
         self.doubt
     }
 
+    /// What is known when the mailbox is asked.
+    pub(super) const fn asked(&self) -> Asked {
+        Asked { known: self.known, acked: self.acked, doubts: self.doubts }
+    }
+
     /// Nothing more is handed before the mailbox was opened anew.
     pub(super) fn doubt(&mut self) {
+        self.doubts += 1;
         if self.doubt == Doubt::None {
             self.doubt = Doubt::Asks;
         }
@@ -127,7 +145,10 @@ impl Cursor {
     /// A message comes again, or another one has the offset of one that was handed.
     fn compare(&mut self, offset: u64, print: u64) {
         match self.last {
-            Some((last, known)) if last == offset && known != print => self.doubt = Doubt::Lost,
+            Some((last, known)) if last == offset && known != print => {
+                self.doubts += 1;
+                self.doubt = Doubt::Lost;
+            }
             // Nothing was handed on this session: whether it is a repeat, the mailbox knows.
             None => self.doubt(),
             Some(_) => {}
@@ -143,18 +164,19 @@ impl Cursor {
         }
     }
 
-    /// Takes note of how the mailbox was found when it was opened anew. `known`: as it was when it was asked. Returns
-    /// whether everything begins anew.
-    pub(super) fn reopened(&mut self, opened: &Opened, known: u64) -> bool {
-        self.doubt = Doubt::None;
-        let is_reset = opened.is_reset || opened.epoch != self.epoch || opened.acked < self.acked;
+    /// Takes note of how the mailbox was found when it was opened anew. Returns whether everything begins anew.
+    pub(super) fn reopened(&mut self, opened: &Opened, asked: Asked) -> bool {
+        let Self { doubts, .. } = *self;
+        let doubt = if doubts == asked.doubts { Doubt::None } else { self.doubt };
+        let is_reset = opened.is_reset || opened.epoch != self.epoch || opened.acked < asked.acked;
         if is_reset {
             let at = Position { epoch: opened.epoch, offset: opened.acked };
             let (behind, is_acking) = (self.behind.take(), self.is_acking);
-            *self = Self { known: opened.last, is_pumping: self.is_pumping, is_acking, behind, ..Self::at(at) };
-        } else if self.known == known {
+            *self = Self { known: opened.last, is_pumping: self.is_pumping, is_acking, behind, doubts, ..Self::at(at) };
+        } else if self.known == asked.known {
             self.known = opened.last.max(self.handed);
         }
+        self.doubt = doubt;
         is_reset
     }
 }
@@ -217,7 +239,8 @@ mod tests {
         cursor.accept(&hints, &letters, true);
         assert_eq!((cursor.handed, cursor.in_doubt()), (0, Doubt::Asks));
         let opened = Opened { epoch: 8, last: 4, acked: 2, is_reset: true };
-        assert!(cursor.reopened(&opened, cursor.known));
+        let asked = cursor.asked();
+        assert!(cursor.reopened(&opened, asked));
         assert_eq!((cursor.position(), cursor.known), (Position { epoch: 8, offset: 2 }, 4));
     }
 
@@ -225,15 +248,46 @@ mod tests {
     fn a_mailbox_that_forgot_acknowledgements_begins_anew() {
         let mut cursor = Cursor::at(at(9));
         let opened = Opened { epoch: 7, last: 9, acked: 6, is_reset: false };
-        assert!(cursor.reopened(&opened, 9));
+        let asked = cursor.asked();
+        assert!(cursor.reopened(&opened, asked));
         assert_eq!((cursor.handed, cursor.known), (6, 9));
     }
 
     #[test]
     fn what_was_told_while_it_was_asked_is_not_forgotten() {
         let mut cursor = Cursor::at(at(1));
+        cursor.known = 4;
+        let asked = cursor.asked();
         cursor.known = 5;
-        assert!(!cursor.reopened(&Opened { epoch: 7, last: 4, acked: 1, is_reset: false }, 4));
+        assert!(!cursor.reopened(&Opened { epoch: 7, last: 4, acked: 1, is_reset: false }, asked));
         assert_eq!(cursor.known, 5);
+    }
+
+    #[test]
+    fn a_doubt_that_comes_while_it_is_asked_is_asked_about_again() {
+        let mut cursor = Cursor::at(at(1));
+        cursor.doubt();
+        let asked = cursor.asked();
+        // A message of the epoch that the answer will name.
+        let (mut hints, letters) = hints(&[(1, "a")]);
+        hints[0].at.epoch = 8;
+        cursor.accept(&hints, &letters, true);
+        let opened = Opened { epoch: 8, last: 0, acked: 0, is_reset: true };
+        assert!(cursor.reopened(&opened, asked));
+        assert_eq!((cursor.position(), cursor.in_doubt()), (Position { epoch: 8, offset: 0 }, Doubt::Asks));
+        let asked = cursor.asked();
+        assert!(!cursor.reopened(&Opened { last: 1, is_reset: false, ..opened }, asked));
+        assert_eq!((cursor.known, cursor.in_doubt()), (1, Doubt::None));
+    }
+
+    #[test]
+    fn what_is_acknowledged_while_it_is_asked_is_no_loss() {
+        let mut cursor = Cursor::at(at(5));
+        cursor.handed = 9;
+        cursor.doubt();
+        let asked = cursor.asked();
+        cursor.acked = 8;
+        assert!(!cursor.reopened(&Opened { epoch: 7, last: 9, acked: 5, is_reset: false }, asked));
+        assert_eq!(cursor.handed, 9);
     }
 }

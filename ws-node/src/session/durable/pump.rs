@@ -10,7 +10,7 @@ use gim_proxy_sdk::mailbox::{Arrival, Item, MailboxError, Opened, Page, PageBoun
 use tokio::time::sleep;
 
 use super::Session;
-use super::cursor::{Cursor, Doubt};
+use super::cursor::{Asked, Cursor, Doubt};
 use super::letter::{Frame, Letter};
 use crate::session::outbox::FAIR;
 
@@ -20,13 +20,15 @@ const PAGE: PageBounds = PageBounds { messages: 100, bytes: 256 * 1024 };
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// The highest number there is on the wire.
+const BEYOND: u64 = (1 << 53) - 1;
+
 /// What the store is asked next.
 #[derive(Clone, Copy, Debug)]
 struct Question {
     at: Position,
     doubt: Doubt,
-    /// As known when it is asked.
-    known: u64,
+    asked: Asked,
 }
 
 /// One piece of a page, in the form this session gets.
@@ -55,7 +57,7 @@ impl Session {
             cursor.is_pumping = false;
             return None;
         }
-        Some(Question { at: cursor.position(), doubt: cursor.in_doubt(), known: cursor.known })
+        Some(Question { at: cursor.position(), doubt: cursor.in_doubt(), asked: cursor.asked() })
     }
 
     async fn ask(&self, question: Question) -> Result<(), MailboxError> {
@@ -70,8 +72,8 @@ impl Session {
                 return Ok(());
             }
             Doubt::Asks => question.at,
-            // No mailbox has this epoch: everything unacknowledged comes again.
-            Doubt::Lost => Position { epoch: 0, ..question.at },
+            // No mailbox gets so far: a new epoch begins, and everything unacknowledged comes again.
+            Doubt::Lost => Position { offset: BEYOND, ..question.at },
         };
         let opened = self.open_mailbox(Arrival::Survives(at)).await?;
         self.reopened(question, opened);
@@ -93,7 +95,7 @@ impl Session {
         if pieces.is_empty() {
             // Everything there is was acknowledged. What is known beyond it, the mailbox does not have any more.
             cursor.hand(page.last, None);
-            if cursor.known > page.last && cursor.known == question.known {
+            if cursor.known > page.last && cursor.known == question.asked.known {
                 cursor.doubt();
             }
             return;
@@ -124,7 +126,7 @@ impl Session {
     fn reopened(&self, question: Question, opened: Opened) {
         let mut stand = self.stand();
         let Some(cursor) = &mut stand.cursor else { return };
-        if cursor.reopened(&opened, question.known) {
+        if cursor.reopened(&opened, question.asked) {
             tracing::warn!(uid = %self.uid(), epoch = opened.epoch, "a mailbox began anew; what is unacknowledged comes again");
             let notice = self.gap(opened.acked + 1, opened.last, GapReason::Reset, Some(opened.epoch));
             self.offer_frames(notice.iter().map(|notice| Frame::Notice(notice)));
