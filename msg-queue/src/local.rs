@@ -128,7 +128,7 @@ impl LocalQueue {
         Ok((count, submitted.map_err(|_| clerk::failed(QueueErrorKind::Timeout))?))
     }
 
-    fn cancel_now(&self, id: &MessageId) -> Result<(Cancelled, Vec<Kept>), QueueError> {
+    fn cancel_now(&self, id: &MessageId) -> (Cancelled, Vec<Kept>) {
         let mut cancelled = Cancelled::Unknown;
         let mut all_kept = Vec::new();
         for cell in &self.lanes {
@@ -137,11 +137,11 @@ impl LocalQueue {
                 (Cancelled::Unknown, Some(entry)) => state.cancel(id, Some(entry)),
                 (of_lane, _) => of_lane,
             };
-            let kept = state.log.submit().map_err(|_| clerk::failed(QueueErrorKind::Timeout))?;
-            all_kept.extend(kept);
+            // What is not kept goes with the lane's next change: what was taken out has to be told of all the same.
+            all_kept.extend(state.log.submit().ok().flatten());
             cancelled = cancelled.and(of_lane);
         }
-        Ok((cancelled, all_kept))
+        (cancelled, all_kept)
     }
 
     fn lane(&self, lane: u16) -> Result<&Arc<LaneCell>, QueueError> {
@@ -184,7 +184,7 @@ impl Queue for LocalQueue {
     }
 
     async fn cancel(&self, id: &MessageId) -> Result<Cancelled, QueueError> {
-        let (cancelled, kept) = self.cancel_now(id)?;
+        let (cancelled, kept) = self.cancel_now(id);
         for kept in kept {
             until_kept(Some(kept)).await?;
         }

@@ -64,11 +64,11 @@ impl Lane {
     fn judge(&mut self, at: LegId, verdict: Verdict, now: Now) -> Option<Step> {
         let pending = self.window.get_mut(&at.entry_id)?;
         let is_fan = pending.is_fan();
-        // It was appended before it was looked up.
-        let is_stored = !is_fan && pending.is_durable();
+        // It was appended before it was looked up: for each user, or for those who are durable members.
+        let is_stored = pending.is_durable() && (!is_fan || pending.fan.stored);
         let leg = pending.legs.get_mut(at.leg as usize).filter(|leg| leg.state == LegState::Flying)?;
         leg.tried = true;
-        leg.stored |= is_stored;
+        leg.stored |= is_stored && !is_fan;
         let (attempt, failure) = match verdict {
             Verdict::Done(outcome) => (Attempt::Reached(outcome), None),
             Verdict::Failed(failure) => (Attempt::Failed, Some(failure)),
@@ -82,7 +82,8 @@ impl Lane {
         let message_id = pending.message.id.clone();
         let attempts = leg.attempts;
         let decision = decide(attempt, attempts, &self.limits.persistence, &mut self.jitter);
-        // The session is told in vain, and finds it in its mailbox all the same.
+        // Sessions are told in vain, and find it in their mailboxes all the same. Were it given up as a dead letter, its redrive
+        // would store it once more for those who have had it for long.
         let given_up = is_stored && matches!(decision, Decision::DeadLetter { .. });
         let (decision, verdict) = match given_up {
             true => (Decision::Ack, Verdict::Done(Outcome::Stored)),

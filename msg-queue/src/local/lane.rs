@@ -83,6 +83,13 @@ impl LaneState {
         }
     }
 
+    /// Takes up an entry that was read before.
+    fn push_tried(&mut self, slot: Slot) {
+        self.last = self.last.max(slot.entry_id);
+        self.bytes += slot.bytes();
+        self.due.push_back(slot);
+    }
+
     /// Names the last entry accepted.
     pub(super) fn last(&self) -> EntryId {
         self.last
@@ -101,17 +108,22 @@ impl LaneState {
     }
 
     /// Takes up entries as a store had them, in their order. Those that were read and not settled come again, each with
-    /// one more attempt; so does what was put aside, because nobody knows any more who is held back behind it.
+    /// one more attempt; so does what was put aside, because nobody knows any more who is held back behind it. They are read
+    /// first: until they are, nobody may take them for settled.
     pub(super) fn restore(&mut self, kept: impl IntoIterator<Item = KeptSlot>, read: EntryId) {
         for KeptSlot { mut slot, due_ms, .. } in kept {
             let due_ms = due_ms.filter(|_| !slot.aside);
+            let was_tried = slot.aside || (slot.entry_id <= read && due_ms.is_none());
             if slot.aside {
                 slot.aside = false;
             } else if slot.entry_id <= read && due_ms.is_none() {
                 slot.attempts += 1;
                 self.log.note(|lane| rows::put_entry(lane, &slot, None));
             }
-            self.push(slot, due_ms);
+            match was_tried {
+                true => self.push_tried(slot),
+                false => self.push(slot, due_ms),
+            }
         }
         self.last = self.last.max(read);
     }

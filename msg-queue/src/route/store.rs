@@ -180,6 +180,8 @@ async fn keep(ground: &Ground<'_>, jobs: impl Iterator<Item = &Job>) -> Result<(
     let mut values = Vec::new();
     for job in jobs.filter(|job| job.message.class == Class::Latest) {
         let scopes: Vec<Scope> = match &job.aim {
+            // Only for members of a group, it is nothing for whoever comes later.
+            Aim::Users { of, .. } if !of.is_empty() => Vec::new(),
             Aim::Users { legs, .. } => legs.iter().map(|(_, uid)| Scope::User(uid.clone())).collect(),
             Aim::Groups { tgids, .. } => tgids.iter().cloned().map(Scope::Group).collect(),
             Aim::All { .. } => Vec::new(),

@@ -74,6 +74,29 @@ fn a_durable_group_message_is_stored_if_anybody_has_it() {
 }
 
 #[test]
+fn a_durable_group_message_that_members_have_is_no_dead_letter() {
+    for members in [true, false] {
+        let mut lane = lane();
+        let node = node();
+        lane.admit(fetched(1, &[("tgid", "a"), DURABLE]), START);
+        lane.take_ready(START, 9);
+        if members {
+            lane.members_have(id(1));
+        }
+        assert!(lane.fan_out(id(1), &[node], START).is_empty());
+        let mut now = START;
+        lane.answered(id(1), node, FAILED, now);
+        while lane.messages() > 0 {
+            now = later(now, 60_000);
+            lane.take_ready(now, 9);
+            assert!(lane.fan_out(id(1), &[node], now).is_empty());
+            lane.answered(id(1), node, FAILED, now);
+        }
+        assert_eq!(matches!(settled(&mut lane)[..], [(1, Settlement::Ack)]), members);
+    }
+}
+
+#[test]
 fn only_the_first_look_up_of_a_group_is_called_so() {
     let mut lane = lane();
     let is_first = |jobs: &[Job]| matches!(jobs[0].aim, Aim::Groups { is_first: true, .. });

@@ -158,13 +158,15 @@ impl RedisDirectory {
     }
 
     /// Most groups are one page. Of more, a member that was there all the time is on one of them, unless another server
-    /// took the set over meanwhile, which goes through it in another order: then there are fewer than the set has.
+    /// took the set over meanwhile, which goes through it in another order: then there are fewer than the set had. Who joins
+    /// or leaves meanwhile may be among them or not.
     async fn members(&self, tgid: &Tgid) -> Result<HashSet<Uid>, DirectoryError> {
         let key = self.keys.group_durable(tgid);
         for _ in 0..WAYS {
+            let before = self.count(&key).await?;
             let (members, pages) = self.way_through(&key).await?;
-            if pages == 1 || self.count(&key).await? <= members.len() {
-                return members.iter().map(|uid| Uid::parse(uid).map_err(|_| DirectoryError::corrupt())).collect();
+            if pages == 1 || before.min(self.count(&key).await?) <= members.len() {
+                return Ok(members.iter().filter_map(|uid| readable(tgid, uid)).collect());
             }
         }
         Err(DirectoryError::unavailable())
@@ -190,6 +192,15 @@ impl RedisDirectory {
         let answers = self.calls.together(vec![Command::new("SCARD", [key.to_owned()])]).await?;
         answers.into_iter().next().and_then(|count| count.convert().ok()).ok_or_else(DirectoryError::corrupt)
     }
+}
+
+/// What is no uid was written by somebody else, and keeps nobody from their messages.
+fn readable(tgid: &Tgid, uid: &str) -> Option<Uid> {
+    let read = Uid::parse(uid);
+    if let Err(error) = &read {
+        tracing::warn!(%tgid, %error, "a durable member cannot be read");
+    }
+    read.ok()
 }
 
 fn begun(answer: Value) -> Option<Begun> {

@@ -13,11 +13,22 @@ static CANCEL: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("can
 
 impl RedisQueue {
     pub(super) async fn cancel_everywhere(&self, id: &MessageId) -> Result<Cancelled, QueueError> {
-        let mut cancelled = Cancelled::Unknown;
+        let (mut cancelled, mut failed) = (Cancelled::Unknown, None);
         for lane in 0..u16::try_from(self.settled.len()).unwrap_or(u16::MAX) {
-            cancelled = cancelled.and(self.lane(lane)?.cancel(id).await?);
+            match self.lane(lane)?.cancel(id).await {
+                Ok(of_lane) => cancelled = cancelled.and(of_lane),
+                Err(error) => failed = Some(error),
+            }
         }
-        Ok(cancelled)
+        match (failed, &cancelled) {
+            // What was taken out has to be told of, whatever became of the rest.
+            (Some(error), Cancelled::Done(_)) => {
+                tracing::warn!(message_id = %id, %error, "a message was taken back in part: a lane did not answer");
+                Ok(cancelled)
+            }
+            (Some(error), _) => Err(error.into()),
+            (None, _) => Ok(cancelled),
+        }
     }
 }
 
