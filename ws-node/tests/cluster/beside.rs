@@ -1,8 +1,12 @@
 //! Programs of the release before beside those of this one, and the way from one to the other and back.
 
 use gim_proxy_sdk::testing::RedisServer;
+use serde_json::json;
 
+use crate::everywhere::nothing_is_dead;
+use crate::support::client::Client;
 use crate::support::cluster::Cluster;
+use crate::support::http;
 use crate::support::node::Spec;
 use crate::support::oracle::Counts;
 use crate::support::play::Play;
@@ -45,4 +49,29 @@ async fn nodes_and_workers_of_two_releases_work_side_by_side_and_are_exchanged_o
         }
     }
     assert_eq!((counts.superseded, counts.late), (0, 0));
+}
+
+/// The release before knows nothing of mailboxes: it is sent nothing durable, and nothing else waits for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_durable_waits_for_a_node_that_knows_of_it_and_holds_up_nothing_else() {
+    let redis = RedisServer::start().await;
+    let cluster = Cluster::of(redis, Spec::new(4), &[Before, This], &[This]).await;
+    let (before, now) = (&cluster.nodes[0], &cluster.nodes[1]);
+    let mut client = Client::user(before.public, "u").await;
+    client.join("g").await;
+    for (to, name) in [("to_uid", "u"), ("tgid", "g")] {
+        for (class, n) in [("durable", 1), ("live", 2)] {
+            let message = json!({ to: name, "class": class, "data": { "to": name, "n": n } });
+            let (status, answer) = http::post(now.admin, "/api/v1/messages", &message).await;
+            assert_eq!(status, 202, "{answer}");
+        }
+        client.expect_body(json!({ "to": name, "n": 2 })).await;
+    }
+    client.expect_silence().await;
+    cluster.lanes().settle().await;
+    client.close().await;
+    let mut client = Client::user(now.public, "u").await;
+    let stored = client.expect_body(json!({ "to": "u", "n": 1 })).await;
+    assert_eq!(stored.offset, Some(1));
+    nothing_is_dead(&cluster.workers).await;
 }

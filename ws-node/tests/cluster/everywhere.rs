@@ -58,7 +58,7 @@ async fn nodes_that_work_on_the_queue_themselves_need_no_worker_beside_them() {
     nothing_is_dead(&play.cluster.nodes).await;
 }
 
-async fn nothing_is_dead(workers: &[Program]) {
+pub(crate) async fn nothing_is_dead(workers: &[Program]) {
     for worker in workers {
         assert!(worker.metric("gim_worker_dead_total", "").await < 1.0, "{} has dead letters", worker.id);
     }
