@@ -90,14 +90,18 @@ impl LocalMailboxes {
     }
 
     fn append_one(&self, lane: &LaneOrigin, post: &Post, uid: &Uid, now_us: u64) -> Result<Appended, MailboxError> {
-        if !post.of.is_empty() && !(self.is_member)(uid, &post.of) {
-            return Ok(Appended::NotMember);
-        }
         let mut shard = self.of(uid);
-        let is_new = !shard.remembers(uid, lane, post);
-        if is_new && self.bytes.load(Ordering::Relaxed) >= self.total {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(MailboxErrorKind::Unavailable.into());
+        if !shard.remembers(uid, lane, post) {
+            // Not under the lock: who tells of members has locks of its own.
+            drop(shard);
+            if !post.of.is_empty() && !(self.is_member)(uid, &post.of) {
+                return Ok(Appended::NotMember);
+            }
+            if self.bytes.load(Ordering::Relaxed) >= self.total {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                return Err(MailboxErrorKind::Unavailable.into());
+            }
+            shard = self.of(uid);
         }
         let at = self.change(&mut shard, uid, now_us, |mailbox| {
             mailbox.append(lane, post.entry, &post.message, post.kind, now_us / 1_000, &self.bounds)

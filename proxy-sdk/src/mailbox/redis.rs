@@ -124,9 +124,8 @@ impl Mailboxes for RedisMailboxes {
     }
 
     async fn cancel(&self, uid: &Uid, id: &MessageId) -> Result<bool, MailboxError> {
-        let keys = self.keys_of(uid);
-        let keys = keys.each_ref().map(String::as_str);
-        let found: i64 = self.calls.script(&CANCEL, &keys, &[id.as_str()], self.calls.give_up()).await?;
+        let (stream, state) = (self.keys.mailbox(uid), self.keys.mailbox_state(uid));
+        let found: i64 = self.calls.script(&CANCEL, &[&stream, &state], &[id.as_str()], self.calls.give_up()).await?;
         Ok(found == 1)
     }
 

@@ -26,13 +26,14 @@ pub struct Mailbox {
     bytes: usize,
     /// The highest offset that went because of a bound.
     trimmed: u64,
-    ids: HashMap<MessageId, Known>,
+    /// Every message remembered, and its offset.
+    ids: HashMap<Known, u64>,
     /// So many ids are looked through next.
     look_at: usize,
     /// The highest ownership that opened it.
     fence: Fence,
-    /// Ids forgotten and not told of yet.
-    forgotten: Vec<MessageId>,
+    /// Messages remembered and forgotten, in that order, and not told of yet.
+    untold: Vec<Told>,
 }
 
 /// Where a mailbox stands, without what is in it.
@@ -61,15 +62,24 @@ pub struct Letter {
     pub at_ms: u64,
 }
 
-/// Where a message came from and what number it got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// By what a message is known: an id alone names several, of other lanes or sent again after long.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Known {
-    /// Its number.
-    pub offset: u64,
+    /// Its id.
+    pub id: MessageId,
     /// The lane it came from.
     pub lane: u16,
     /// Its entry there.
     pub entry: EntryId,
+}
+
+/// What became of the memory of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// It is remembered with this offset.
+    Remembered(Known, u64),
+    /// It is not any more.
+    Forgotten(Known),
 }
 
 impl Letter {
@@ -100,28 +110,18 @@ impl Mailbox {
             ids: HashMap::new(),
             look_at: FEW_IDS,
             fence: Fence::default(),
-            forgotten: Vec::new(),
+            untold: Vec::new(),
         }
     }
 
-    /// Makes a mailbox as it was: letters in the order of their offsets, and the ids remembered.
+    /// Makes a mailbox as it was: letters in the order of their offsets, and the messages remembered, each
+    /// with its offset.
     #[must_use]
-    pub fn restored(standing: Standing, letters: VecDeque<Letter>, ids: HashMap<MessageId, Known>) -> Self {
+    pub fn restored(standing: Standing, letters: VecDeque<Letter>, ids: HashMap<Known, u64>) -> Self {
         let Standing { epoch, last, acked, trimmed } = standing;
         let bytes = letters.iter().map(Letter::bytes).sum();
         let look_at = (ids.len() * 2).max(FEW_IDS);
-        Self {
-            epoch,
-            last,
-            acked,
-            letters,
-            bytes,
-            trimmed,
-            ids,
-            look_at,
-            fence: Fence::default(),
-            forgotten: Vec::new(),
-        }
+        Self { epoch, last, acked, letters, bytes, trimmed, ids, look_at, fence: Fence::default(), untold: Vec::new() }
     }
 
     /// Tells where it stands.
@@ -130,20 +130,20 @@ impl Mailbox {
         Standing { epoch: self.epoch, last: self.last, acked: self.acked, trimmed: self.trimmed }
     }
 
-    /// Tells what is remembered of a message.
+    /// Tells the offset of a message that is remembered.
     #[must_use]
-    pub fn known(&self, id: &MessageId) -> Option<Known> {
-        self.ids.get(id).copied()
+    pub fn offset_of(&self, known: &Known) -> Option<u64> {
+        self.ids.get(known).copied()
     }
 
-    /// Names the messages remembered.
-    pub fn ids(&self) -> impl Iterator<Item = &MessageId> {
-        self.ids.keys()
+    /// Names the messages remembered, and their offsets.
+    pub fn ids(&self) -> impl Iterator<Item = (&Known, u64)> {
+        self.ids.iter().map(|(known, offset)| (known, *offset))
     }
 
-    /// Names the ids forgotten since it was asked last.
-    pub fn take_forgotten(&mut self) -> Vec<MessageId> {
-        std::mem::take(&mut self.forgotten)
+    /// Names what was remembered and forgotten since it was asked last, in order.
+    pub fn take_untold(&mut self) -> Vec<Told> {
+        std::mem::take(&mut self.untold)
     }
 
     /// Lets the oldest messages go whose time is over.
@@ -180,17 +180,17 @@ impl Mailbox {
         now_ms: u64,
         bounds: &MailboxBounds,
     ) -> Position {
-        if let Some(known) = self.ids.get(&message.id)
-            && (known.lane, known.entry) == (lane.lane, entry)
-        {
-            return self.at(known.offset);
+        let known = Known { id: message.id.clone(), lane: lane.lane, entry };
+        if let Some(offset) = self.offset_of(&known) {
+            return self.at(offset);
         }
         self.forget_ids(lane);
         self.last += 1;
         let letter = Letter { offset: self.last, kind, message: Arc::clone(message), at_ms: now_ms };
         self.bytes += letter.bytes();
         self.letters.push_back(letter);
-        self.ids.insert(message.id.clone(), Known { offset: self.last, lane: lane.lane, entry });
+        self.untold.push(Told::Remembered(known.clone(), self.last));
+        self.ids.insert(known, self.last);
         while self.letters.len() > bounds.messages || (self.bytes > bounds.bytes && self.letters.len() > 1) {
             self.trim();
         }
@@ -304,7 +304,8 @@ impl Mailbox {
     pub fn forget(&mut self, lane: &LaneOrigin) {
         let Some(low_water) = lane.low_water else { return };
         let is_over = |known: &Known| known.lane == lane.lane && known.entry < low_water;
-        self.forgotten.extend(self.ids.extract_if(|_, known| is_over(known)).map(|(id, _)| id));
+        let gone = self.ids.extract_if(|known, _| is_over(known));
+        self.untold.extend(gone.map(|(known, _)| Told::Forgotten(known)));
         self.look_at = (self.ids.len() * 2).max(FEW_IDS);
     }
 }

@@ -77,8 +77,7 @@ impl Hash for Shelf {
 impl Shelf {
     fn of(mailbox: Mailbox) -> Self {
         let Opened { epoch, last, acked, .. } = mailbox.clone().open(Fence::default(), Arrival::Anew, 0);
-        let of = |id| mailbox.known(id).map(|known| (number(id), known.offset));
-        let mut known: Vec<_> = mailbox.ids().filter_map(of).collect();
+        let mut known: Vec<_> = mailbox.ids().map(|(known, offset)| (number(&known.id), offset)).collect();
         known.sort_unstable();
         let letters = mailbox.letters().map(|letter| (letter.offset, number(&letter.message.id))).collect();
         Self(Arc::new((mailbox, Shape { opened: [epoch, last, acked], letters, known })))

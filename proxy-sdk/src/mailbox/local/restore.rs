@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use gim_proto::{MessageId, Uid};
+use gim_proto::Uid;
 
 use super::super::MailboxBounds;
 use super::super::state::{Known, Letter, Mailbox, Standing};
@@ -29,7 +29,7 @@ pub struct MailRows {
 struct Found {
     standing: Option<(Standing, u64)>,
     letters: VecDeque<Letter>,
-    ids: HashMap<MessageId, Known>,
+    ids: HashMap<Known, u64>,
 }
 
 impl LocalMailboxes {
@@ -64,7 +64,7 @@ fn found(kept: &MailRows) -> Result<HashMap<Uid, Found>, BadRow> {
         let of_uid = found.entry(uid).or_default();
         match kept {
             Kept::Standing(standing, used_ms) => of_uid.standing = Some((standing, used_ms)),
-            Kept::Id(id, known) => drop(of_uid.ids.insert(id, known)),
+            Kept::Id(known, offset) => drop(of_uid.ids.insert(known, offset)),
         }
     }
     for row in &kept.letters {

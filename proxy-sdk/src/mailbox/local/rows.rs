@@ -1,6 +1,7 @@
 //! The rows of mailboxes and of last values: their keys and values.
 //!
-//! A mailbox is a row of where it stands, one per message that is not acknowledged, and one per id remembered. Never decides
+//! A mailbox is a row of where it stands, one per message that is not acknowledged, and one per
+//! message remembered, by its id, lane and entry. Never decides
 //! what is kept.
 
 use std::sync::Arc;
@@ -21,7 +22,8 @@ const ID: u8 = 1;
 pub(super) enum Kept {
     /// Where it stands, and when it was used last, Unix milliseconds.
     Standing(Standing, u64),
-    Id(MessageId, Known),
+    /// A message remembered, and its offset.
+    Id(Known, u64),
 }
 
 pub(super) fn put_standing(uid: &Uid, standing: &Standing, used_ms: u64) -> Change {
@@ -34,14 +36,12 @@ pub(super) fn delete_standing(uid: &Uid) -> Change {
     Change::delete(Table::Mailboxes, standing_key(uid))
 }
 
-pub(super) fn put_id(uid: &Uid, id: &MessageId, known: &Known) -> Change {
-    let value = RowWriter::default().number(known.offset).short(known.lane);
-    let value = value.number(known.entry.ms).number(known.entry.seq).end();
-    Change::put(Table::Mailboxes, id_key(uid, id), value)
+pub(super) fn put_id(uid: &Uid, known: &Known, offset: u64) -> Change {
+    Change::put(Table::Mailboxes, id_key(uid, known), RowWriter::default().number(offset).end())
 }
 
-pub(super) fn delete_id(uid: &Uid, id: &MessageId) -> Change {
-    Change::delete(Table::Mailboxes, id_key(uid, id))
+pub(super) fn delete_id(uid: &Uid, known: &Known) -> Change {
+    Change::delete(Table::Mailboxes, id_key(uid, known))
 }
 
 pub(super) fn mailbox((key, value): &(Bytes, Bytes)) -> Result<(Uid, Kept), BadRow> {
@@ -54,8 +54,8 @@ pub(super) fn mailbox((key, value): &(Bytes, Bytes)) -> Result<(Uid, Kept), BadR
             Kept::Standing(standing, row.number()?)
         }
         ID => {
-            let known = Known { offset: row.number()?, lane: row.short()?, entry: entry(&mut row)? };
-            Kept::Id(MessageId::parse(&key.text()?).map_err(|_| BadRow)?, known)
+            let id = MessageId::parse(&key.text()?).map_err(|_| BadRow)?;
+            Kept::Id(Known { id, lane: key.short()?, entry: entry(&mut key)? }, row.number()?)
         }
         _ => return Err(BadRow),
     };
@@ -143,8 +143,10 @@ fn standing_key(uid: &Uid) -> Bytes {
     RowWriter::default().text(uid.as_str()).byte(STANDING).end()
 }
 
-fn id_key(uid: &Uid, id: &MessageId) -> Bytes {
-    RowWriter::default().text(uid.as_str()).byte(ID).text(id.as_str()).end()
+fn id_key(uid: &Uid, known: &Known) -> Bytes {
+    let Known { id, lane, entry } = known;
+    let row = RowWriter::default().text(uid.as_str()).byte(ID).text(id.as_str());
+    row.short(*lane).number(entry.ms).number(entry.seq).end()
 }
 
 fn letter_key(uid: &Uid, offset: u64) -> Bytes {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use gim_proto::{MessageId, Uid};
 
-use super::super::state::{Mailbox, Standing};
+use super::super::state::{Known, Mailbox, Standing, Told};
 use super::super::{MailboxBounds, Post};
 use super::rows;
 use crate::delivery::LaneOrigin;
@@ -54,8 +54,8 @@ impl Shard {
 
     /// Tells whether a message came before.
     pub(super) fn remembers(&self, uid: &Uid, lane: &LaneOrigin, post: &Post) -> bool {
-        let known = self.get(uid).and_then(|mailbox| mailbox.known(&post.message.id));
-        known.is_some_and(|known| (known.lane, known.entry) == (lane.lane, post.entry))
+        let known = Known { id: post.message.id.clone(), lane: lane.lane, entry: post.entry };
+        self.get(uid).is_some_and(|mailbox| mailbox.offset_of(&known).is_some())
     }
 
     /// Changes a mailbox, made if missing. Returns by how many bytes all have grown, too.
@@ -72,10 +72,13 @@ impl Shard {
         let before = Before::of(&held.mailbox, is_new);
         let answer = change(&mut held.mailbox);
         held.used_ms = now_us / 1_000;
-        let forgotten = held.mailbox.take_forgotten();
+        let untold = held.mailbox.take_untold();
         if note {
             before.note(uid, held, &mut self.noted);
-            self.noted.extend(forgotten.iter().map(|id| rows::delete_id(uid, id)));
+            self.noted.extend(untold.iter().map(|told| match told {
+                Told::Remembered(known, offset) => rows::put_id(uid, known, *offset),
+                Told::Forgotten(known) => rows::delete_id(uid, known),
+            }));
         }
         let grown =
             i64::try_from(weight(&held.mailbox)).unwrap_or(i64::MAX) - i64::try_from(before.weight).unwrap_or(0);
@@ -111,7 +114,7 @@ impl Shard {
         let is_idle = |held: &Held| held.used_ms < since_ms && held.mailbox.letters().next().is_none();
         for (uid, held) in self.mailboxes.extract_if(|_, held| is_idle(held)) {
             if note {
-                self.noted.extend(held.mailbox.ids().map(|id| rows::delete_id(&uid, id)));
+                self.noted.extend(held.mailbox.ids().map(|(known, _)| rows::delete_id(&uid, known)));
                 self.noted.push(rows::delete_standing(&uid));
             }
         }
@@ -129,8 +132,6 @@ impl Before {
         let last = self.standing.map_or(0, |before| before.last);
         for letter in mailbox.letters().rev().take_while(|letter| letter.offset > last) {
             noted.push(rows::put_letter(uid, letter));
-            let known = mailbox.known(&letter.message.id);
-            noted.extend(known.map(|known| rows::put_id(uid, &letter.message.id, &known)));
         }
         // Messages go from the front. Those in between that went earlier are not there, which does no harm.
         let oldest = mailbox.letters().next().map_or(last + 1, |letter| letter.offset);

@@ -210,7 +210,7 @@ async fn what_has_passed_its_time_is_swept_from_memory_and_journal() {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Append { user: u8, ms: u64 },
+    Append { user: u8, lane: u16, ms: u64, id: u64 },
     Ack { user: u8, offset: u64 },
     Cancel { user: u8, ms: u64 },
     Open { user: u8, offset: u64 },
@@ -219,7 +219,9 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let user = 0..2_u8;
     prop_oneof![
-        4 => (user.clone(), 1..60_u64).prop_map(|(user, ms)| Step::Append { user, ms }),
+        4 => (user.clone(), 1..3_u16, 1..60_u64, prop_oneof![Just(None), (1..4_u64).prop_map(Some)]).prop_map(
+            |(user, lane, ms, id)| Step::Append { user, lane, ms, id: id.unwrap_or(ms) }
+        ),
         1 => (user.clone(), 0..40_u64).prop_map(|(user, offset)| Step::Ack { user, offset }),
         1 => (user.clone(), 1..60_u64).prop_map(|(user, ms)| Step::Cancel { user, ms }),
         1 => (user, 0..90_u64).prop_map(|(user, offset)| Step::Open { user, offset }),
@@ -229,9 +231,10 @@ fn step() -> impl Strategy<Value = Step> {
 async fn take(mailboxes: &LocalMailboxes, step: &Step) {
     let name = |user: &u8| uid(["a", "b"][usize::from(*user)]);
     match step {
-        Step::Append { user, ms } => {
-            let post = Post { to: vec![name(user)], ..post(*ms, &[]) };
-            mailboxes.append(&lane(ms.saturating_sub(20)), &[post]).await.unwrap();
+        Step::Append { user, lane: of, ms, id } => {
+            let post = Post { entry: entry(*ms), to: vec![name(user)], ..post(*id, &[]) };
+            let origin = LaneOrigin { lane: *of, ..lane(ms.saturating_sub(20)) };
+            mailboxes.append(&origin, &[post]).await.unwrap();
         }
         Step::Ack { user, offset } => {
             let epoch = mailboxes.open(&name(user), Fence(1), Arrival::Anew).await.unwrap().epoch;
@@ -266,8 +269,9 @@ proptest! {
                     let known = |of: &LocalMailboxes| {
                         let shard = of.of(&uid(name));
                         shard.get(&uid(name)).map(|mailbox| {
-                            let mut ids: Vec<_> = mailbox.ids().map(|id| (id.clone(), mailbox.known(id))).collect();
-                            ids.sort_by(|(a, _), (b, _)| a.cmp(b));
+                            let mut ids: Vec<_> =
+                                mailbox.ids().map(|(known, offset)| (known.clone(), offset)).collect();
+                            ids.sort_unstable();
                             let letters: Vec<_> = mailbox.letters().map(|letter| format!("{letter:?}")).collect();
                             (mailbox.standing(), letters, ids)
                         })

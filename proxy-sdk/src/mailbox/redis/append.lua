@@ -9,7 +9,8 @@
 --
 -- Error: TERM: a later owner of the lane has appended here. It may have forgotten what this one appends once more.
 --
--- Keeps semantics 6: idempotent by message id, until its entry lies below the low water of its lane.
+-- Keeps semantics 6: idempotent by message id, lane and entry, until the entry lies below the low water of its lane; also
+-- where the user has left the groups since.
 
 local now = now_us()
 local refusal = late(now, ARGV[1])
@@ -23,9 +24,10 @@ local term = ARGV[9]
 local messages, gone = {}, 0
 local users_at = 10
 for index = 1, tonumber(ARGV[10]) do
+  local id = ARGV[users_at + 1]
   messages[index] = {
-    id = ARGV[users_at + 1],
-    from = lane .. ' ' .. ARGV[users_at + 2],
+    id = id,
+    field = id .. ' ' .. lane .. ' ' .. ARGV[users_at + 2],
     kind = ARGV[users_at + 3],
     till = ARGV[users_at + 4],
     flags = ARGV[users_at + 5],
@@ -35,15 +37,16 @@ for index = 1, tonumber(ARGV[10]) do
   users_at = users_at + 7
 end
 
+-- Groups that cannot be read are none, and no fault of the mailbox: nothing is raised here.
 local function is_member(groups, tgids)
   for tgid in string.gmatch(tgids, '%S+') do
-    local membership = redis.call('HGET', groups, tgid)
+    local membership = redis.pcall('HGET', groups, tgid)
     if membership == 'durable' then
       return true
     end
     if membership == 'temporary' then
-      local till = redis.call('HGET', groups, ' until')
-      if not till or tonumber(till) * 1000 > now then
+      local till = redis.pcall('HGET', groups, ' until')
+      if not till or (tonumber(till) or 0) * 1000 > now then
         return true
       end
     end
@@ -51,10 +54,10 @@ local function is_member(groups, tgids)
   return tgids == ''
 end
 
-local function is_below(entry)
-  local ms, seq = string.match(entry, ' (%d+)-(%d+)$')
+local function is_below(field)
+  local of, ms, seq = string.match(field, ' (%d+) (%d+)-(%d+)$')
   ms, seq = tonumber(ms), tonumber(seq)
-  return ms and (ms < low_ms or (ms == low_ms and seq < low_seq))
+  return of == lane and (ms < low_ms or (ms == low_ms and seq < low_seq))
 end
 
 -- An entry below the low water does not come again.
@@ -63,11 +66,9 @@ local function forget_ids(box)
   if not low_ms or count < math.max(box.look, few) then
     return
   end
-  local known = redis.call('HGETALL', box.ids)
-  for at = 1, #known, 2 do
-    local of = string.match(known[at + 1], '^%d+ (%d+) ')
-    if of == lane and is_below(known[at + 1]) then
-      redis.call('HDEL', box.ids, known[at])
+  for _, field in ipairs(redis.call('HKEYS', box.ids)) do
+    if is_below(field) then
+      redis.call('HDEL', box.ids, field)
       count = count - 1
     end
   end
@@ -86,18 +87,11 @@ local function trim(box)
 end
 
 local function append(box, message)
-  local known = redis.call('HGET', box.ids, message.id)
-  if known then
-    local offset, from = string.match(known, '^(%d+) (.+)$')
-    if from == message.from then
-      return tonumber(offset)
-    end
-  end
   local offset = number(box.last + 1)
   redis.call('XADD', box.stream, offset .. '-0', 'id', message.id, 'kind', message.kind, 'at',
     number(math.floor(now / 1000)), 'until', message.till, 'flags', message.flags, 'payload', message.payload)
   forget_ids(box)
-  redis.call('HSET', box.ids, message.id, offset .. ' ' .. message.from)
+  redis.call('HSET', box.ids, message.field, offset)
   box.last = box.last + 1
   box.bytes = box.bytes + #message.payload
   trim(box)
@@ -115,7 +109,10 @@ local function append_all(stream, ids, state, groups, indexes)
   end
   for index in string.gmatch(indexes, '%d+') do
     local message = messages[tonumber(index)]
-    if is_member(groups, message.groups) then
+    local known = box and tonumber(redis.call('HGET', box.ids, message.field))
+    if known then
+      answer[#answer + 1] = known
+    elseif is_member(groups, message.groups) then
       box = box or begin(stream, ids, state, now)
       answer[1] = box.epoch
       answer[#answer + 1] = append(box, message)

@@ -1,9 +1,9 @@
 -- What the scripts of mailboxes share; put before each of them. It answers nothing by itself.
 --
--- A mailbox is a stream of letters (entry id `<offset>-0`), a hash of message ids (`<offset> <lane> <entry>`) and a hash
--- of its state (epoch, last, acked, trimmed, bytes, look, and `term <lane>` of the last owner of each lane that appended;
--- what is missing there is 0). Where the state is missing, so is
--- the mailbox. All in whole numbers below 2^53.
+-- A mailbox is a stream of letters (entry id `<offset>-0`), a hash of the messages known (`<message id> <lane> <entry>`,
+-- ids having no spaces, -> offset) and a hash of its state (epoch, last, acked, trimmed, bytes, look, fence, and
+-- `term <lane>` of the last owner of each lane that appended; what is missing there is 0). Where the state is missing, so
+-- is the mailbox. All in whole numbers below 2^53.
 --
 -- The first write of a script that takes room is one that Redis refuses when it has none; of one that makes room it is
 -- one that Redis never refuses, upon which it allows the rest.
@@ -13,7 +13,7 @@ local function number(value)
 end
 
 local function load(stream, ids, state)
-  local held = redis.call('HMGET', state, 'epoch', 'last', 'acked', 'trimmed', 'bytes', 'look')
+  local held = redis.call('HMGET', state, 'epoch', 'last', 'acked', 'trimmed', 'bytes', 'look', 'fence')
   if not tonumber(held[1]) then
     return nil
   end
@@ -27,6 +27,7 @@ local function load(stream, ids, state)
     trimmed = tonumber(held[4]) or 0,
     bytes = tonumber(held[5]) or 0,
     look = tonumber(held[6]) or 0,
+    fence = tonumber(held[7]) or 0,
   }
 end
 
@@ -59,11 +60,11 @@ local function drop(box, letter)
   box.bytes = box.bytes - #fields_of(letter).payload
 end
 
--- Whether a session with this fence was superseded: a higher one is on record.
-local function is_superseded(bucket, uid, fence)
+-- Whether a session with this fence was superseded: a higher one is on record, or has opened the mailbox.
+local function is_superseded(box, bucket, uid, fence)
   local record = redis.call('HGET', bucket, uid)
-  local owner = record and string.match(record, '^1 (%d+) ')
-  return owner and tonumber(owner) > tonumber(fence)
+  local owner = record and tonumber(string.match(record, '^1 (%d+) ')) or 0
+  return math.max(owner, box and box.fence or 0) > tonumber(fence)
 end
 
 -- Bytes of the letters up to an offset, of which there are later ones.

@@ -16,7 +16,9 @@ end
 local box = load(KEYS[2], KEYS[3], KEYS[4]) or begin(KEYS[2], KEYS[3], KEYS[4], now)
 local epoch, offset = tonumber(ARGV[6]), tonumber(ARGV[7])
 local is_reset = ARGV[5] ~= 'anew' and (epoch ~= box.epoch or offset > box.last)
-if not is_superseded(KEYS[1], ARGV[2], ARGV[3]) then
+local fence = tonumber(ARGV[3])
+local is_owner = not is_superseded(box, KEYS[1], ARGV[2], fence)
+if is_owner then
   if is_reset and epoch == box.epoch then
     box.epoch = math.max(now, box.epoch + 1)
     redis.call('HSET', box.state, 'epoch', number(box.epoch))
@@ -25,4 +27,8 @@ if not is_superseded(KEYS[1], ARGV[2], ARGV[3]) then
   end
 end
 keep_for(box, ARGV[4])
+-- After the write that Redis never refuses: without room, a mailbox that is there opens all the same.
+if is_owner and fence > box.fence then
+  redis.call('HSET', box.state, 'fence', number(fence))
+end
 return { box.epoch, box.last, box.acked, is_reset and 1 or 0 }

@@ -67,6 +67,25 @@ fn a_repeat_keeps_its_number_also_once_acknowledged() {
 }
 
 #[test]
+fn messages_of_one_id_are_each_known_by_their_entry_and_lane() {
+    let mut mailbox = Mailbox::new(NOW_US);
+    let message = message(1, 1);
+    let other = LaneOrigin { lane: 2, ..lane(None) };
+    let mut append =
+        |lane: &LaneOrigin, ms| mailbox.append(lane, entry(ms), &message, MsgType::User, NOW_MS, &bounds()).offset;
+    for _ in 0..2 {
+        assert_eq!([append(&lane(None), 1), append(&lane(None), 2), append(&other, 1)], [1, 2, 3]);
+    }
+    mailbox.forget(&lane(Some(2)));
+    let known = |lane, ms| Known { id: message.id.clone(), lane, entry: entry(ms) };
+    let offsets = [known(1, 1), known(1, 2), known(2, 1)].map(|known| mailbox.offset_of(&known));
+    assert_eq!(offsets, [None, Some(2), Some(3)]);
+    let told = [Told::Remembered(known(1, 1), 1), Told::Remembered(known(1, 2), 2), Told::Remembered(known(2, 1), 3)];
+    let forgotten = [Told::Forgotten(known(1, 1))];
+    assert_eq!(mailbox.take_untold(), [told.as_slice(), &forgotten].concat());
+}
+
+#[test]
 fn ids_are_looked_through_when_there_are_twice_as_many_as_were_left() {
     let few = FEW_IDS as u64;
     let mut mailbox = filled(few);

@@ -16,6 +16,7 @@ promises! {
     one_message_reaches_users_of_all_buckets,
     a_message_that_comes_again_keeps_its_number,
     an_id_of_another_entry_or_lane_is_another_message,
+    a_repeat_is_known_also_once_its_user_has_left_the_group,
     ids_below_the_low_water_are_forgotten_and_no_others,
     a_message_reads_as_it_was_written,
     a_mailbox_of_nobody_reads_as_none,
@@ -33,6 +34,7 @@ promises! {
     what_never_was_is_not_acknowledged,
     a_message_taken_back_is_a_gap_and_does_not_come_again,
     a_message_whose_id_is_forgotten_can_be_taken_back,
+    of_several_with_one_id_the_last_is_taken_back_and_none_comes_again,
 }
 
 fn small(messages: usize, bytes: usize) -> MailboxBounds {
@@ -89,9 +91,34 @@ async fn a_message_that_comes_again_keeps_its_number<W: World>(make: impl AsyncF
 async fn an_id_of_another_entry_or_lane_is_another_message<W: World>(make: impl AsyncFn(MailboxBounds) -> W) {
     let world = make(MailboxBounds::default()).await;
     let again = |n: u64| post_of(n, message("same", "{}"), &["a"]);
-    assert_eq!(world.offsets(&lane(0), &[again(1), again(2), again(2)]).await, [1, 2, 2]);
+    assert_eq!(world.offsets(&lane(0), &[again(1), again(2), again(1), again(2)]).await, [1, 2, 1, 2]);
     let other = LaneOrigin { lane: 4, ..lane(0) };
     assert_eq!(world.offsets(&other, &[again(2), again(2)]).await, [3, 3]);
+    assert_eq!(world.offsets(&lane(0), &[again(2), again(1)]).await, [2, 1], "the later have not undone the earlier");
+    let epoch = world.opens("a", 1, Arrival::Anew).await.epoch;
+    assert_eq!(world.ack("a", 1, epoch, 3).await, Acked::Done);
+    assert_eq!(world.offsets(&lane(0), &[again(1), again(2)]).await, [1, 2], "also once they are acknowledged");
+    assert_eq!(world.offsets(&other, &[again(2), again(1)]).await, [3, 4]);
+    // Those of lane 3 below its low water are forgotten, the others under the same id are not.
+    world.offsets(&LaneOrigin { low_water: None, ..lane(0) }, &posts(10..=100, &["a"])).await;
+    assert_eq!(world.offsets(&lane(2), &posts(101..=101, &["a"])).await, [96]);
+    assert_eq!(world.offsets(&lane(2), &[again(2), again(1)]).await, [2, 97]);
+    assert_eq!(world.offsets(&other, &[again(2), again(1)]).await, [3, 4]);
+}
+
+async fn a_repeat_is_known_also_once_its_user_has_left_the_group<W: World>(make: impl AsyncFn(MailboxBounds) -> W) {
+    let world = make(MailboxBounds::default()).await;
+    world.joins("a", "g", "durable").await;
+    let of = |n: u64| Post { of: [tgid("g")].into(), ..post(n, &["a"]) };
+    let first = world.append(&lane(0), &[of(1)]).await;
+    world.leaves("a", "g").await;
+    assert_eq!(world.append(&lane(0), &[of(1)]).await, first, "it is there");
+    assert_eq!(world.offsets(&lane(0), &[of(2), of(1)]).await, [0, 1]);
+    let epoch = world.opens("a", 1, Arrival::Anew).await.epoch;
+    assert_eq!(world.ack("a", 1, epoch, 1).await, Acked::Done);
+    assert_eq!(world.append(&lane(0), &[of(1)]).await, first, "it was, and is acknowledged");
+    assert_eq!(world.offsets(&LaneOrigin { lane: 4, ..lane(0) }, &[of(1)]).await, [0], "that is another message");
+    assert!(world.read("a", 0).await.is_empty());
 }
 
 async fn ids_below_the_low_water_are_forgotten_and_no_others<W: World>(make: impl AsyncFn(MailboxBounds) -> W) {
@@ -310,4 +337,21 @@ async fn a_message_whose_id_is_forgotten_can_be_taken_back<W: World>(make: impl 
     assert!(!cancel("m2").await);
     assert_eq!(world.page("a", 0, 100, 10_000).await.items.len(), 41);
     assert_eq!(world.read("a", 38).await, ["m39@39", "40-40 expired", "m41@41"]);
+}
+
+async fn of_several_with_one_id_the_last_is_taken_back_and_none_comes_again<W: World>(
+    make: impl AsyncFn(MailboxBounds) -> W,
+) {
+    let world = make(MailboxBounds::default()).await;
+    let again = |n: u64| post_of(n, message("same", "{}"), &["a"]);
+    let other = LaneOrigin { lane: 4, ..lane(0) };
+    assert_eq!(world.offsets(&other, &[again(1)]).await, [1]);
+    assert_eq!(world.offsets(&lane(0), &[again(1), post(2, &["a"]), again(3)]).await, [2, 3, 4]);
+    let cancel = async || world.mailboxes().cancel(&uid("a"), &MessageId::parse("same").unwrap()).await.unwrap();
+    assert!(cancel().await);
+    assert_eq!(world.read("a", 0).await, ["same@1", "same@2", "m2@3", "4-4 expired"]);
+    assert!(cancel().await && cancel().await && !cancel().await);
+    assert_eq!(world.offsets(&lane(0), &[again(3), again(1)]).await, [4, 2]);
+    assert_eq!(world.offsets(&other, &[again(1)]).await, [1]);
+    assert_eq!(world.read("a", 0).await, ["1-2 expired", "m2@3", "4-4 expired"]);
 }

@@ -5,12 +5,12 @@ use std::time::Duration;
 use gim_proto::Fence;
 use gim_proxy_sdk::delivery::LaneOrigin;
 use gim_proxy_sdk::mailbox::{
-    Acked, Appended, Arrival, MailboxBounds, MailboxErrorKind, Mailboxes, Opened, Position, RedisMailboxes, Scope,
+    Acked, Appended, Arrival, MailboxBounds, MailboxErrorKind, Mailboxes, Opened, Position, Post, RedisMailboxes, Scope,
 };
 use gim_proxy_sdk::store::RedisOptions;
 use gim_proxy_sdk::testing::RedisServer;
 
-use super::world::{RedisWorld, World, lane, message, post, post_of, uid};
+use super::world::{RedisWorld, World, lane, message, post, post_of, tgid, uid};
 use crate::directory::world::eventually;
 
 fn short(options: RedisOptions) -> RedisOptions {
@@ -37,7 +37,9 @@ async fn a_full_redis_refuses_messages_and_takes_acknowledgements() {
     assert!(world.mailboxes.open(&uid("b"), Fence(1), Arrival::Anew).await.is_err());
     let at = Position { epoch: opened.epoch, offset: 1 };
     assert_eq!(world.mailboxes.open(&uid("a"), Fence(1), Arrival::Resumes(at)).await.unwrap().acked, 1);
-    assert_eq!(world.ack("a", 1, opened.epoch, 2).await, Acked::Done);
+    assert_eq!(world.mailboxes.open(&uid("a"), Fence(2), Arrival::Anew).await.unwrap().acked, 1);
+    assert_eq!(world.ack("a", 1, opened.epoch, 2).await, Acked::Superseded);
+    assert_eq!(world.ack("a", 2, opened.epoch, 2).await, Acked::Done);
     assert!(world.mailboxes.cancel(&uid("a"), &post(3, &["a"]).message.id).await.unwrap());
     let _: String = world.ask(&["CONFIG", "SET", "maxmemory", "0"]).await;
     assert_eq!(world.offsets(&lane(0), &[post(4, &["a"])]).await, [4]);
@@ -106,6 +108,45 @@ async fn a_mailbox_that_is_none_stops_nobody() {
     for name in to {
         assert_eq!(world.read(name, 0).await, ["m1@1", "m2@2"]);
     }
+}
+
+#[tokio::test]
+async fn groups_that_cannot_be_read_have_no_members_and_cost_no_mailbox() {
+    let world = RedisWorld::new(MailboxBounds::default()).await;
+    world.joins("b", "g", "temporary").await;
+    world.joins("b", " until", "soon").await;
+    let _: String = world.ask(&["SET", &world.keys.user_groups(&uid("a")), "x"]).await;
+    let to = ["a", "b"];
+    let before = world.append(&lane(0), &[post(1, &to)]).await;
+    let of = |n: u64| Post { of: [tgid("g")].into(), ..post(n, &to) };
+    assert_eq!(world.offsets(&lane(0), &[of(2), post(3, &to), of(1)]).await, [0, 0, 2, 2, 1, 1]);
+    assert_eq!(world.append(&lane(0), &[post(1, &to)]).await, before, "it is the same mailbox");
+    for name in to {
+        assert_eq!(world.read(name, 0).await, ["m1@1", "m3@2"]);
+    }
+}
+
+#[tokio::test]
+async fn who_opened_and_who_is_on_record_both_supersede() {
+    let world = RedisWorld::new(MailboxBounds::default()).await;
+    world.append(&lane(0), &[post(1, &["a"]), post(2, &["a"])]).await;
+    let epoch = world.opens("a", 5, Arrival::Anew).await.epoch;
+    let resumes = async |fence: u64, offset: u64| {
+        let arrival = Arrival::Resumes(Position { epoch, offset });
+        world.mailboxes.open(&uid("a"), Fence(fence), arrival).await.unwrap()
+    };
+    // A record that is gone, as when the owner has released the uid, makes no former owner of any use.
+    let _: i64 = world.ask(&["DEL", &world.keys.user_bucket(&uid("a"))]).await;
+    assert_eq!(world.ack("a", 4, epoch, 2).await, Acked::Superseded);
+    assert_eq!(resumes(4, 2).await.acked, 0);
+    let beyond = resumes(4, 9).await;
+    assert_eq!((beyond.epoch, beyond.is_reset), (epoch, true));
+    assert_eq!(world.ack("a", 5, epoch, 1).await, Acked::Done);
+    // Nor need the next owner have come to its mailbox yet.
+    world.claims("a", 6).await;
+    assert_eq!(world.ack("a", 5, epoch, 2).await, Acked::Superseded);
+    assert_eq!(resumes(5, 2).await.acked, 1);
+    assert_eq!(resumes(6, 2).await.acked, 2);
 }
 
 #[tokio::test]

@@ -85,6 +85,8 @@ pub(crate) trait World {
     async fn claims(&self, name: &str, fence: u64);
     /// The directory records a membership: `temporary` or `durable`.
     async fn joins(&self, name: &str, group: &str, membership: &str);
+    /// The directory knows of a membership no more.
+    async fn leaves(&self, name: &str, group: &str);
 
     async fn append(&self, lane: &LaneOrigin, posts: &[Post]) -> Vec<Vec<Appended>> {
         self.mailboxes().append(lane, posts).await.unwrap()
@@ -147,6 +149,10 @@ impl World for LocalWorld {
     async fn joins(&self, name: &str, group: &str, _membership: &str) {
         self.members.lock().unwrap().insert((uid(name), tgid(group)));
     }
+
+    async fn leaves(&self, name: &str, group: &str) {
+        self.members.lock().unwrap().remove(&(uid(name), tgid(group)));
+    }
 }
 
 /// Mailboxes in Redis and the test's own way into it.
@@ -207,6 +213,10 @@ impl World for RedisWorld {
 
     async fn joins(&self, name: &str, group: &str, membership: &str) {
         let _: i64 = self.ask(&["HSET", &self.keys.user_groups(&uid(name)), group, membership]).await;
+    }
+
+    async fn leaves(&self, name: &str, group: &str) {
+        let _: i64 = self.ask(&["HDEL", &self.keys.user_groups(&uid(name)), group]).await;
     }
 }
 
