@@ -3,6 +3,7 @@
 //! Owns the recorder, of which there is one per node and none for the process, and the figures that nodes and workers
 //! both show: build, log, memory, lanes. Every other metric belongs to the module that counts it.
 
+use gim_proxy_sdk::directory::NewsFigures;
 use gim_proxy_sdk::ledger::Written;
 use gim_proxy_sdk::queue::LaneStats;
 use metrics::{Counter, Gauge, Key, KeyName, Label, Level, Metadata, Recorder, Unit};
@@ -21,14 +22,16 @@ const HTTP_REQUESTS: &str = "gim_http_requests_total";
 
 const RECEIPTS: &str = "gim_receipts_written_total";
 const PRESENCE: &str = "gim_presence_written_total";
+const PRESENCE_FULL: &str = "gim_presence_full_total";
 const HOPS: &str = "gim_hops_written_total";
 const HOPS_DROPPED: &str = "gim_hops_dropped_total";
 const LEDGER_FAILURES: &str = "gim_ledger_failures_total";
 const POSSIBLE_LOSSES: &str = "gim_redis_possible_losses_total";
 
-const COUNTERS: [(&str, &str); 8] = [
+const COUNTERS: [(&str, &str); 9] = [
     (RECEIPTS, "receipts written by this process"),
     (PRESENCE, "users that came or went, written by this process"),
+    (PRESENCE_FULL, "times that more came and went than was written down: the oldest news may be gone"),
     (HOPS, "steps of journeys written by this process"),
     (HOPS_DROPPED, "steps of journeys dropped: too many at once or of one message, or redis did not take them"),
     (LEDGER_FAILURES, "writes of receipts or presence that failed"),
@@ -127,6 +130,12 @@ impl Exporter {
     /// Condenses the samples of histograms. Left to whoever reads the metrics, they would pile up until somebody does.
     pub fn upkeep(&self) {
         self.handle.run_upkeep();
+    }
+
+    /// Shows what the directory has written down of who came and went, beside what the ledger has.
+    pub fn show_news(&self, written: Written, news: NewsFigures) {
+        self.counter(PRESENCE).absolute(written.presence + news.written);
+        self.counter(PRESENCE_FULL).absolute(news.full);
     }
 
     /// Renders everything, with the figures of these lanes and so many dropped lines of the log.

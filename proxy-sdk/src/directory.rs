@@ -125,6 +125,15 @@ pub enum DirectoryErrorKind {
     Corrupt,
 }
 
+/// News of who came and went, counted since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NewsFigures {
+    /// Written down.
+    pub written: u64,
+    /// Times that a list of those waiting to be written down was found full: the oldest may be gone.
+    pub full: u64,
+}
+
 /// Who is where.
 ///
 /// A uid has one owner at any time. A call is one round trip where nothing is in its way, and has a deadline of the
@@ -194,6 +203,11 @@ pub trait Directory: Send + Sync + 'static {
     /// Counts the durable members of a group.
     async fn count_durable(&self, tgid: &Tgid) -> Result<usize, DirectoryError> {
         Ok(self.durable_members(std::slice::from_ref(tgid)).await?.len())
+    }
+
+    /// Counts who came and went, as far as this process has written it down by itself.
+    fn news(&self) -> NewsFigures {
+        NewsFigures::default()
     }
 
     /// Names all nodes that live.

@@ -325,6 +325,7 @@ impl Core {
             dropped_log_lines: self.log.as_ref().map_or(0, |log| log.dropped_lines()),
             resident_bytes: host::resident_bytes(),
             written: self.ledger.written(),
+            news: self.directory.news(),
             possible_losses: self.redis.as_ref().map(|redis| redis.losses().count()),
             followers: self.followers.count() as u64,
         }

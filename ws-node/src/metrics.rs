@@ -12,6 +12,7 @@ use gim_proto::codes::{CloseCode, ErrorCode};
 use gim_proto::frame::GapReason;
 use gim_proto::{MessageId, Tgid, Uid};
 use gim_proxy_sdk::delivery::TargetReport;
+use gim_proxy_sdk::directory::NewsFigures;
 use gim_proxy_sdk::ledger::Written;
 use gim_proxy_sdk::mailbox::MailboxError;
 use gim_proxy_sdk::mailbox::local::MailboxFigures;
@@ -295,6 +296,7 @@ impl Metrics {
         }
         self.exporter.gauge("gim_followers").set(as_f64(now.followers));
         self.exporter.show_kept(now.written, now.possible_losses);
+        self.exporter.show_news(now.written, now.news);
         self.exporter.render(lanes, now.dropped_log_lines)
     }
 
@@ -344,6 +346,7 @@ pub(crate) struct Snapshot {
     pub(crate) dropped_log_lines: u64,
     pub(crate) resident_bytes: u64,
     pub(crate) written: Written,
+    pub(crate) news: NewsFigures,
     /// None: there is no Redis in this mode.
     pub(crate) possible_losses: Option<u64>,
     pub(crate) followers: u64,

@@ -32,7 +32,7 @@ use self::cache::Owners;
 use self::leftovers::Leftovers;
 use self::news::News;
 use self::sweep::Progress;
-use super::{Claim, ClaimRequest, Directory, DirectoryError, Freshness, Held, NodeRef, Owner};
+use super::{Claim, ClaimRequest, Directory, DirectoryError, Freshness, Held, NewsFigures, NodeRef, Owner};
 use crate::lease::{Proof, Since};
 pub use crate::members::LiveNodes;
 use crate::members::{Judge, View};
@@ -143,7 +143,7 @@ impl RedisDirectory {
             hits: read(&self.hits),
             misses: read(&self.misses),
             swept: read(&self.swept),
-            news: self.news.moved(),
+            news: self.news.figures().written,
         }
     }
 
@@ -276,6 +276,10 @@ impl Directory for RedisDirectory {
     async fn reach(&self) -> Result<(), DirectoryError> {
         let ask = Command::new("EXISTS", [self.keys.meta()]);
         self.calls.together(vec![ask]).await.map(|_answer| ())
+    }
+
+    fn news(&self) -> NewsFigures {
+        self.news.figures()
     }
 
     async fn sweep(&self) -> Result<(), DirectoryError> {

@@ -10,13 +10,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ::fred::types::Value as Answer;
 use gim_proto::keys::BUCKETS;
 use gim_proto::{Keys, Uid, bucket_of};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::text;
-use crate::directory::DirectoryError;
+use crate::directory::{DirectoryError, NewsFigures};
 use crate::scripts::{Calls, Command};
 
 /// News of one bucket moved in one go, and buckets.
@@ -26,6 +27,7 @@ const BUCKETS_AT_ONCE: usize = 64;
 const LOOKED_AT: u16 = 64;
 /// News noted in one bucket; beyond it the oldest go. All buckets hold about as many as the stream does by default.
 const NOTED: &str = "1000";
+const LAST: &str = "999";
 /// Older news in a list were left behind by whoever should have moved them.
 const LEFT_BEHIND_MS: u64 = 3_000;
 /// Pause after the stream was not to be written.
@@ -57,6 +59,7 @@ struct Lists {
     dirty: Mutex<BTreeSet<u16>>,
     more: Notify,
     moved: AtomicU64,
+    full: AtomicU64,
 }
 
 impl News {
@@ -70,6 +73,7 @@ impl News {
                 dirty: Mutex::default(),
                 more: Notify::new(),
                 moved: AtomicU64::new(0),
+                full: AtomicU64::new(0),
             });
             let task = tokio::spawn(Arc::clone(&lists).run());
             Mover { lists, next: Mutex::new(0), task }
@@ -108,9 +112,13 @@ impl News {
         }
     }
 
-    /// News moved.
-    pub(super) fn moved(&self) -> u64 {
-        self.mover.as_ref().map_or(0, |mover| mover.lists.moved.load(Ordering::Relaxed))
+    /// News moved, and lists found full.
+    pub(super) fn figures(&self) -> NewsFigures {
+        let of = |Mover { lists, .. }: &Mover| NewsFigures {
+            written: lists.moved.load(Ordering::Relaxed),
+            full: lists.full.load(Ordering::Relaxed),
+        };
+        self.mover.as_ref().map(of).unwrap_or_default()
     }
 
     /// Looks at some buckets for what was left behind.
@@ -154,6 +162,7 @@ impl Lists {
         let read =
             |bucket: &u16| Command::new("LRANGE", [self.keys.presence_of(*bucket), "0".to_owned(), last.clone()]);
         let lists = self.calls.together(buckets.iter().map(read).collect()).await?;
+        self.count_full(buckets, &lists).await?;
         let (mut adds, mut removals) = (Vec::new(), Vec::new());
         for (bucket, list) in buckets.iter().zip(lists) {
             let list = list.into_array();
@@ -176,6 +185,24 @@ impl Lists {
             self.calls.together(removals).await?;
         }
         self.moved.fetch_add(count, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// A list at its bound may have lost its oldest news.
+    async fn count_full(&self, buckets: &[u16], lists: &[Answer]) -> Result<(), DirectoryError> {
+        let long =
+            buckets.iter().zip(lists).filter(|(_, list)| matches!(list, Answer::Array(news) if news.len() == NEWS));
+        let last =
+            |(bucket, _): (&u16, &Answer)| Command::new("LINDEX", [self.keys.presence_of(*bucket), LAST.to_owned()]);
+        let asked: Vec<Command> = long.map(last).collect();
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let full = self.calls.together(asked).await?.iter().filter(|last| text(last).is_some()).count();
+        if full > 0 {
+            self.full.fetch_add(full as u64, Ordering::Relaxed);
+            tracing::warn!(lists = full, "more came and went than was written down; the oldest news may be gone");
+        }
         Ok(())
     }
 
