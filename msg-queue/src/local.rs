@@ -3,7 +3,7 @@
 //! Owns both sides: what producers and operators ask ([`Queue`]) and what the worker reads ([`LocalSource`]). Entries are
 //! kept as their packed fields, the smallest form they have, and decoded when they are read. Every part of a lane has
 //! a bound. With a store ([`store`]) whoever enqueues is answered when it has kept the entry, and the next process goes on
-//! where this one ended ([`restore`]). Never delivers anything.
+//! where this one ended. Never delivers anything.
 
 mod cancel;
 mod clerk;

@@ -1,8 +1,8 @@
 //! The embedded store of a service that is one process: rows that outlive it.
 //!
-//! Owns the folder, one thread that writes, and what waits for it. Everything submitted since the last commit goes into one
-//! ([`inbox`]), and whoever waits for it is answered together. An error of the disk is final: nothing is kept any more, so
-//! that what is there stays what was there at one moment. Never interprets a row.
+//! Owns the folder, one thread that writes, and what waits for it. Everything submitted since the last commit goes into the
+//! next one, and whoever waits for it is answered together. An error of the disk is final: nothing is kept any more, so that
+//! what is there stays what was there at one moment. Never interprets a row.
 
 mod committer;
 mod disk;

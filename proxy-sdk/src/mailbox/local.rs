@@ -1,6 +1,6 @@
 //! The mailboxes of a service that is one process: in memory, and in its journal.
 //!
-//! Owns one [`Mailbox`] per user, spread over [`shards`] with a lock each, and the last values for newcomers ([`values`]).
+//! Owns one mailbox per user ([`state`](super::state)), spread over shards with a lock each, and the last values for newcomers.
 //! Answers when the journal has kept what changed. All of it together has a bound, at which nothing is appended.
 
 mod restore;
