@@ -3,7 +3,6 @@
 //! Owns the recorder, of which there is one per node and none for the process, and the figures that nodes and workers
 //! both show: build, log, memory, lanes. Every other metric belongs to the module that counts it.
 
-use gim_proxy_sdk::directory::NewsFigures;
 use gim_proxy_sdk::ledger::Written;
 use gim_proxy_sdk::queue::LaneStats;
 use metrics::{Counter, Gauge, Key, KeyName, Label, Level, Metadata, Recorder, Unit};
@@ -132,10 +131,9 @@ impl Exporter {
         self.handle.run_upkeep();
     }
 
-    /// Shows what the directory has written down of who came and went, beside what the ledger has.
-    pub fn show_news(&self, written: Written, news: NewsFigures) {
-        self.counter(PRESENCE).absolute(written.presence + news.written);
-        self.counter(PRESENCE_FULL).absolute(news.full);
+    /// Shows how often more came and went than was written down.
+    pub fn show_full_news(&self, full: u64) {
+        self.counter(PRESENCE_FULL).absolute(full);
     }
 
     /// Renders everything, with the figures of these lanes and so many dropped lines of the log.

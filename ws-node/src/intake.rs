@@ -44,8 +44,8 @@ pub(crate) enum Declined {
     NotHere,
     /// The lane has a later owner.
     Refused,
-    /// The mailboxes do not answer. Or the node cannot prove that it lives, or the lane's batch before this one waits for that proof. Or the node has lost
-    /// its place in the middle of the batch, and never acts again.
+    /// The mailboxes do not answer. Or the node cannot prove that it lives, or the lane's batch before this one waits for
+    /// that proof. Or the node has lost its place in the middle of the batch, and never acts again.
     Suspended,
     /// No service has so many lanes.
     NoSuchLane,

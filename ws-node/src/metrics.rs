@@ -295,8 +295,10 @@ impl Metrics {
             self.exporter.gauge("gim_nodes_awaited").set(as_f64(cluster.awaited));
         }
         self.exporter.gauge("gim_followers").set(as_f64(now.followers));
-        self.exporter.show_kept(now.written, now.possible_losses);
-        self.exporter.show_news(now.written, now.news);
+        // Presence is the directory's to write where there is a Redis, and the ledger's where there is none.
+        let presence = now.written.presence + now.news.written;
+        self.exporter.show_kept(Written { presence, ..now.written }, now.possible_losses);
+        self.exporter.show_full_news(now.news.full);
         self.exporter.render(lanes, now.dropped_log_lines)
     }
 

@@ -13,6 +13,7 @@ mod ownership;
 mod program;
 mod receipts;
 mod redis;
+mod set;
 mod shutdown;
 mod support;
 mod team;

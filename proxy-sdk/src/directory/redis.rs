@@ -94,8 +94,6 @@ pub struct RedisDirectoryStats {
     pub misses: u64,
     /// Records of dead nodes deleted.
     pub swept: u64,
-    /// News of who came and went that this process has written down.
-    pub news: u64,
 }
 
 impl RedisDirectory {
@@ -143,7 +141,6 @@ impl RedisDirectory {
             hits: read(&self.hits),
             misses: read(&self.misses),
             swept: read(&self.swept),
-            news: self.news.figures().written,
         }
     }
 

@@ -7,6 +7,7 @@ mod groups;
 mod heartbeat;
 mod order;
 mod ownership;
+mod presence;
 mod resume;
 mod slow;
 mod stale;

@@ -5,55 +5,10 @@
 use std::sync::Arc;
 
 use super::store::Store;
+pub(super) use crate::set::{ENTRIES, Set};
 
-/// Messages, at most.
-pub(super) const ENTRIES: usize = 3;
 /// Sessions at a time.
 pub(super) const SESSIONS: usize = 3;
-
-/// A set of entries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Set(u8);
-
-impl Set {
-    pub(super) fn below(end: u8) -> Self {
-        Self((1 << end) - 1)
-    }
-
-    pub(super) fn has(self, entry: u8) -> bool {
-        self.0 & (1 << entry) != 0
-    }
-
-    pub(super) fn add(&mut self, entry: u8) {
-        self.0 |= 1 << entry;
-    }
-
-    pub(super) fn and(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    pub(super) fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
-    }
-
-    pub(super) fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    pub(super) fn iter(self) -> impl Iterator<Item = u8> {
-        (0..ENTRIES as u8).filter(move |entry| self.has(*entry))
-    }
-
-    pub(super) fn first(self) -> Option<u8> {
-        self.iter().next()
-    }
-}
-
-impl FromIterator<u8> for Set {
-    fn from_iter<T: IntoIterator<Item = u8>>(entries: T) -> Self {
-        entries.into_iter().fold(Self(0), |set, entry| Self(set.0 | 1 << entry))
-    }
-}
 
 /// The whole system.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

@@ -4,70 +4,12 @@
 //! are accepted, terms and times are small counters, a connection is the number of its slot.
 
 use super::lane::{How, Lane};
+pub(super) use crate::set::{ENTRIES, Set};
 
-/// Entries of the lane, at most.
-pub(super) const ENTRIES: usize = 3;
 /// Incarnations. The third begins after one of the others has crashed.
 pub(super) const WORKERS: usize = 3;
 /// Reading connections at a time.
 pub(super) const READERS: usize = 5;
-
-/// A set of entries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Set(pub(super) u8);
-
-impl Set {
-    pub(super) const EMPTY: Self = Self(0);
-
-    pub(super) fn below(end: u8) -> Self {
-        Self((1 << end) - 1)
-    }
-
-    pub(super) fn has(self, entry: u8) -> bool {
-        self.0 & (1 << entry) != 0
-    }
-
-    pub(super) fn add(&mut self, entry: u8) {
-        self.0 |= 1 << entry;
-    }
-
-    pub(super) fn take(&mut self, entry: u8) -> bool {
-        let had = self.has(entry);
-        self.0 &= !(1 << entry);
-        had
-    }
-
-    pub(super) fn and(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    pub(super) fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
-    }
-
-    pub(super) fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    pub(super) fn iter(self) -> impl Iterator<Item = u8> {
-        (0..ENTRIES as u8).filter(move |entry| self.has(*entry))
-    }
-
-    /// The first of those from an entry on.
-    pub(super) fn page(self, from: u8, count: usize) -> Self {
-        self.iter().filter(|entry| *entry >= from).take(count).collect()
-    }
-
-    pub(super) fn last(self) -> Option<u8> {
-        self.iter().last()
-    }
-}
-
-impl FromIterator<u8> for Set {
-    fn from_iter<T: IntoIterator<Item = u8>>(entries: T) -> Self {
-        entries.into_iter().fold(Self::EMPTY, |set, entry| Self(set.0 | 1 << entry))
-    }
-}
 
 /// The whole system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -181,7 +181,7 @@ impl<'a> Place<'a> {
         assert!(self.directory.leave_durably(uid, &group).await.unwrap());
         assert!(self.directory.release(uid, held.session, held.fence, Duration::ZERO).await.unwrap());
         let moved = async {
-            while self.directory.stats().news < 2 {
+            while self.directory.news().written < 2 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
