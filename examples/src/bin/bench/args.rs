@@ -27,6 +27,8 @@ pub(crate) enum What {
     Fanout,
     /// Mode redis: from a stream entry to the socket of one user, beside a floor
     Unicast,
+    /// Mode redis: messages that wait on the queue, to two groups of the same members by turns, as fast as it goes
+    Burst,
     /// Mode redis: entries enqueued and settled per second
     Stream,
     /// Mode redis: durable messages to single users and to a group, with and without receipts, beside live ones
@@ -98,6 +100,12 @@ pub(crate) struct Settings {
     /// Messages to single users have ids of their own, so that a repeat has no effect
     #[arg(long, global = true)]
     pub(crate) unicast_ids: bool,
+    /// Messages of each turn of burst, no more than a session lets wait
+    #[arg(long, global = true, default_value_t = 2_000)]
+    pub(crate) burst_messages: u64,
+    /// Groups of burst, which have the same members and get a message by turns
+    #[arg(long, global = true, default_value_t = 2)]
+    pub(crate) burst_groups: u64,
     /// Entries of each turn of stream
     #[arg(long, global = true, default_value_t = 300_000)]
     pub(crate) entries: u64,
@@ -137,6 +145,9 @@ impl Settings {
         if !(1..=4_000_000).contains(&self.entries) {
             return Err("entries are 1 to 4000000".into());
         }
+        if !(1..=9).contains(&self.burst_groups) || !(self.burst_groups..=4_000).contains(&self.burst_messages) {
+            return Err("groups of burst are 1 to 9, its messages as many as groups to 4000".into());
+        }
         if !(1..=100).contains(&self.nodes) || self.each == 0 || self.group_messages == 0 {
             return Err("nodes are 1 to 100, connections at each and messages to the group start at 1".into());
         }
@@ -156,7 +167,7 @@ impl Settings {
             "seconds": self.seconds, "messages_per_second": self.rate, "payload_bytes": self.payload,
             "own_groups": self.own_groups, "unicast_ids": self.unicast_ids, "unicast_per_second": self.unicast_rate,
             "durable_per_second": self.durable_rate, "durable_group_per_second": self.durable_group_rate, "entries": self.entries,
-            "nodes": self.nodes, "connections_each": self.each, "group_messages": self.group_messages,
+            "burst_messages": self.burst_messages, "burst_groups": self.burst_groups, "nodes": self.nodes, "connections_each": self.each, "group_messages": self.group_messages,
             "appendonly": self.appendonly, "open_files": open_files,
         })
     }
@@ -187,7 +198,7 @@ pub(crate) struct Work {
     /// Each acknowledges the durable messages it gets
     #[arg(long)]
     pub(crate) ack: bool,
-    /// The group each of them joins; without it, none
-    #[arg(long)]
-    pub(crate) join: Option<String>,
+    /// The groups each of them joins; without it, none
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) join: Vec<String>,
 }

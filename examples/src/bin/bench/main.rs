@@ -1,7 +1,7 @@
 //! The bench: what an idle connection costs a node, how far fan-out and unicast are from a floor, how fast the queue is,
 //! what it costs to spread a group over nodes.
 //!
-//! `make bench`, or `bench [idle|fanout|unicast|stream|spread|cluster|all] [--json FILE]` with the programs `ws-node` and
+//! `make bench`, or `bench [idle|fanout|burst|unicast|stream|spread|cluster|all] [--json FILE]` with the programs `ws-node` and
 //! `msg-queue` built beside it.
 //!
 //! The program that you start only conducts. Server and load client are child processes, so that memory and CPU
@@ -14,6 +14,7 @@
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
 
 mod args;
+mod burst;
 mod child;
 mod clock;
 mod cluster;
@@ -81,20 +82,22 @@ fn conduct(what: &What, settings: &Settings) -> Result<()> {
 type Measure = fn(&Settings, Cores) -> Result<Value>;
 
 fn parts(what: &What) -> Vec<(&'static str, Measure)> {
-    let all: [(&str, Measure); 7] = [
+    let all: [(&str, Measure); 8] = [
         ("idle", |settings, cores| idle(Mode::Local, settings, cores)),
         ("idle_redis", |settings, cores| idle(Mode::Redis, settings, cores)),
         ("fanout", fanout),
+        ("burst", burst),
         ("unicast", unicast),
         ("stream", stream),
         ("durable", durable),
         ("spread", spread),
     ];
-    let [local, redis, fanout, unicast, stream, durable, spread] = all;
+    let [local, redis, fanout, burst, unicast, stream, durable, spread] = all;
     match what {
         What::Idle(args::Idle { mode: Mode::Local }) => vec![local],
         What::Idle(args::Idle { mode: Mode::Redis }) => vec![redis],
         What::Fanout => vec![fanout],
+        What::Burst => vec![burst],
         What::Unicast => vec![unicast],
         What::Stream => vec![stream],
         What::Durable => vec![durable],
@@ -114,6 +117,12 @@ fn idle(mode: Mode, settings: &Settings, cores: Cores) -> Result<Value> {
 fn fanout(settings: &Settings, cores: Cores) -> Result<Value> {
     let found = fanout::measure(settings, cores, report::fanout_round)?;
     report::fanout(&found);
+    Ok(found.to_json())
+}
+
+fn burst(settings: &Settings, cores: Cores) -> Result<Value> {
+    let found = burst::measure(settings, cores, report::burst_turn)?;
+    report::burst(&found);
     Ok(found.to_json())
 }
 

@@ -1,5 +1,6 @@
 //! The table. Says what was measured on what, and beside each figure whether its target was met.
 
+mod burst;
 mod cluster;
 mod durable;
 mod rounds;
@@ -10,6 +11,7 @@ use crate::idle::{Idle, TARGET_BYTES, TARGET_LOGIN};
 use crate::machine::{Machine, build};
 use crate::redis::{Calls, Commands};
 
+pub(crate) use self::burst::{burst, turn as burst_turn};
 pub(crate) use self::cluster::{cluster, message, spread, spread_round};
 pub(crate) use self::durable::{durable, turn as durable_turn};
 pub(crate) use self::rounds::{fanout, fanout_round, unicast, unicast_round};
