@@ -33,11 +33,12 @@ pub(crate) enum What {
     Stream,
     /// Mode redis: durable messages to single users and to a group, with and without receipts, beside live ones
     Durable,
-    /// Mode cluster: a group over two nodes beside the same on one, worker and nodes in processes of their own
+    /// Mode cluster: a group over two nodes beside the same on one, worker and nodes in processes of their own. Not part of
+    /// all
     Spread,
     /// Mode cluster: one group over five nodes, 90,000 connections. Not part of all
     Cluster,
-    /// All of these (the default) but cluster, idle in both modes
+    /// All of these (the default) but spread and cluster, idle in both modes
     All,
     /// A child: the node
     #[command(hide = true)]
@@ -130,6 +131,9 @@ pub(crate) struct Settings {
     /// Write everything measured to this file
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Write the table as bench.md and everything measured as bench.json into this folder
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 impl Settings {
@@ -159,6 +163,26 @@ impl Settings {
 
     pub(crate) fn messages(&self) -> u64 {
         self.seconds * self.rate
+    }
+
+    /// What was asked for, in words.
+    pub(crate) fn words(&self) -> String {
+        format!(
+            "{} idle connections; {} members or users; {} rounds of {} s; {} messages/s to the group, {} to single users, {} \
+             durable ones; bursts of {} to {} groups; {} entries; {} bytes of payload; append-only file: {}",
+            self.connections,
+            self.members,
+            self.rounds,
+            self.seconds,
+            self.rate,
+            self.unicast_rate,
+            self.durable_rate,
+            self.burst_messages,
+            self.burst_groups,
+            self.entries,
+            self.payload,
+            self.appendonly
+        )
     }
 
     pub(crate) fn to_json(&self, open_files: u64) -> Value {

@@ -78,16 +78,11 @@ impl Stage {
     /// Sends so many messages, of which `sent` were sent before.
     fn send(&mut self, sent: u64, messages: u64, settings: &Settings) -> Result<Value> {
         self.load.tell(&format!("expect {} {}", messages * self.members, WITHIN.as_millis()))?;
-        let stream = self.redis.stream();
-        let mut entries = ::redis::pipe();
-        entries.atomic();
         let due = clock::now();
-        for nth in sent..sent + messages {
+        self.redis.add_at_once((sent..sent + messages).map(|nth| {
             let (series, number) = (nth % settings.burst_groups, nth / settings.burst_groups + 1);
-            let data = message::payload(due, message::numbered(series, number), settings.payload);
-            entries.cmd("XADD").arg(&stream).arg("*").arg("tgid").arg(group(series)).arg("data").arg(data);
-        }
-        self.redis.pipe::<Vec<String>>(&entries)?;
+            (group(series), message::payload(due, message::numbered(series, number), settings.payload))
+        }))?;
         let report = self.load.hear(WITHIN + LOOK)?;
         self.redis.settled(LOOK, WITHIN)?;
         Ok(report)

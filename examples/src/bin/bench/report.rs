@@ -64,6 +64,12 @@ pub(crate) fn idle(found: &Idle) {
         found.rss_per_connection(),
         verdict(found.rss_per_connection() <= TARGET_BYTES)
     );
+    if let Some(bytes) = found.rss_after_traffic() {
+        println!(
+            "           after unicast and a burst          {bytes:>9.0} bytes   target <= {TARGET_BYTES:.0}  {}",
+            verdict(bytes <= TARGET_BYTES)
+        );
+    }
     println!("             of it heap and stacks            {:>9.0} bytes", found.anonymous_per_connection());
     println!(
         "           server CPU per login, with join    {:>9.1} us      target <= {TARGET_LOGIN:.0}    {}",
@@ -95,6 +101,6 @@ fn commands(asked: &Commands, messages: u64, each: &str) {
     }
 }
 
-const fn verdict(met: bool) -> &'static str {
+pub(crate) const fn verdict(met: bool) -> &'static str {
     if met { "met" } else { "missed" }
 }
