@@ -76,7 +76,7 @@ impl World {
             of: Arc::default(),
         };
         let lane = LaneOrigin { lane: 0, term: 1, low_water: None };
-        let appended = within("the mailbox", self.node.node.mailboxes().append(&lane, &[post])).await.unwrap();
+        let appended = within("the mailbox", self.node.node.mailboxes().append(&lane, &[post])).await.unwrap().answers;
         let Appended::Stored(at) = appended[0][0] else { panic!("{appended:?}") };
         at
     }

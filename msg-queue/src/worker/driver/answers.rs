@@ -122,6 +122,7 @@ impl Driver {
         self.route_pause.end();
         let left = jobs.get(routed.covers..).unwrap_or_default();
         self.note_stored(routed.stored);
+        self.note_trims(routed.trims);
         for (leg, outcome) in routed.done {
             self.lane.complete(leg, Verdict::Done(outcome), now);
         }
