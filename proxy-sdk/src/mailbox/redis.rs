@@ -60,7 +60,15 @@ impl RedisMailboxes {
         let connection = Connection::open(Arc::clone(&calls)).await?;
         calls.set_clock().await?;
         let kept_ms = (bounds.age + LONGER).as_millis().to_string();
-        Ok(Arc::new(Self { keys, bounds, kept_ms, calls, connection, trimmed: AtomicU64::new(0), swept: AtomicUsize::new(anywhere()) }))
+        Ok(Arc::new(Self {
+            keys,
+            bounds,
+            kept_ms,
+            calls,
+            connection,
+            trimmed: AtomicU64::new(0),
+            swept: AtomicUsize::new(anywhere()),
+        }))
     }
 
     /// Ends the connection. Calls fail from then on.
@@ -113,12 +121,7 @@ impl Mailboxes for RedisMailboxes {
 
     async fn read(&self, uid: &Uid, after: Position, bounds: PageBounds) -> Result<Page, MailboxError> {
         let (stream, state) = (self.keys.mailbox(uid), self.keys.mailbox_state(uid));
-        let args = [
-            after.offset.to_string(),
-            bounds.messages.to_string(),
-            bounds.bytes.to_string(),
-            self.age_ms(),
-        ];
+        let args = [after.offset.to_string(), bounds.messages.to_string(), bounds.bytes.to_string(), self.age_ms()];
         let args = args.each_ref().map(String::as_str);
         let answer: Answer = self.calls.script(&READ, &[&stream, &state], &args, self.calls.give_up()).await?;
         page(answer, after.offset).ok_or(MailboxErrorKind::Corrupt.into())

@@ -6,6 +6,7 @@ mod groups;
 mod latest;
 mod logins;
 mod messages;
+mod receipts;
 mod room;
 mod slow;
 

@@ -11,8 +11,8 @@ use gim_proxy_sdk::ledger::local::LocalLedger;
 use gim_proxy_sdk::ledger::{Hop, Ledger, LedgerBounds, LedgerError, LedgerErrorKind, Log, Noted, Presence, Receipt};
 use gim_proxy_sdk::mailbox::local::LocalMailboxes;
 use gim_proxy_sdk::mailbox::{
-    Ack, Acked, Appends, Arrival, Item, MailboxBounds, MailboxError, MailboxErrorKind, Mailboxes, Opened, Overdue, Page,
-    PageBounds, Position, Post, Scope, Value, Wanted,
+    Ack, Acked, Appends, Arrival, Item, MailboxBounds, MailboxError, MailboxErrorKind, Mailboxes, Opened, Overdue,
+    Page, PageBounds, Position, Post, Scope, Value, Wanted,
 };
 
 use super::uid;
@@ -45,10 +45,7 @@ impl ShakyMailboxes {
     ) -> Arc<Self> {
         let strangers: HashSet<Uid> = strangers.iter().map(|name| uid(name)).collect();
         Arc::new(Self {
-            inner: LocalMailboxes::new(
-                bounds,
-                Arc::new(move |uid: &Uid, _: &[_]| !strangers.contains(uid)),
-            ),
+            inner: LocalMailboxes::new(bounds, Arc::new(move |uid: &Uid, _: &[_]| !strangers.contains(uid))),
             fate: Mutex::new(Box::new(fate)),
             calls: Mutex::default(),
             values: Mutex::default(),
@@ -57,8 +54,11 @@ impl ShakyMailboxes {
 
     /// Mailboxes of so many messages.
     pub(crate) fn of(messages: usize) -> Arc<Self> {
-        let bounds = MailboxBounds { messages, ..MailboxBounds::default() };
-        Self::within(bounds, |_| None, &[])
+        Self::of_fate(messages, |_| None)
+    }
+
+    pub(crate) fn of_fate(messages: usize, fate: impl FnMut(usize) -> Option<usize> + Send + 'static) -> Arc<Self> {
+        Self::within(MailboxBounds { messages, ..MailboxBounds::default() }, fate, &[])
     }
 
     pub(crate) fn willing() -> Arc<Self> {

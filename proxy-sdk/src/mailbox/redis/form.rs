@@ -11,8 +11,8 @@ use gim_proto::frame::MsgType;
 use gim_proto::{Class, MessageId, Payload, Uid};
 
 use crate::delivery::Message;
-use crate::mailbox::{Overdue, Page, Wanted};
 use crate::mailbox::page::Draft;
+use crate::mailbox::{Overdue, Page, Wanted};
 
 const RAW: u64 = 1;
 const RECEIPT: u64 = 2;

@@ -60,7 +60,14 @@ enum Op {
 fn sent() -> impl Strategy<Value = Sent> {
     let id = prop_oneof![2 => Just(None), 1 => (0..3_u64).prop_map(Some)];
     (0..2_u16, 0..30_u64, id, 0..70_usize, prop::bool::weighted(0.2), prop::bool::weighted(0.3)).prop_map(
-        |(lane, entry, id, bytes, is_over, receipt)| Sent { lane, entry, id: id.unwrap_or(entry), bytes, is_over, receipt },
+        |(lane, entry, id, bytes, is_over, receipt)| Sent {
+            lane,
+            entry,
+            id: id.unwrap_or(entry),
+            bytes,
+            is_over,
+            receipt,
+        },
     )
 }
 

@@ -9,8 +9,8 @@ use gim_proto::{Class, EntryId, Fence, Keys, MessageId, Payload, Tgid, Uid};
 use gim_proxy_sdk::delivery::{LaneOrigin, Message};
 use gim_proxy_sdk::mailbox::local::LocalMailboxes;
 use gim_proxy_sdk::mailbox::{
-    Ack, Acked, Appended, Appends, Arrival, Item, MailboxBounds, Mailboxes, Opened, Overdue, Page, PageBounds, Position,
-    Post, RedisMailboxes, Wanted,
+    Ack, Acked, Appended, Appends, Arrival, Item, MailboxBounds, Mailboxes, Opened, Overdue, Page, PageBounds,
+    Position, Post, RedisMailboxes, Wanted,
 };
 use gim_proxy_sdk::store::{Link, RedisOptions, Store, Topology};
 use gim_proxy_sdk::testing::{RedisCluster, RedisServer, prefix, shared_redis};
