@@ -37,7 +37,7 @@ use crate::lease::{Proof, Since};
 pub use crate::members::LiveNodes;
 use crate::members::{Judge, View};
 use crate::scripts::{Calls, Command, Connection};
-use crate::store::{RedisOptions, fred_client};
+use crate::store::RedisOptions;
 
 /// What the directory is made of, beyond the connection.
 #[derive(Clone, Debug)]
@@ -71,7 +71,7 @@ pub struct RedisDirectory {
     keys: Keys,
     live: LiveNodes,
     calls: Arc<Calls<DirectoryError>>,
-    connection: Connection,
+    connection: Connection<DirectoryError>,
     owners: Owners,
     leftovers: Leftovers,
     news: News,
@@ -106,7 +106,7 @@ impl RedisDirectory {
         live: LiveNodes,
         directory: RedisDirectoryOptions,
     ) -> Result<Arc<Self>, DirectoryError> {
-        let calls = Arc::new(Calls::new(fred_client(options)?, options.deadline()));
+        let calls = Arc::new(Calls::new(options)?);
         let connection = Connection::open(Arc::clone(&calls)).await?;
         calls.set_clock().await?;
         Ok(Arc::new(Self {

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::delivery::{LaneOrigin, Message};
 use crate::scripts::{Calls, Connection};
-use crate::store::{RedisOptions, fred_client};
+use crate::store::RedisOptions;
 
 /// Mailboxes are kept for so much longer than their messages.
 const LONGER: Duration = Duration::from_hours(24);
@@ -42,7 +42,7 @@ pub struct RedisMailboxes {
     /// How long a mailbox is kept that nobody touches, in ms.
     kept_ms: String,
     calls: Arc<Calls<MailboxError>>,
-    connection: Connection,
+    connection: Connection<MailboxError>,
     trimmed: AtomicU64,
 }
 
@@ -52,7 +52,7 @@ impl RedisMailboxes {
     /// # Errors
     /// `Unavailable`: Redis cannot be reached within the connection's deadline, or does not let us in.
     pub async fn connect(options: &RedisOptions, keys: Keys, bounds: MailboxBounds) -> Result<Arc<Self>, MailboxError> {
-        let calls = Arc::new(Calls::new(fred_client(options)?, options.deadline()));
+        let calls = Arc::new(Calls::new(options)?);
         let connection = Connection::open(Arc::clone(&calls)).await?;
         calls.set_clock().await?;
         let kept_ms = (bounds.age + LONGER).as_millis().to_string();
