@@ -9,7 +9,9 @@ mod connection;
 mod fault;
 mod pipe;
 mod script;
+mod way;
 
-pub(crate) use self::calls::{Calls, Command};
+pub(crate) use self::calls::Calls;
 pub(crate) use self::connection::Connection;
 pub(crate) use self::script::{Script, time};
+pub(crate) use self::way::Command;

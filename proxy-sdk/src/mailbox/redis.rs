@@ -13,25 +13,25 @@ mod script;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use ::fred::types::Value as Answer;
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
 use gim_proto::{Fence, Keys, MessageId, Uid};
 
-use self::form::{numbers, page};
+pub(crate) use self::form::numbers;
+use self::form::page;
+pub(crate) use self::keep::read as kept;
 use self::script::{ACK, CANCEL, OPEN, READ};
 use super::{
     Ack, Acked, Appended, Arrival, MailboxBounds, MailboxError, MailboxErrorKind, MailboxStats, Mailboxes, Opened,
     Page, PageBounds, Position, Post, Scope, Value,
 };
 use crate::delivery::{LaneOrigin, Message};
+use crate::directory::redis::RedisDirectory;
 use crate::scripts::{Calls, Connection};
 use crate::store::RedisOptions;
 
-/// Mailboxes are kept for so much longer than their messages.
-const LONGER: Duration = Duration::from_hours(24);
 /// Acknowledgements on their way at the same time.
 const ACKS_AT_ONCE: usize = 256;
 
@@ -41,8 +41,9 @@ pub struct RedisMailboxes {
     bounds: MailboxBounds,
     /// How long a mailbox is kept that nobody touches, in ms.
     kept_ms: String,
-    calls: Arc<Calls<MailboxError>>,
-    connection: Connection<MailboxError>,
+    calls: Calls<MailboxError>,
+    /// None: it is the directory's.
+    connection: Option<Connection>,
     trimmed: AtomicU64,
 }
 
@@ -52,16 +53,34 @@ impl RedisMailboxes {
     /// # Errors
     /// `Unavailable`: Redis cannot be reached within the connection's deadline, or does not let us in.
     pub async fn connect(options: &RedisOptions, keys: Keys, bounds: MailboxBounds) -> Result<Arc<Self>, MailboxError> {
-        let calls = Arc::new(Calls::new(options)?);
-        let connection = Connection::open(Arc::clone(&calls)).await?;
+        let calls = Calls::new(options)?;
+        let connection = Connection::open(&calls).await?;
         calls.set_clock().await?;
-        let kept_ms = (bounds.age + LONGER).as_millis().to_string();
-        Ok(Arc::new(Self { keys, bounds, kept_ms, calls, connection, trimmed: AtomicU64::new(0) }))
+        Ok(Self::over(calls, keys, bounds, Some(connection)))
+    }
+
+    /// Goes over the connection of the directory, which ends it.
+    #[must_use]
+    pub fn beside(directory: &RedisDirectory, bounds: MailboxBounds) -> Arc<Self> {
+        let (calls, keys) = directory.beside();
+        Self::over(calls, keys, bounds, None)
+    }
+
+    fn over(
+        calls: Calls<MailboxError>,
+        keys: Keys,
+        bounds: MailboxBounds,
+        connection: Option<Connection>,
+    ) -> Arc<Self> {
+        let kept_ms = bounds.kept().as_millis().to_string();
+        Arc::new(Self { keys, bounds, kept_ms, calls, connection, trimmed: AtomicU64::new(0) })
     }
 
     /// Ends the connection. Calls fail from then on.
     pub async fn close(&self) {
-        self.connection.close().await;
+        if let Some(connection) = &self.connection {
+            connection.close().await;
+        }
     }
 
     async fn ack_one(&self, ack: &Ack) -> Result<Acked, MailboxError> {

@@ -13,7 +13,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::calls::{Calls, Way};
+use super::calls::{Calls, Shared};
+use super::way::Way;
 use crate::store::{StoreError, StoreErrorKind};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -22,8 +23,8 @@ const LAST_PAUSE: Duration = Duration::from_secs(2);
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Ends the connection when it is dropped.
-pub(crate) struct Connection<E> {
-    calls: Arc<Calls<E>>,
+pub(crate) struct Connection {
+    shared: Arc<Shared>,
     end: Mutex<Option<End>>,
 }
 
@@ -33,26 +34,27 @@ enum End {
     Fred(oneshot::Sender<()>, JoinHandle<()>),
 }
 
-impl<E: From<StoreError> + 'static> Connection<E> {
+impl Connection {
     /// Connects, and keeps at it from then on.
-    pub(crate) async fn open(calls: Arc<Calls<E>>) -> Result<Self, StoreError> {
+    pub(crate) async fn open<E>(calls: &Calls<E>) -> Result<Self, StoreError> {
+        let shared = Arc::clone(&calls.shared);
         // It has to be a connection at all, not an answer: whatever went wrong, nothing took effect.
         let failed = |error: StoreError| StoreError { kind: StoreErrorKind::Unavailable, ..error };
-        let end = match &calls.way {
+        let end = match &shared.way {
             Way::Pipe(pipe) => End::Pipe(pipe.open().await.map_err(failed)?),
             Way::Fred(client) => {
                 let connected = client.init().await.map_err(|error| failed(error.into()))?;
                 let (stop, stopped) = oneshot::channel();
-                End::Fred(stop, tokio::spawn(keep(Arc::clone(&calls), client.clone(), connected, stopped)))
+                End::Fred(stop, tokio::spawn(keep(Arc::clone(&shared), client.clone(), connected, stopped)))
             }
         };
-        Ok(Self { calls, end: Mutex::new(Some(end)) })
+        Ok(Self { shared, end: Mutex::new(Some(end)) })
     }
 
     /// Ends the connection and waits until it is gone. A second call does nothing.
     pub(crate) async fn close(&self) {
         let end = self.end.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match (end, &self.calls.way) {
+        match (end, &self.shared.way) {
             (Some(End::Pipe(driver)), Way::Pipe(pipe)) => pipe.close(driver).await,
             (Some(End::Fred(stop, keeper)), _) => {
                 drop(stop);
@@ -65,12 +67,7 @@ impl<E: From<StoreError> + 'static> Connection<E> {
 }
 
 /// Runs until the sender of `stopped` is dropped.
-async fn keep<E: From<StoreError>>(
-    calls: Arc<Calls<E>>,
-    client: Client,
-    mut connected: ConnectHandle,
-    mut stopped: oneshot::Receiver<()>,
-) {
+async fn keep(shared: Arc<Shared>, client: Client, mut connected: ConnectHandle, mut stopped: oneshot::Receiver<()>) {
     loop {
         tokio::select! {
             _ = &mut stopped => break,
@@ -78,7 +75,7 @@ async fn keep<E: From<StoreError>>(
                 Some(again) => connected = again,
                 None => return,
             },
-            () = calls.demoted.notified() => {
+            () = shared.demoted.notified() => {
                 tracing::warn!("redis is no master any more; looking for the one that is");
                 tokio::select! {
                     _ = &mut stopped => break,

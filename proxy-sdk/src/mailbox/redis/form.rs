@@ -90,7 +90,7 @@ fn letter_of(kind: &Answer, mut fields: impl Iterator<Item = Answer>) -> Option<
 }
 
 /// Reads so many numbers.
-pub(super) fn numbers<const N: usize>(answer: Answer) -> Option<[u64; N]> {
+pub(crate) fn numbers<const N: usize>(answer: Answer) -> Option<[u64; N]> {
     let numbers: Option<Vec<u64>> = answer.into_array().iter().map(Answer::as_u64).collect();
     numbers?.try_into().ok()
 }
