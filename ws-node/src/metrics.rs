@@ -393,7 +393,7 @@ const COUNTERS: [(&str, &str); 35] = [
     ("gim_mailbox_retries_total", "reads of mailboxes that failed and were tried again"),
     ("gim_gaps_total", "gaps in mailboxes that sessions met, by reason"),
     ("gim_acks_total", "acknowledgements of clients, by outcome"),
-    ("gim_receipts_dropped_total", "receipts dropped because too many waited for the ledger"),
+    ("gim_receipts_dropped_total", "receipts dropped because there were too many at once"),
     ("gim_outbox_total_reached_total", "frames that met the bound of all outboxes together"),
     ("gim_commands_total", "commands of clients, by outcome"),
     ("gim_upstream_total", "commands offered to business applications, by outcome"),
