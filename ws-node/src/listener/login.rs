@@ -49,7 +49,7 @@ pub(super) async fn login(
     let late = || Err(Refusal::unavailable("the login took too long", 1));
     let (key, identity, request) = match admitted.unwrap_or_else(|_| late()) {
         Ok(admitted) => admitted,
-        Err(refusal) => return answer::refuse(&core, &socket, &refusal, limit).await,
+        Err(refusal) => return Box::pin(answer::refuse(&core, &socket, &refusal, limit)).await,
     };
     if has_left(&socket) {
         // It is back elsewhere by now, perhaps: this claim would end what it has there.
@@ -60,7 +60,7 @@ pub(super) async fn login(
     let resume = request.query("session").and_then(|id| SessionId::parse(id).ok());
     let arrival = match arrival(&request) {
         Ok(arrival) => arrival,
-        Err(refusal) => return answer::refuse(&core, &socket, &refusal, limit).await,
+        Err(refusal) => return Box::pin(answer::refuse(&core, &socket, &refusal, limit)).await,
     };
     let acks = request.query("ack") == Some("1");
     let attributes = (!identity.attributes.0.is_empty()).then(|| Box::new(identity.attributes));
@@ -72,7 +72,7 @@ pub(super) async fn login(
         Err(refusal) => {
             core.hub.users.abandon_claim(&session);
             session.take_down().await;
-            answer::refuse(&core, session.refuse_login(), &refusal, limit).await;
+            Box::pin(answer::refuse(&core, session.refuse_login(), &refusal, limit)).await;
         }
     }
 }
@@ -108,14 +108,14 @@ async fn admit(
         return Err(Refusal::unavailable("the node is stopping", 1));
     }
     core.admission.login(core.clock.elapsed_ms())?;
-    let identity = core.handlers.authorize(request.upgrade.clone()).await?;
+    let identity = core.handlers.authorize(&request.upgrade).await?;
     Ok((key, identity, request.upgrade))
 }
 
 /// Returns the client's key if the request is an upgrade as RFC 6455, section 4.2.1, wants it.
 fn check_upgrade(request: &SessionRequest) -> Result<String, Refusal> {
-    let SessionRequest { method, upgrade } = request;
-    if method != "GET" {
+    let SessionRequest { is_get, upgrade } = request;
+    if !is_get {
         return Err(Refusal::of_status(StatusCode::METHOD_NOT_ALLOWED, "sessions are opened with GET"));
     }
     if !upgrade.lists("upgrade", "websocket") || !upgrade.lists("connection", "upgrade") {
