@@ -6,13 +6,15 @@
 //! no effect afterwards. While Redis is down calls fail at once, and go on when it is back.
 
 mod append;
+mod expire;
 mod fault;
 mod form;
 mod keep;
 mod script;
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use ::fred::types::Value as Answer;
 use async_trait::async_trait;
@@ -22,10 +24,10 @@ use gim_proto::{Fence, Keys, MessageId, Uid};
 pub(crate) use self::form::numbers;
 use self::form::page;
 pub(crate) use self::keep::read as kept;
-use self::script::{ACK, CANCEL, OPEN, READ};
+use self::script::{ACK, CANCEL, OPEN, READ, WANTED};
 use super::{
-    Ack, Acked, Appended, Arrival, MailboxBounds, MailboxError, MailboxErrorKind, MailboxStats, Mailboxes, Opened,
-    Page, PageBounds, Position, Post, Scope, Value,
+    Ack, Acked, Appends, Arrival, MOST_WANTED, MailboxBounds, MailboxError, MailboxErrorKind, MailboxStats, Mailboxes,
+    Opened, Overdue, Page, PageBounds, Position, Post, Scope, Value, Wanted,
 };
 use crate::delivery::{LaneOrigin, Message};
 use crate::directory::redis::RedisDirectory;
@@ -45,6 +47,8 @@ pub struct RedisMailboxes {
     /// None: it is the directory's.
     connection: Option<Connection>,
     trimmed: AtomicU64,
+    /// Buckets looked through for what is overdue.
+    swept: AtomicUsize,
 }
 
 impl RedisMailboxes {
@@ -73,7 +77,15 @@ impl RedisMailboxes {
         connection: Option<Connection>,
     ) -> Arc<Self> {
         let kept_ms = bounds.kept().as_millis().to_string();
-        Arc::new(Self { keys, bounds, kept_ms, calls, connection, trimmed: AtomicU64::new(0) })
+        Arc::new(Self {
+            keys,
+            bounds,
+            kept_ms,
+            calls,
+            connection,
+            trimmed: AtomicU64::new(0),
+            swept: AtomicUsize::new(anywhere()),
+        })
     }
 
     /// Ends the connection. Calls fail from then on.
@@ -99,9 +111,14 @@ impl RedisMailboxes {
     }
 }
 
+/// Where a round begins: nodes that start together are not at the same users all the time.
+fn anywhere() -> usize {
+    usize::try_from(RandomState::new().hash_one(0) >> 32).unwrap_or(0)
+}
+
 #[async_trait]
 impl Mailboxes for RedisMailboxes {
-    async fn append(&self, lane: &LaneOrigin, posts: &[Post]) -> Result<Vec<Vec<Appended>>, MailboxError> {
+    async fn append(&self, lane: &LaneOrigin, posts: &[Post]) -> Result<Appends, MailboxError> {
         self.append_all(lane, posts).await
     }
 
@@ -123,12 +140,7 @@ impl Mailboxes for RedisMailboxes {
 
     async fn read(&self, uid: &Uid, after: Position, bounds: PageBounds) -> Result<Page, MailboxError> {
         let (stream, state) = (self.keys.mailbox(uid), self.keys.mailbox_state(uid));
-        let args = [
-            after.offset.to_string(),
-            bounds.messages.to_string(),
-            bounds.bytes.to_string(),
-            self.bounds.age.as_millis().to_string(),
-        ];
+        let args = [after.offset.to_string(), bounds.messages.to_string(), bounds.bytes.to_string(), self.age_ms()];
         let args = args.each_ref().map(String::as_str);
         let answer: Answer = self.calls.script(&READ, &[&stream, &state], &args, self.calls.give_up()).await?;
         page(answer, after.offset).ok_or(MailboxErrorKind::Corrupt.into())
@@ -140,6 +152,13 @@ impl Mailboxes for RedisMailboxes {
             acked.extend(try_join_all(some.iter().map(|ack| self.ack_one(ack))).await?);
         }
         Ok(acked)
+    }
+
+    async fn wanted(&self, uid: &Uid, upto: Position) -> Result<Vec<Wanted>, MailboxError> {
+        let (stream, state) = (self.keys.mailbox(uid), self.keys.mailbox_state(uid));
+        let args = [upto.epoch.to_string(), upto.offset.to_string(), self.age_ms(), MOST_WANTED.to_string()];
+        let answer: Answer = self.calls.script(&WANTED, &[&stream, &state], &args, self.calls.give_up()).await?;
+        form::wanted(answer).ok_or(MailboxErrorKind::Corrupt.into())
     }
 
     async fn cancel(&self, uid: &Uid, id: &MessageId) -> Result<bool, MailboxError> {
@@ -156,8 +175,8 @@ impl Mailboxes for RedisMailboxes {
         self.kept_for(scope).await
     }
 
-    async fn sweep(&self) -> Result<(), MailboxError> {
-        Ok(())
+    async fn sweep(&self, told: &[Overdue]) -> Result<Vec<Overdue>, MailboxError> {
+        self.sweep_some(told).await
     }
 
     fn stats(&self) -> MailboxStats {
@@ -167,6 +186,11 @@ impl Mailboxes for RedisMailboxes {
 }
 
 impl RedisMailboxes {
+    /// How long a letter is kept.
+    fn age_ms(&self) -> String {
+        self.bounds.age.as_millis().to_string()
+    }
+
     /// Stream, ids, state.
     fn keys_of(&self, uid: &Uid) -> [String; 3] {
         [self.keys.mailbox(uid), self.keys.mailbox_ids(uid), self.keys.mailbox_state(uid)]

@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::head::SessionRequest;
 use super::holder::{self, HOLDER_PROBE, Holder};
-use super::{Permit, answer};
+use super::{Permit, Turn, answer};
 use crate::core::Core;
 use crate::embed::{Identity, Refusal, UpgradeRequest};
 use crate::reassert;
@@ -43,13 +43,40 @@ pub(super) async fn login(
     leftover: Vec<u8>,
     deadline: Instant,
 ) {
-    let limit = core.settings.handshake;
+    let (key, turn) = match let_in(&core, &permit, &request, deadline).await {
+        Ok(let_in) => let_in,
+        Err(refusal) => return Box::pin(answer::refuse(&core, &socket, &refusal, core.settings.handshake)).await,
+    };
+    // What the rest takes is allocated only now: ten thousand may wait for their turn.
+    let upgrade = request.upgrade;
+    Box::pin(in_turn(core, Upgrading { socket, permit, key, turn, upgrade, leftover, deadline })).await;
+}
+
+/// A connection that has its turn to become a session.
+struct Upgrading {
+    socket: TcpStream,
+    permit: Permit,
+    /// The client's, of RFC 6455.
+    key: String,
+    turn: Turn,
+    upgrade: UpgradeRequest,
+    leftover: Vec<u8>,
+    deadline: Instant,
+}
+
+async fn in_turn(core: Arc<Core>, upgrading: Upgrading) {
+    let Upgrading { socket, permit, key, turn, upgrade, leftover, deadline } = upgrading;
+    if has_left(&socket) {
+        // It had to wait longer than it wanted to.
+        core.metrics.refused("gone");
+        return;
+    }
     // The claim has the directory's own deadline: one that is given up half way may have been granted.
-    let admitted = tokio::time::timeout_at(deadline, admit(&core, &permit, request)).await;
+    let admitted = tokio::time::timeout_at(deadline, admit(&core, upgrade)).await;
     let late = || Err(Refusal::unavailable("the login took too long", 1));
-    let (key, identity, request) = match admitted.unwrap_or_else(|_| late()) {
+    let (identity, request) = match admitted.unwrap_or_else(|_| late()) {
         Ok(admitted) => admitted,
-        Err(refusal) => return Box::pin(answer::refuse(&core, &socket, &refusal, limit)).await,
+        Err(refusal) => return refuse(&core, turn, &socket, &refusal).await,
     };
     if has_left(&socket) {
         // It is back elsewhere by now, perhaps: this claim would end what it has there.
@@ -60,7 +87,7 @@ pub(super) async fn login(
     let resume = request.query("session").and_then(|id| SessionId::parse(id).ok());
     let arrival = match arrival(&request) {
         Ok(arrival) => arrival,
-        Err(refusal) => return Box::pin(answer::refuse(&core, &socket, &refusal, limit)).await,
+        Err(refusal) => return refuse(&core, turn, &socket, &refusal).await,
     };
     let acks = request.query("ack") == Some("1");
     let attributes = (!identity.attributes.0.is_empty()).then(|| Box::new(identity.attributes));
@@ -72,9 +99,16 @@ pub(super) async fn login(
         Err(refusal) => {
             core.hub.users.abandon_claim(&session);
             session.take_down().await;
-            Box::pin(answer::refuse(&core, session.refuse_login(), &refusal, limit)).await;
+            refuse(&core, turn, session.refuse_login(), &refusal).await;
         }
     }
+}
+
+/// Ends the turn first: whoever reads its refusal slowly holds up nobody.
+async fn refuse(core: &Core, turn: Turn, socket: &TcpStream, refusal: &Refusal) {
+    drop(turn);
+    // Boxed: it is rare, and has a buffer.
+    Box::pin(answer::refuse(core, socket, refusal, core.settings.handshake)).await;
 }
 
 /// Where the client says it stands in its mailbox. Without an epoch it says nothing.
@@ -96,20 +130,28 @@ fn has_left(socket: &TcpStream) -> bool {
     matches!(socket.peek(&mut [0]).now_or_never(), Some(Ok(0) | Err(_)))
 }
 
-/// Checks everything that can be known before the uid is claimed.
-async fn admit(
+/// Checks everything that can be known of the request alone, and waits for its turn: there may be very many.
+async fn let_in(
     core: &Core,
     permit: &Permit,
-    request: SessionRequest,
-) -> Result<(String, Identity, UpgradeRequest), Refusal> {
+    request: &SessionRequest,
+    deadline: Instant,
+) -> Result<(String, Turn), Refusal> {
     permit.check()?;
-    let key = check_upgrade(&request)?;
-    if !core.takes_logins() {
-        return Err(Refusal::unavailable("the node is stopping", 1));
-    }
-    core.admission.login(core.clock.elapsed_ms())?;
-    let identity = core.handlers.authorize(&request.upgrade).await?;
-    Ok((key, identity, request.upgrade))
+    let key = check_upgrade(request)?;
+    is_open(core)?;
+    Ok((key, core.admission.turn(deadline).await?))
+}
+
+/// Asks the application, before the uid is claimed.
+async fn admit(core: &Core, request: UpgradeRequest) -> Result<(Identity, UpgradeRequest), Refusal> {
+    is_open(core)?;
+    let identity = core.handlers.authorize(&request).await?;
+    Ok((identity, request))
+}
+
+fn is_open(core: &Core) -> Result<(), Refusal> {
+    if core.takes_logins() { Ok(()) } else { Err(Refusal::unavailable("the node is stopping", 1)) }
 }
 
 /// Returns the client's key if the request is an upgrade as RFC 6455, section 4.2.1, wants it.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::scan::Token;
+use super::scan::{Progress, Scan, Token};
 use crate::store::StoreError;
 
 /// A part that is kept beyond its reply shares the memory of it only where that is not so many times larger: a message
@@ -36,6 +36,15 @@ pub enum Part<'a> {
 impl Reply {
     pub(super) const fn new(bytes: Bytes, tokens: Vec<Token>, held: usize) -> Self {
         Self { bytes, tokens, held }
+    }
+
+    /// Reads a reply that is there as a whole. None: it is none, or not whole, or there is more.
+    #[must_use]
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut scan = Scan::default();
+        let progress = scan.advance(bytes).ok()?;
+        let is_whole = progress == Progress::Whole { bytes: bytes.len() };
+        is_whole.then(|| Self::new(Bytes::copy_from_slice(bytes), scan.take(), bytes.len()))
     }
 
     /// Hands back the reply, unless the server refused the command.
