@@ -7,7 +7,7 @@
 
 pub mod local;
 mod page;
-mod redis;
+pub(crate) mod redis;
 pub mod state;
 
 use std::sync::Arc;
@@ -31,6 +31,15 @@ pub struct MailboxBounds {
     pub age: Duration,
     /// Keys of class `latest` per user or group. At the bound the one not written for longest goes.
     pub latest_keys: usize,
+}
+
+impl MailboxBounds {
+    /// Tells how long a mailbox is kept that nobody touches.
+    #[must_use]
+    pub fn kept(&self) -> Duration {
+        const LONGER: Duration = Duration::from_hours(24);
+        self.age + LONGER
+    }
 }
 
 impl Default for MailboxBounds {

@@ -15,25 +15,25 @@ mod script;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use ::fred::types::Value as Answer;
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
 use gim_proto::{Fence, Keys, MessageId, Uid};
 
-use self::form::{numbers, page};
+pub(crate) use self::form::numbers;
+use self::form::page;
+pub(crate) use self::keep::read as kept;
 use self::script::{ACK, CANCEL, OPEN, READ, WANTED};
 use super::{
     Ack, Acked, Appends, Arrival, MOST_WANTED, MailboxBounds, MailboxError, MailboxErrorKind, MailboxStats, Mailboxes,
     Opened, Overdue, Page, PageBounds, Position, Post, Scope, Value, Wanted,
 };
 use crate::delivery::{LaneOrigin, Message};
+use crate::directory::redis::RedisDirectory;
 use crate::scripts::{Calls, Connection};
-use crate::store::{RedisOptions, fred_client};
+use crate::store::RedisOptions;
 
-/// Mailboxes are kept for so much longer than their messages.
-const LONGER: Duration = Duration::from_hours(24);
 /// Acknowledgements on their way at the same time.
 const ACKS_AT_ONCE: usize = 256;
 
@@ -43,8 +43,9 @@ pub struct RedisMailboxes {
     bounds: MailboxBounds,
     /// How long a mailbox is kept that nobody touches, in ms.
     kept_ms: String,
-    calls: Arc<Calls<MailboxError>>,
-    connection: Connection,
+    calls: Calls<MailboxError>,
+    /// None: it is the directory's.
+    connection: Option<Connection>,
     trimmed: AtomicU64,
     /// Buckets looked through for what is overdue.
     swept: AtomicUsize,
@@ -56,11 +57,27 @@ impl RedisMailboxes {
     /// # Errors
     /// `Unavailable`: Redis cannot be reached within the connection's deadline, or does not let us in.
     pub async fn connect(options: &RedisOptions, keys: Keys, bounds: MailboxBounds) -> Result<Arc<Self>, MailboxError> {
-        let calls = Arc::new(Calls::new(fred_client(options)?, options.deadline()));
-        let connection = Connection::open(Arc::clone(&calls)).await?;
+        let calls = Calls::new(options)?;
+        let connection = Connection::open(&calls).await?;
         calls.set_clock().await?;
-        let kept_ms = (bounds.age + LONGER).as_millis().to_string();
-        Ok(Arc::new(Self {
+        Ok(Self::over(calls, keys, bounds, Some(connection)))
+    }
+
+    /// Goes over the connection of the directory, which ends it.
+    #[must_use]
+    pub fn beside(directory: &RedisDirectory, bounds: MailboxBounds) -> Arc<Self> {
+        let (calls, keys) = directory.beside();
+        Self::over(calls, keys, bounds, None)
+    }
+
+    fn over(
+        calls: Calls<MailboxError>,
+        keys: Keys,
+        bounds: MailboxBounds,
+        connection: Option<Connection>,
+    ) -> Arc<Self> {
+        let kept_ms = bounds.kept().as_millis().to_string();
+        Arc::new(Self {
             keys,
             bounds,
             kept_ms,
@@ -68,12 +85,14 @@ impl RedisMailboxes {
             connection,
             trimmed: AtomicU64::new(0),
             swept: AtomicUsize::new(anywhere()),
-        }))
+        })
     }
 
     /// Ends the connection. Calls fail from then on.
     pub async fn close(&self) {
-        self.connection.close().await;
+        if let Some(connection) = &self.connection {
+            connection.close().await;
+        }
     }
 
     async fn ack_one(&self, ack: &Ack) -> Result<Acked, MailboxError> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use gim_proto::codes::CloseCode;
 use gim_proto::{SessionId, Tgid};
-use gim_proxy_sdk::directory::{Claim, ClaimRequest, NodeRef, Owner};
+use gim_proxy_sdk::directory::{Claim, ClaimRequest, Found, NodeRef, Owner};
 use gim_proxy_sdk::mailbox::{Arrival, MailboxError, Opened, Position, Scope};
 use http::StatusCode;
 use tokio::net::TcpStream;
@@ -21,7 +21,7 @@ use super::{Permit, Turn, answer};
 use crate::core::Core;
 use crate::embed::{Identity, Refusal, UpgradeRequest};
 use crate::reassert;
-use crate::session::{self, Encoding, Opening, Session};
+use crate::session::{self, Encoding, Opening, Session, Values};
 
 /// What a login ends with.
 enum Login {
@@ -45,7 +45,7 @@ pub(super) async fn login(
 ) {
     let (key, turn) = match let_in(&core, &permit, &request, deadline).await {
         Ok(let_in) => let_in,
-        Err(refusal) => return answer::refuse(&core, &socket, &refusal, core.settings.handshake).await,
+        Err(refusal) => return Box::pin(answer::refuse(&core, &socket, &refusal, core.settings.handshake)).await,
     };
     // What the rest takes is allocated only now: ten thousand may wait for their turn.
     let upgrade = request.upgrade;
@@ -107,7 +107,8 @@ async fn in_turn(core: Arc<Core>, upgrading: Upgrading) {
 /// Ends the turn first: whoever reads its refusal slowly holds up nobody.
 async fn refuse(core: &Core, turn: Turn, socket: &TcpStream, refusal: &Refusal) {
     drop(turn);
-    answer::refuse(core, socket, refusal, core.settings.handshake).await;
+    // Boxed: it is rare, and has a buffer.
+    Box::pin(answer::refuse(core, socket, refusal, core.settings.handshake)).await;
 }
 
 /// Where the client says it stands in its mailbox. Without an epoch it says nothing.
@@ -145,7 +146,7 @@ async fn let_in(
 /// Asks the application, before the uid is claimed.
 async fn admit(core: &Core, request: UpgradeRequest) -> Result<(Identity, UpgradeRequest), Refusal> {
     is_open(core)?;
-    let identity = core.handlers.authorize(request.clone()).await?;
+    let identity = core.handlers.authorize(&request).await?;
     Ok((identity, request))
 }
 
@@ -155,8 +156,8 @@ fn is_open(core: &Core) -> Result<(), Refusal> {
 
 /// Returns the client's key if the request is an upgrade as RFC 6455, section 4.2.1, wants it.
 fn check_upgrade(request: &SessionRequest) -> Result<String, Refusal> {
-    let SessionRequest { method, upgrade } = request;
-    if method != "GET" {
+    let SessionRequest { is_get, upgrade } = request;
+    if !is_get {
         return Err(Refusal::of_status(StatusCode::METHOD_NOT_ALLOWED, "sessions are opened with GET"));
     }
     if !upgrade.lists("upgrade", "websocket") || !upgrade.lists("connection", "upgrade") {
@@ -195,15 +196,23 @@ async fn claim(
             on_duplicate: core.settings.on_duplicate,
             resume,
         };
-        match core.directory.claim(request).await {
-            Ok(Claim::Granted { fence, previous, groups }) => {
+        // Notes are taken of what is newer than the values that are found.
+        let values = session.note_values();
+        let claimed = match arrival {
+            Arrival::Anew => core.directory.claim_and_open(request).await,
+            _ => core.directory.claim(request).await.map(|claim| (claim, None)),
+        };
+        match claimed {
+            Ok((Claim::Granted { fence, previous, groups }, found)) => {
                 session.own(fence);
-                let login = granted(core, session, previous.as_ref(), &groups, arrival).await;
+                let found = found.map(|found| opened(session, values, &found));
+                let restored = Restored { groups: &groups, found, arrival };
+                let login = granted(core, session, previous.as_ref(), restored).await;
                 // Only now: from here on whoever records everything anew finds it in the hub.
                 stay_on_record(core, session, &node);
                 return login;
             }
-            Ok(Claim::Taken { owner }) => match holder::ask(core, session, &owner).await? {
+            Ok((Claim::Taken { owner }, _)) => match holder::ask(core, session, &owner).await? {
                 Holder::Stays => return Ok(Login::AlreadyConnected),
                 Holder::Leaves if holder::wait_for_release(core, &owner, released, give_up).await => {}
                 Holder::Leaves => return Err(Refusal::unavailable("the previous connection is being taken down", 1)),
@@ -223,12 +232,28 @@ fn stay_on_record(core: &Arc<Core>, session: &Session, claimed_as: &NodeRef) {
     }
 }
 
+/// What a session that owns the uid begins with.
+struct Restored<'a> {
+    groups: &'a [Tgid],
+    /// The mailbox, where it was opened with the claim: there are no groups then.
+    found: Option<Opened>,
+    arrival: Arrival,
+}
+
+/// Offers the values that were found with the claim.
+fn opened(session: &Session, mut values: Values, found: &Found) -> Opened {
+    if !found.values.is_empty() {
+        values.add(&Scope::User(session.uid().clone()), &found.values);
+    }
+    values.offer();
+    found.opened
+}
+
 async fn granted(
     core: &Arc<Core>,
     session: &Session,
     previous: Option<&Owner>,
-    groups: &[Tgid],
-    arrival: Arrival,
+    restored: Restored<'_>,
 ) -> Result<Login, Refusal> {
     // Before anything is routed here: a message to a group finds its member, and waits in the outbox like all others.
     // One on another node is told at the same time: neither waits for what the other meets.
@@ -237,9 +262,12 @@ async fn granted(
         previous => (None, previous),
     };
     let settled = async {
-        session.restore_groups(groups).await;
+        if let Some(found) = restored.found {
+            return Ok(found);
+        }
+        session.restore_groups(restored.groups).await;
         // Only now: what was appended before is in there, and what comes later finds the session.
-        settle(session, arrival).await
+        settle(session, restored.arrival).await
     };
     let (settled, ()) = tokio::join!(settled, replace(core, session, elsewhere));
     if settled.is_ok()

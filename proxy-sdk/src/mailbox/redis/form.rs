@@ -116,7 +116,7 @@ pub(super) fn overdue(answer: Answer, uid: &Uid) -> Option<Vec<Overdue>> {
 }
 
 /// Reads so many numbers.
-pub(super) fn numbers<const N: usize>(answer: Answer) -> Option<[u64; N]> {
+pub(crate) fn numbers<const N: usize>(answer: Answer) -> Option<[u64; N]> {
     let numbers: Option<Vec<u64>> = answer.into_array().iter().map(Answer::as_u64).collect();
     numbers?.try_into().ok()
 }

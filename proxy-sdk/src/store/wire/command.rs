@@ -58,9 +58,10 @@ impl Command {
 }
 
 /// Digits of any `u64`.
-const DIGITS: usize = 20;
+pub(crate) const DIGITS: usize = 20;
 
-fn push_length(out: &mut Vec<u8>, kind: u8, length: usize) {
+/// Writes what comes before a list (`*`) or a word (`$`).
+pub(crate) fn push_length(out: &mut Vec<u8>, kind: u8, length: usize) {
     let mut digits = [0; DIGITS];
     out.push(kind);
     out.extend_from_slice(decimal(length as u64, &mut digits));
@@ -68,7 +69,7 @@ fn push_length(out: &mut Vec<u8>, kind: u8, length: usize) {
 }
 
 // By hand: there are two per entry, and the formatting machinery is felt.
-fn decimal(number: u64, digits: &mut [u8; DIGITS]) -> &[u8] {
+pub(crate) fn decimal(number: u64, digits: &mut [u8; DIGITS]) -> &[u8] {
     let mut left = number;
     let mut from = DIGITS;
     for digit in digits.iter_mut().rev() {
