@@ -12,6 +12,7 @@ pub mod delivery;
 pub mod directory;
 pub mod error;
 pub mod etcd;
+pub mod few;
 pub mod journal;
 pub mod lease;
 pub mod ledger;
