@@ -102,13 +102,18 @@ local function trim(box, message)
   tell_trimmed(box, message, told)
 end
 
--- The user is looked at when the first letter that receipts are wanted of may be over.
+-- The user is looked at when the first letter that receipts are wanted of may be over. What is kept of that is no part of the
+-- mailbox: nothing is raised here, and where it is something else it is begun anew by itself.
 local function look_for(box, message, uid)
   box.wanted = box.last
   local at = over_at({ at = math.floor(now / 1000), ['until'] = message.till }, age)
-  local known = redis.call('ZSCORE', KEYS[1], uid)
+  local known = redis.pcall('ZSCORE', KEYS[1], uid)
+  if type(known) == 'table' then
+    redis.pcall('DEL', KEYS[1])
+    known = false
+  end
   if not known or tonumber(known) > at then
-    redis.call('ZADD', KEYS[1], number(at), uid)
+    redis.pcall('ZADD', KEYS[1], number(at), uid)
   end
 end
 

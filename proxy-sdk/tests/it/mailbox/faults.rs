@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use gim_proto::Fence;
-use gim_proxy_sdk::delivery::LaneOrigin;
+use gim_proto::{Fence, bucket_of};
+use gim_proxy_sdk::delivery::{LaneOrigin, Message};
 use gim_proxy_sdk::mailbox::{
     Acked, Appended, Arrival, MailboxBounds, MailboxErrorKind, Mailboxes, Opened, Position, Post, RedisMailboxes, Scope,
 };
@@ -108,6 +108,19 @@ async fn a_mailbox_that_is_none_stops_nobody() {
     for name in to {
         assert_eq!(world.read(name, 0).await, ["m1@1", "m2@2"]);
     }
+}
+
+#[tokio::test]
+async fn who_is_to_be_looked_at_may_be_anything_and_costs_no_mailbox() {
+    let world = RedisWorld::new(MailboxBounds::default()).await;
+    let due = world.keys.overdue_of(bucket_of(&uid("a")));
+    let asks = |n: u64| post_of(n, Message { receipt: true, ..message(&format!("m{n}"), "{}") }, &["a"]);
+    let before = world.append(&lane(0), &[asks(1)]).await;
+    let _: String = world.ask(&["SET", &due, "x"]).await;
+    assert_eq!(world.offsets(&lane(0), &[asks(2)]).await, [2]);
+    assert_eq!(world.append(&lane(0), &[asks(1)]).await, before, "it is the same mailbox");
+    assert_eq!(world.read("a", 0).await, ["m1@1", "m2@2"]);
+    assert_eq!(world.ask::<String>(&["TYPE", &due]).await, "zset", "and it is looked at");
 }
 
 #[tokio::test]
