@@ -51,11 +51,12 @@ doc:
 deploy-check:
 	deploy/check.sh
 
-# Idle connections, fan-out; mode redis: unicast and the queue; mode cluster: fan-out over two nodes. Each beside a floor
-# where there is one, in one run. `target/release/bench cluster` afterwards takes 90,000 connections, so it is not among them.
+# The whole table beside the floor in one run, under ten minutes once it is built: idle connections and logins, fan-out, burst,
+# unicast, the queue, durable messages. The table goes to OUT/bench.md, everything measured to OUT/bench.json.
+# Of the program, `spread` (a group over two nodes), `soak` and `cluster` (90,000 connections) are not among them.
 bench:
 	cargo build --release --locked $(BENCH)
-	cargo run --release --locked -p gim-examples --bin bench -- all
+	cargo run --release --locked -p gim-examples --bin bench -- all --out $(or $(OUT),target/bench)
 
 # The producers of docs/producing.md, those whose language is at hand, with client libraries from their registries.
 producers:

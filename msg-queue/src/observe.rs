@@ -129,6 +129,11 @@ pub enum Event {
         /// How many.
         letters: u64,
     },
+    /// Messages that receipts are wanted of were trimmed without any: one append sent too many out of a mailbox.
+    ReceiptsUntold {
+        /// How many.
+        receipts: u64,
+    },
     /// Ids of messages were forgotten before their window ended because there were too many.
     IdsForgotten {
         /// How many.
@@ -243,6 +248,9 @@ fn log(lane: u16, event: &Event) {
         }
         Event::Panicked { error } => error!(lane, %error, "lane panicked, starts again with what is not settled"),
         Event::DeadLettersDropped { letters } => error!(lane, letters, "dead letters dropped, there are too many"),
+        Event::ReceiptsUntold { receipts } => {
+            warn!(lane, receipts, "one message has sent too many out of a mailbox; some have no receipt");
+        }
         Event::IdsForgotten { ids } => info!(lane, ids, "message ids forgotten before their window ended"),
         Event::Refused { bound } => info!(lane, bound, "entries refused, the bound is reached"),
     }

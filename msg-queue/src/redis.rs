@@ -20,6 +20,7 @@ mod outstanding;
 mod read;
 mod renewal;
 mod reply;
+mod ride;
 mod scripts;
 mod settle;
 mod shared;

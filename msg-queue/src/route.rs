@@ -52,6 +52,15 @@ impl Ground<'_> {
     }
 }
 
+/// Messages of which receipts are wanted and that a round has sent out of full mailboxes.
+#[derive(Debug, Default)]
+pub struct Trims {
+    /// Whose mailbox, and the message. Told before anything of the round is settled.
+    pub named: Vec<(Uid, MessageId)>,
+    /// And how many more.
+    pub untold: u64,
+}
+
 /// Where the messages of a round go.
 #[derive(Debug, Default)]
 pub struct Routed {
@@ -61,6 +70,8 @@ pub struct Routed {
     pub done: Vec<(LegId, Outcome)>,
     /// Durable messages that are followed: what is in the mailbox of which user, and at which number.
     pub stored: Vec<(MessageId, Uid, Position)>,
+    /// What went to make room for them.
+    pub trims: Trims,
     /// Durable messages to groups that a member has in its mailbox.
     pub members_have: Vec<EntryId>,
     /// Messages to groups or to all, and the nodes each goes to.
@@ -117,7 +128,7 @@ impl Receipt {
 /// # Errors
 /// Those of directory and mailboxes. Nothing was routed then.
 pub async fn route(ground: &Ground<'_>, jobs: &[Job], again: bool) -> Result<Routed, RouteError> {
-    let stored = store(ground, jobs, again).await?;
+    let (stored, trims) = store(ground, jobs, again).await?;
     let jobs = jobs.get(..stored.len()).unwrap_or(jobs);
     let directory = ground.directory;
     // Who was named in vain is asked for anew; for the first try a recent answer does.
@@ -129,7 +140,7 @@ pub async fn route(ground: &Ground<'_>, jobs: &[Job], again: bool) -> Result<Rou
         true => directory.nodes().await?,
         false => Vec::new(),
     };
-    let routed = Routed { covers: jobs.len(), ..Routed::default() };
+    let routed = Routed { covers: jobs.len(), trims, ..Routed::default() };
     let mut plan = Plan { routed, places: HashMap::new(), again };
     for (job, stored) in jobs.iter().zip(&stored) {
         match &job.aim {

@@ -6,6 +6,7 @@
 mod decode;
 mod fields;
 mod json;
+mod known;
 mod malformed;
 mod payload;
 mod target;

@@ -93,8 +93,58 @@ pub struct EntryId {
 text_id!(EntryId, |text| parse_entry_id(text));
 
 impl fmt::Display for EntryId {
+    // By hand: there are several per entry, and the formatting of numbers is felt.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}-{}", self.ms, self.seq)
+        let mut digits = Digits::default();
+        digits.number(self.ms);
+        digits.byte(b'-');
+        digits.number(self.seq);
+        formatter.write_str(digits.as_str())
+    }
+}
+
+/// Numbers with signs between them, as text on the stack.
+#[derive(Debug)]
+pub(crate) struct Digits {
+    bytes: [u8; Self::MOST],
+    length: usize,
+}
+
+impl Default for Digits {
+    fn default() -> Self {
+        Self { bytes: [0; Self::MOST], length: 0 }
+    }
+}
+
+impl Digits {
+    /// A lane and an entry id, with the signs.
+    const MOST: usize = 5 + 1 + 20 + 1 + 20;
+
+    pub(crate) fn number(&mut self, number: u64) {
+        let from = self.length;
+        let mut left = number;
+        loop {
+            // Below ten.
+            self.byte(b'0' + (left % 10) as u8);
+            left /= 10;
+            if left == 0 {
+                break;
+            }
+        }
+        if let Some(digits) = self.bytes.get_mut(from..self.length) {
+            digits.reverse();
+        }
+    }
+
+    pub(crate) fn byte(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(self.length) {
+            *place = byte;
+            self.length += 1;
+        }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        std::str::from_utf8(self.bytes.get(..self.length).unwrap_or_default()).unwrap_or_default()
     }
 }
 
@@ -119,7 +169,13 @@ impl MessageId {
     /// Names the message of an entry whose producer gave no id: `<lane>-<ms>-<seq>`, the same on every redelivery.
     #[must_use]
     pub fn of_entry(lane: u16, entry: EntryId) -> Self {
-        Self::of_text(&format!("{lane}-{entry}"))
+        let mut digits = Digits::default();
+        digits.number(u64::from(lane));
+        digits.byte(b'-');
+        digits.number(entry.ms);
+        digits.byte(b'-');
+        digits.number(entry.seq);
+        Self::of_text(digits.as_str())
     }
 
     /// Tells the entry of this lane whose id it is, if it has the form of [`of_entry`](Self::of_entry).

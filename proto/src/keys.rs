@@ -107,6 +107,12 @@ impl Keys {
         format!("{{{}:u:{bucket}}}:p", self.prefix)
     }
 
+    /// Sorted set: users of a bucket that somebody wants receipts of, and when the first of those messages may be over.
+    #[must_use]
+    pub fn overdue_of(&self, bucket: u16) -> String {
+        format!("{{{}:u:{bucket}}}:due", self.prefix)
+    }
+
     /// Hash: the groups a user is in.
     #[must_use]
     pub fn user_groups(&self, uid: &Uid) -> String {

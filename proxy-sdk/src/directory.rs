@@ -8,11 +8,15 @@
 pub mod local;
 pub mod redis;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use gim_proto::{Fence, Incarnation, NodeId, SessionId, Tgid, Uid};
 use serde::{Deserialize, Serialize};
+
+use crate::delivery::Message;
+use crate::mailbox::Opened;
 
 /// One run of one node, as others address it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -81,6 +85,15 @@ pub enum Claim {
     },
 }
 
+/// A mailbox as it was opened with the claim, and the last values kept for the user, one per key, oldest first.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The mailbox, for a session that begins behind the last acknowledgement.
+    pub opened: Opened,
+    /// The values.
+    pub values: Vec<Arc<Message>>,
+}
+
 /// How new the answer to a look-up has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
@@ -143,6 +156,12 @@ pub trait Directory: Send + Sync + 'static {
     /// Makes a session the owner of a uid, as the policy allows, with a fence above all earlier ones. After an error the
     /// session is not to be used: what a claim without an answer has left behind is taken back.
     async fn claim(&self, request: ClaimRequest) -> Result<Claim, DirectoryError>;
+
+    /// Claims, and opens the user's mailbox in the same step for a session that begins behind the last acknowledgement
+    /// and comes back to no group. None: the mailbox is not open; the session opens it once it is in its groups.
+    async fn claim_and_open(&self, request: ClaimRequest) -> Result<(Claim, Option<Found>), DirectoryError> {
+        Ok((self.claim(request).await?, None))
+    }
 
     /// Ends an ownership, if it is still this one. Temporary groups are kept for `grace` for a client that
     /// presents this session. Returns whether it was this one.

@@ -77,7 +77,7 @@ pub enum ReceiptState {
     NotMember,
     /// Another message with its id was accepted before.
     Duplicate,
-    /// It went because the mailbox was full.
+    /// It left its mailbox before it was acknowledged: the reason is `full` or `expired`.
     Trimmed,
     /// It was taken back.
     Cancelled,

@@ -7,7 +7,7 @@
 
 pub mod local;
 mod page;
-mod redis;
+pub(crate) mod redis;
 pub mod state;
 
 use std::sync::Arc;
@@ -31,6 +31,15 @@ pub struct MailboxBounds {
     pub age: Duration,
     /// Keys of class `latest` per user or group. At the bound the one not written for longest goes.
     pub latest_keys: usize,
+}
+
+impl MailboxBounds {
+    /// Tells how long a mailbox is kept that nobody touches.
+    #[must_use]
+    pub fn kept(&self) -> Duration {
+        const LONGER: Duration = Duration::from_hours(24);
+        self.age + LONGER
+    }
 }
 
 impl Default for MailboxBounds {
@@ -73,12 +82,52 @@ pub enum Appended {
     NotMember,
 }
 
+/// What appending came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Appends {
+    /// One answer per user of each message.
+    pub answers: Vec<Vec<Appended>>,
+    /// Messages of which receipts are wanted that went because a mailbox was full, and whose they were. A repeat names
+    /// them again, as long as it is known for one.
+    pub trimmed: Vec<(Uid, MessageId)>,
+    /// Such messages that are not named, because one append sent more than [`MOST_TOLD`] on their way.
+    pub untold: u64,
+}
+
+/// Messages that one append names as trimmed, at most.
+pub const MOST_TOLD: usize = 1_000;
+/// Messages that one look names of which receipts are wanted, at most.
+pub const MOST_WANTED: usize = 250;
+
+/// A message in a mailbox of which receipts are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its number.
+    pub offset: u64,
+    /// Its id.
+    pub id: MessageId,
+    /// Its time is over: nobody is given it any more.
+    pub is_over: bool,
+}
+
+/// A message of which receipts are wanted, whose time is over, and which is in its mailbox until somebody has told that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overdue {
+    /// Whose mailbox.
+    pub uid: Uid,
+    /// Its number there.
+    pub offset: u64,
+    /// Its id.
+    pub id: MessageId,
+}
+
 /// As whom a session opens its mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
     /// It begins behind the last acknowledgement.
     Anew,
-    /// The client says what it has: counts as an acknowledgement of it.
+    /// The client says what it has: counts as an acknowledgement of it. Where receipts are wanted of any of that, nothing
+    /// is acknowledged yet and `acked` is below it: who opens writes them ([`Mailboxes::wanted`]), and acknowledges then.
     Resumes(Position),
     /// The session has written up to here and asks whether the mailbox still has it. Acknowledges nothing.
     Survives(Position),
@@ -115,6 +164,8 @@ pub struct Page {
     pub last: u64,
     /// Each offset after the position asked for is a message, in a gap, or acknowledged by then.
     pub items: Vec<Item>,
+    /// Offsets and ids of messages whose time is over and of which receipts are wanted, in order. Each is in a gap.
+    pub over: Vec<(u64, MessageId)>,
 }
 
 /// One thing of a page.
@@ -222,10 +273,9 @@ pub struct MailboxStats {
 /// is one that may be repeated with no more effect.
 #[async_trait]
 pub trait Mailboxes: Send + Sync + 'static {
-    /// Appends messages of a lane, in order, each to its users' mailboxes. Returns one answer per user of each message. A
-    /// message that came before, from the same entry, keeps its offset, as long as that entry is not below the lane's low
-    /// water.
-    async fn append(&self, lane: &LaneOrigin, posts: &[Post]) -> Result<Vec<Vec<Appended>>, MailboxError>;
+    /// Appends messages of a lane, in order, each to its users' mailboxes. A message that came before, from the same entry,
+    /// keeps its offset, as long as that entry is not below the lane's low water.
+    async fn append(&self, lane: &LaneOrigin, posts: &[Post]) -> Result<Appends, MailboxError>;
 
     /// Opens the mailbox of a user for the session that owns the uid under this fence. Makes it where there is none.
     async fn open(&self, uid: &Uid, fence: Fence, arrival: Arrival) -> Result<Opened, MailboxError>;
@@ -236,6 +286,10 @@ pub trait Mailboxes: Send + Sync + 'static {
     /// Acknowledges. Returns one answer each, in order.
     async fn ack(&self, acks: &[Ack]) -> Result<Vec<Acked>, MailboxError>;
 
+    /// Names the messages up to a position that are not acknowledged and of which receipts are wanted: the first of them, at
+    /// most [`MOST_WANTED`]. None of another epoch.
+    async fn wanted(&self, uid: &Uid, upto: Position) -> Result<Vec<Wanted>, MailboxError>;
+
     /// Takes a message out that is not acknowledged. Returns whether it was there. To the reader it is a gap.
     async fn cancel(&self, uid: &Uid, id: &MessageId) -> Result<bool, MailboxError>;
 
@@ -245,8 +299,9 @@ pub trait Mailboxes: Send + Sync + 'static {
     /// Names the values kept for a newcomer, one per key, oldest first.
     async fn kept(&self, scope: &Scope) -> Result<Vec<Arc<Message>>, MailboxError>;
 
-    /// Forgets what has passed its time, in bounded steps. Called about once a second.
-    async fn sweep(&self) -> Result<(), MailboxError>;
+    /// Forgets what has passed its time, in bounded steps. Called about once a second. What receipts are wanted of it
+    /// names first, and forgets it when the next call says that it was `told`; it is named again otherwise.
+    async fn sweep(&self, told: &[Overdue]) -> Result<Vec<Overdue>, MailboxError>;
 
     /// Counts what happened. Nothing, where nobody counts.
     fn stats(&self) -> MailboxStats {

@@ -2,7 +2,8 @@
 //!
 //! Owns addresses, credentials, deadlines and what an error means. Every call is about keys of one slot, so a connection
 //! is always one to the master that holds a given key: [`Store::connect`] for readers that block, [`Link`] for calls
-//! that share one, [`Pool`] for calls that want one for a while. Never knows what the keys mean.
+//! that share one, [`Pool`] for calls that want one for a while, [`wire`] for a reader that is never without work.
+//! Never knows what the keys mean.
 
 mod address;
 mod connect;
@@ -15,6 +16,7 @@ mod options;
 mod pool;
 mod runs;
 mod spread;
+pub mod wire;
 
 use std::sync::Arc;
 

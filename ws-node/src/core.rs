@@ -328,6 +328,7 @@ impl Core {
             news: self.directory.news(),
             possible_losses: self.redis.as_ref().map(|redis| redis.losses().count()),
             followers: self.followers.count() as u64,
+            logins: self.admission.logins(),
         }
     }
 

@@ -6,12 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gim_proxy_sdk::mailbox::Overdue;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::Core;
 use crate::hub::Users;
 use crate::listener;
+use crate::receipts::{End, Step};
 use crate::session;
 
 /// The directory forgets what has passed its time about this often.
@@ -32,6 +34,7 @@ pub(crate) async fn run(core: Arc<Core>, stop: CancellationToken) {
         }
     };
     let sweeps = async {
+        let mut told = Vec::new();
         let mut ticks = tokio::time::interval(SWEEP);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -42,15 +45,27 @@ pub(crate) async fn run(core: Arc<Core>, stop: CancellationToken) {
             if let Err(error) = core.directory.sweep().await {
                 tracing::warn!(error = %error, "the directory was not swept");
             }
-            if let Err(error) = core.mailboxes.sweep().await {
-                tracing::warn!(error = %error, "the mailboxes were not swept");
-            }
+            told = sweep_mailboxes(&core, &told).await;
         }
     };
     tokio::select! {
         () = stop.cancelled() => {}
         () = beats => {}
         () = sweeps => {}
+    }
+}
+
+/// Returns what may be forgotten: what of it receipts are wanted of is written.
+async fn sweep_mailboxes(core: &Core, told: &[Overdue]) -> Vec<Overdue> {
+    match core.mailboxes.sweep(told).await {
+        Ok(overdue) => {
+            let ends: Vec<_> = overdue.iter().map(|over| End::wanted(&over.uid, &over.id, Step::Expired)).collect();
+            if core.tell_ends(&ends).await { overdue } else { Vec::new() }
+        }
+        Err(error) => {
+            tracing::warn!(error = %error, "the mailboxes were not swept");
+            Vec::new()
+        }
     }
 }
 

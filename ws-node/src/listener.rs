@@ -20,16 +20,26 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub(crate) use self::admission::{Admission, Permit, raise_open_file_limit};
+pub(crate) use self::admission::{Admission, LoginFigures, Permit, PutOff, Turn, raise_open_file_limit};
 use self::head::HeadError;
 pub(crate) use self::superseded::{Superseded, tell_again as tell_superseded};
 use crate::core::Core;
 use crate::embed::Refusal;
 
+/// Connections accepted in a row. Then everything else that is ready has its turn: deliveries to those who are connected
+/// should not wait behind a crowd that comes.
+const BATCH: usize = 32;
+
 /// Accepts until `stop` is cancelled. Connections that are sessions by then live on.
 pub(crate) async fn serve(core: Arc<Core>, listener: TcpListener, router: Router, stop: CancellationToken) {
     let plain = TaskTracker::new();
+    let mut batch = 0;
     loop {
+        if batch == BATCH {
+            batch = 0;
+            tokio::task::yield_now().await;
+        }
+        batch += 1;
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
             accepted = listener.accept() => accepted,
@@ -81,13 +91,17 @@ async fn handshake(core: Arc<Core>, socket: TcpStream, peer: SocketAddr, permit:
     };
     match head::parse(&bytes, core.settings.head_headers) {
         Ok(request) if request.is_for_sessions() => match request.detach(peer) {
-            Ok((request, leftover)) => login::login(core, socket, permit, request, leftover, deadline).await,
+            Ok((request, leftover)) => {
+                // It may be one of very many that wait for their turn.
+                drop((bytes, router));
+                login::login(core, socket, permit, request, leftover, deadline).await;
+            }
             Err(_) => {
                 let refusal = Refusal::bad_request("the query is not UTF-8");
                 answer::refuse(&core, &socket, &refusal, limit).await;
             }
         },
-        Ok(_) => answer::route(socket, bytes, router, limit).await,
+        Ok(_) => Box::pin(answer::route(socket, bytes, router, limit)).await,
         Err(HeadError::TooLarge) => {
             let refusal = Refusal::of_status(http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many headers");
             answer::refuse(&core, &socket, &refusal, limit).await;

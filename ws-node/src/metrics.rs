@@ -21,6 +21,7 @@ use gim_proxy_sdk::upstream::UpstreamError;
 use metrics::{Counter, Gauge, Recorder};
 
 use crate::core::Cluster;
+use crate::listener::{LoginFigures, PutOff};
 use crate::session::{AckAnswer, CloseReason, Session};
 
 /// See the module.
@@ -295,11 +296,21 @@ impl Metrics {
             self.exporter.gauge("gim_nodes_awaited").set(as_f64(cluster.awaited));
         }
         self.exporter.gauge("gim_followers").set(as_f64(now.followers));
+        self.show_logins(&now.logins);
         // Presence is the directory's to write where there is a Redis, and the ledger's where there is none.
         let presence = now.written.presence + now.news.written;
         self.exporter.show_kept(Written { presence, ..now.written }, now.possible_losses);
         self.exporter.show_full_news(now.news.full);
         self.exporter.render(lanes, now.dropped_log_lines)
+    }
+
+    fn show_logins(&self, logins: &LoginFigures) {
+        self.exporter.gauge("gim_logins_under_way").set(as_f64(logins.under_way));
+        self.exporter.gauge("gim_logins_waiting").set(as_f64(logins.waiting));
+        self.exporter.gauge("gim_logins_backlog_seconds").set(as_f64(logins.backlog_ms) / 1e3);
+        for (why, count) in PutOff::ALL.iter().zip(logins.put_off) {
+            self.labelled("gim_logins_put_off_total", "why", why.as_str()).absolute(count);
+        }
     }
 
     /// A counter that first appears with its first event hides that event from whoever watches its growth.
@@ -352,9 +363,10 @@ pub(crate) struct Snapshot {
     /// None: there is no Redis in this mode.
     pub(crate) possible_losses: Option<u64>,
     pub(crate) followers: u64,
+    pub(crate) logins: LoginFigures,
 }
 
-const COUNTERS: [(&str, &str); 34] = [
+const COUNTERS: [(&str, &str); 35] = [
     ("gim_accepted_total", "connections accepted on the public listener"),
     ("gim_accept_errors_total", "accepts that failed, for want of descriptors as a rule"),
     ("gim_received_bytes_total", "bytes read from sessions"),
@@ -363,6 +375,10 @@ const COUNTERS: [(&str, &str); 34] = [
     ("gim_close_timeouts_total", "connections cut because the client did not close in time"),
     ("gim_logins_total", "sessions begun"),
     ("gim_logins_refused_total", "connections that did not become sessions, by status or cause"),
+    (
+        "gim_logins_put_off_total",
+        "logins told to come back because there were too many, by bound; also counted as refused",
+    ),
     ("gim_closed_total", "sessions ended, by close code"),
     ("gim_slow_dropped_total", "frames dropped because a client read too slowly"),
     ("gim_offered_total", "messages taken by sessions' outboxes"),
@@ -377,7 +393,7 @@ const COUNTERS: [(&str, &str); 34] = [
     ("gim_mailbox_retries_total", "reads of mailboxes that failed and were tried again"),
     ("gim_gaps_total", "gaps in mailboxes that sessions met, by reason"),
     ("gim_acks_total", "acknowledgements of clients, by outcome"),
-    ("gim_receipts_dropped_total", "receipts dropped because too many waited for the ledger"),
+    ("gim_receipts_dropped_total", "receipts dropped because there were too many at once"),
     ("gim_outbox_total_reached_total", "frames that met the bound of all outboxes together"),
     ("gim_commands_total", "commands of clients, by outcome"),
     ("gim_upstream_total", "commands offered to business applications, by outcome"),
@@ -390,13 +406,16 @@ const COUNTERS: [(&str, &str); 34] = [
     ("gim_mailbox_refused_total", "messages that did not fit into all mailboxes together; only in mode `local`"),
     ("gim_silent_holders_total", "users who came back here while the node of their previous session did not answer"),
 ];
-const GAUGES: [(&str, &str); 15] = [
+const GAUGES: [(&str, &str); 18] = [
     ("gim_outboxes_waiting", "sessions whose socket did not take everything at once"),
     ("gim_outbox_bytes", "bytes waiting in all outboxes"),
     ("gim_sessions_behind", "sessions with durable messages that they were not handed yet"),
     ("gim_phase", "0 running, 1 not ready, 2 draining queue, 3 draining sessions, 4 stopped"),
     ("gim_sessions", "sessions on this node"),
     ("gim_connections", "connections on the public listener, sessions and others"),
+    ("gim_logins_under_way", "logins that have their turn"),
+    ("gim_logins_waiting", "logins that wait for their turn"),
+    ("gim_logins_backlog_seconds", "when the last of those comes back who were told to come back"),
     ("gim_groups", "groups with members on this node"),
     ("gim_followers", "who looks at what single users do, live"),
     ("gim_redis_up", "1: redis answers and has on record what this node holds; only beyond mode `local`"),

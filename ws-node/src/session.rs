@@ -35,6 +35,7 @@ pub(crate) use self::durable::{AckAnswer, Hint, Letter};
 pub use self::handle::JoinError;
 pub(crate) use self::heartbeat::sweep as heartbeat;
 pub(crate) use self::reader::run;
+pub(crate) use self::values::Values;
 
 use self::durable::Stand;
 use self::groups::Membership;

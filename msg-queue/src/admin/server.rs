@@ -48,7 +48,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(1_024)
+    socket.listen(4_096)
 }
 
 /// Serves until `stop` is cancelled, then finishes the requests under way.

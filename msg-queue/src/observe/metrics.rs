@@ -44,9 +44,10 @@ const GONE: &str = "gim_worker_entries_gone_total";
 const PANICS: &str = "gim_worker_panics_total";
 const DEAD_DROPPED: &str = "gim_worker_dead_dropped_total";
 const IDS_FORGOTTEN: &str = "gim_worker_ids_forgotten_total";
+const RECEIPTS_UNTOLD: &str = "gim_worker_receipts_untold_total";
 const REFUSED: &str = "gim_worker_refused_total";
 
-const COUNTERS: [(&str, &str); 17] = [
+const COUNTERS: [(&str, &str); 18] = [
     (READ, "Entries read."),
     (OUTCOME, "Outcomes, one per target."),
     (REROUTED, "Messages looked up again because a node did not hold the session."),
@@ -63,6 +64,7 @@ const COUNTERS: [(&str, &str); 17] = [
     (PANICS, "Panics of a lane's task."),
     (DEAD_DROPPED, "Dead letters dropped at their bound."),
     (IDS_FORGOTTEN, "Message ids forgotten before their window ended."),
+    (RECEIPTS_UNTOLD, "Messages trimmed without the receipt that was wanted, because one append trimmed too many."),
     (REFUSED, "Enqueues refused at a bound."),
 ];
 
@@ -94,6 +96,7 @@ struct LaneMetrics {
     panics: Counter,
     dead_dropped: Counter,
     ids_forgotten: Counter,
+    receipts_untold: Counter,
     refused: [Counter; BOUNDS.len()],
 }
 
@@ -138,6 +141,7 @@ impl LaneMetrics {
             panics: of(PANICS),
             dead_dropped: of(DEAD_DROPPED),
             ids_forgotten: of(IDS_FORGOTTEN),
+            receipts_untold: of(RECEIPTS_UNTOLD),
             refused: BOUNDS.map(|bound| with(REFUSED, "reason", bound)),
         }
     }
@@ -168,6 +172,7 @@ impl LaneMetrics {
             Event::Panicked { .. } => self.panics.increment(1),
             Event::DeadLettersDropped { letters } => self.dead_dropped.increment(*letters),
             Event::IdsForgotten { ids } => self.ids_forgotten.increment(*ids),
+            Event::ReceiptsUntold { receipts } => self.receipts_untold.increment(*receipts),
             Event::Refused { bound } => bump(&self.refused, &BOUNDS, bound, 1),
         }
     }

@@ -114,14 +114,14 @@ async fn recall(shared: &Shared, counts: bool) -> Result<(), Trouble> {
         let page = handed_out(shared, passed_over).await?;
         let is_last = page.len() < PAGE;
         let mut args = Args::default().with(u8::from(counts));
-        let none = args.values().len();
+        let none = args.len();
         for member in page {
             match entry_id_of(&member).is_some_and(|entry_id| shared.outstanding().pass_over(entry_id)) {
                 true => passed_over += 1,
                 false => args.push(member),
             }
         }
-        if args.values().len() > none {
+        if args.len() > none {
             shared.fenced::<Value>(&RECALL, &args).await?;
         }
         if is_last {

@@ -3,13 +3,12 @@
 //! Before it reads, every earlier reader of the lane is ended, and then it is named as the one that reads: what an earlier
 //! one is still handed out by Redis lands among the pending entries, where the drain that follows finds it.
 
-use std::future::Future;
 use std::sync::Arc;
 
-use ::redis::aio::MultiplexedConnection;
-use ::redis::{FromRedisValue, Value};
+use ::redis::Value;
 use futures_util::FutureExt;
-use gim_proxy_sdk::store::{StoreError, StoreErrorKind};
+use gim_proxy_sdk::store::StoreErrorKind;
+use gim_proxy_sdk::store::wire::{Command, Part, Reply, Wire};
 use tokio::time::{sleep, timeout};
 
 use super::chores::ReaderId;
@@ -20,7 +19,7 @@ use super::shared::Shared;
 use super::trouble::{Trouble, unanswered};
 
 pub(super) struct Connection {
-    pub(super) inner: MultiplexedConnection,
+    pub(super) wire: Wire,
     pub(super) id: ReaderId,
 }
 
@@ -88,23 +87,26 @@ async fn kill(shared: &Shared, reader: &ReaderId) -> Result<(), Trouble> {
 
 impl Connection {
     async fn open(shared: &Shared) -> Result<Self, Trouble> {
-        let mut inner = shared.store.connect(&shared.names.stream, None).await?;
-        let client = ask(shared, ::redis::cmd("CLIENT").arg("ID").query_async(&mut inner)).await?;
-        let run = match ask::<String>(shared, ::redis::cmd("INFO").arg("server").query_async(&mut inner)).await {
-            Ok(info) => run_of(&info).into(),
-            Err(Trouble::Store(error)) if error.kind == StoreErrorKind::Denied => "".into(),
-            Err(trouble) => return Err(trouble),
+        const WHAT: &str = "a client id";
+        let mut wire = shared.store.wire(&shared.names.stream).await?;
+        let client = match ask(shared, &mut wire, "CLIENT", "ID").await?.ok()?.parts().next() {
+            Some(Part::Number(client)) => u64::try_from(client).map_err(|_| Trouble::Odd(WHAT))?,
+            _ => return Err(Trouble::Odd(WHAT)),
         };
-        Ok(Self { inner, id: ReaderId { client, run } })
+        let run = match ask(shared, &mut wire, "INFO", "server").await?.ok() {
+            Ok(info) => run_of(&String::from_utf8_lossy(info.parts().bytes().unwrap_or_default())).into(),
+            Err(error) if error.kind == StoreErrorKind::Denied => "".into(),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Self { wire, id: ReaderId { client, run } })
     }
 }
 
-async fn ask<T: FromRedisValue>(
-    shared: &Shared,
-    call: impl Future<Output = ::redis::RedisResult<T>>,
-) -> Result<T, Trouble> {
-    match timeout(shared.store.options().deadline(), call).await {
-        Ok(answer) => answer.map_err(|error| StoreError::from(error).into()),
+async fn ask(shared: &Shared, wire: &mut Wire, name: &str, arg: &str) -> Result<Reply, Trouble> {
+    let mut command = Command::new(name);
+    command.arg(arg);
+    match timeout(shared.store.options().deadline(), wire.call(&command)).await {
+        Ok(answer) => answer.map_err(Trouble::from),
         Err(_) => Err(unanswered()),
     }
 }

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use gim_proto::{Entry, EntryId, Fields, Incarnation, Malformed, MessageId, Uid};
+use gim_proxy_sdk::store::wire::Reply;
 use serde::{Deserialize, Serialize};
 
 use super::outstanding::{Held, Origin};
+use super::reply::Pair;
 use super::shared::Shared;
 use crate::clock::Clock;
 use crate::source::{Fetched, Rest};
@@ -50,27 +52,37 @@ fn read_rest(json: &[u8]) -> Option<Rest> {
 }
 
 impl Read {
+    /// Takes an entry that is read for the first time. What is kept of it does not hold the reply, unless it is most of it.
+    pub(super) fn of_pairs(lane: u16, now_ms: u64, entry_id: EntryId, reply: &Reply, pairs: &[Pair<'_>]) -> Self {
+        let entry = Entry::decode_pairs(pairs, &|value| reply.keep(value)).and_then(|entry| {
+            entry.check_schedule(now_ms.saturating_add(SLACK_MS))?;
+            Ok(entry)
+        });
+        let size = pairs.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
+        Self::of(lane, entry_id, entry, size, 0, None, Origin::Stream)
+    }
+
     /// Takes an entry of the stream.
     pub(super) fn of_stream(shared: &Shared, entry_id: EntryId, fields: &Fields, attempts: u32) -> Self {
         let entry = Entry::decode(fields).and_then(|entry| {
             entry.check_schedule(shared.clock.unix_ms().saturating_add(SLACK_MS))?;
             Ok(entry)
         });
-        Self::of(shared, entry_id, entry, fields, attempts, None, Origin::Stream)
+        Self::of(shared.lane, entry_id, entry, size(fields), attempts, None, Origin::Stream)
     }
 
     /// Takes an entry that was put aside.
     pub(super) fn of_body(shared: &Shared, entry_id: EntryId, body: Bytes) -> Self {
         let (attempts, rest, fields) = unpack(body);
         let rest = read_rest(&rest);
-        Self::of(shared, entry_id, Entry::decode(&fields), &fields, attempts, rest, Origin::Later)
+        Self::of(shared.lane, entry_id, Entry::decode(&fields), size(&fields), attempts, rest, Origin::Later)
     }
 
     fn of(
-        shared: &Shared,
+        lane: u16,
         entry_id: EntryId,
         entry: Result<Entry, Malformed>,
-        fields: &Fields,
+        size: usize,
         attempts: u32,
         rest: Option<Rest>,
         origin: Origin,
@@ -80,8 +92,8 @@ impl Read {
         let marked = given.is_none() || origin == Origin::Later;
         let fetched = Fetched {
             entry_id,
-            message_id: given.unwrap_or_else(|| MessageId::of_entry(shared.lane, entry_id)),
-            size: fields.bytes() + 2 * fields.len(),
+            message_id: given.unwrap_or_else(|| MessageId::of_entry(lane, entry_id)),
+            size,
             attempts,
             rest,
             duplicate: false,
@@ -96,6 +108,11 @@ impl Read {
         let planned_ms = planned_ms.filter(|_| *attempts == 0 && rest.is_none());
         Held { origin: self.origin, planned_ms, size: *size, again: false }
     }
+}
+
+/// Bytes that an entry counts for.
+fn size(fields: &Fields) -> usize {
+    fields.bytes() + 2 * fields.len()
 }
 
 /// Takes apart `>I4` attempts, rest, names and values, each with `>I4` of its length before it. What is cut off is left out.

@@ -162,7 +162,10 @@ impl Shared {
         let args = Args::default().with(self.owner).with(self.lease_time.as_millis()).with(before);
         let args = self.lease.state().void.iter().fold(args, |args, owner| args.with(owner));
         let mut call = ACQUIRE.prepare_invoke();
-        call.key(&[&self.names.lease, &self.names.term]).arg(args.values());
+        call.key(&[&self.names.lease, &self.names.term]);
+        args.iter().for_each(|arg| {
+            call.arg(arg);
+        });
         let answer = reply::list(self.link.script(&call).await?, "a lease")?;
         let mut answer = answer.into_iter();
         let state = reply::text(answer.next().unwrap_or_default(), "a lease")?;
@@ -199,7 +202,10 @@ impl Shared {
         let before_us = machine_us();
         let args = Args::default().with(self.lease.term()).with(self.owner).with(self.lease_time.as_millis());
         let mut call = RENEW.prepare_invoke();
-        call.key(&self.names.lease).arg(args.values());
+        call.key(&self.names.lease);
+        args.iter().for_each(|arg| {
+            call.arg(arg);
+        });
         let answer = self.link.script(&call).await?;
         let [state, seconds, micros] = reply::exactly(answer, "a renewal")?;
         let told_us = reply::number(&seconds, "a time")?.saturating_mul(1_000_000) + reply::number(&micros, "a time")?;

@@ -7,8 +7,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::{Cmd, RedisResult, Value};
+use ::redis::Value;
 use gim_proxy_sdk::store::StoreError;
+use gim_proxy_sdk::store::wire::{Command, Reply, Wire};
 use tokio::time::{Instant, sleep_until};
 
 use super::behind;
@@ -16,6 +17,7 @@ use super::connection::Connection;
 use super::decode::Read;
 use super::fetch::Reader;
 use super::reply;
+use super::ride::Rider;
 use super::shared::Shared;
 use super::trouble::{Trouble, unanswered};
 use crate::clock::Clock;
@@ -45,9 +47,7 @@ impl Reader {
         let count = (room.bytes / self.average).clamp(1, room.entries);
         let answer = connection.read(shared, count).await?;
         self.connection = Some(connection);
-        let entries = reply::entries(answer)?;
-        let read = entries.iter().map(|(entry_id, fields)| Read::of_stream(shared, *entry_id, fields, 0));
-        let read: Vec<Read> = read.collect();
+        let read = reply::entries(shared, &answer.ok()?)?;
         self.learn_size(&read);
         behind::note(shared, &read);
         Ok(read)
@@ -63,33 +63,39 @@ impl Reader {
 }
 
 impl Connection {
-    async fn read(&mut self, shared: &Arc<Shared>, count: usize) -> Result<Value, Trouble> {
+    async fn read(&mut self, shared: &Arc<Shared>, count: usize) -> Result<Reply, Trouble> {
         let waiting = shared.wake.waiting(self.id.client);
         let due = shared.wake.due_ms().map(|due_ms| due_ms.saturating_sub(shared.clock.unix_ms()).max(1));
         let due = due.map(Duration::from_millis).filter(|due| *due < shared.block);
         let block = (!shared.wake.is_stopping()).then(|| due.unwrap_or(shared.block));
-        let command = command(&shared.names.stream, count, block);
-        let answer = self.bounded(shared, &command, block.unwrap_or_default(), due).await?;
+        // What is to be settled goes ahead of it: behind it, it would wait as long as the read does.
+        let rider = shared.ride.take();
+        let mut commands = Vec::with_capacity(256);
+        rider.iter().for_each(|rider| rider.command.write(&mut commands));
+        command(&shared.names.stream, count, block).write(&mut commands);
+        let answer = self.bounded(shared, &commands, rider, block.unwrap_or_default(), due).await;
         drop(waiting);
-        answer.map_err(|error| StoreError::from(error).into())
+        answer
     }
 
     async fn bounded(
         &mut self,
         shared: &Arc<Shared>,
-        command: &Cmd,
+        commands: &[u8],
+        rider: Option<Rider>,
         block: Duration,
         due: Option<Duration>,
-    ) -> Result<RedisResult<Value>, Trouble> {
+    ) -> Result<Reply, Trouble> {
         let now = Instant::now();
-        let mut read = pin!(command.query_async(&mut self.inner));
+        let mut read = pin!(exchange(&mut self.wire, commands, rider));
         let mut late = pin!(sleep_until(now + block + shared.store.options().deadline()));
         // Redis ends a wait up to 100 ms late: a schedule is not.
         let mut alarm = pin!(sleep_until(now + due.unwrap_or_default()));
         let mut is_set = due.is_some();
         loop {
             tokio::select! {
-                answer = &mut read => return Ok(answer),
+                biased;
+                answer = &mut read => return answer.map_err(Trouble::from),
                 () = &mut late => return Err(unanswered()),
                 () = &mut alarm, if is_set => {
                     is_set = false;
@@ -100,13 +106,24 @@ impl Connection {
     }
 }
 
-fn command(stream: &str, count: usize, block: Option<Duration>) -> Cmd {
-    let mut read = ::redis::cmd("XREADGROUP");
-    read.arg("GROUP").arg("gim").arg("lane").arg("COUNT").arg(count);
-    if let Some(block) = block {
-        // 0 would wait for ever.
-        read.arg("BLOCK").arg(u64::try_from(block.as_millis()).unwrap_or(u64::MAX).max(1));
+/// Settles, if something is to be, and reads.
+async fn exchange(wire: &mut Wire, commands: &[u8], rider: Option<Rider>) -> Result<Reply, StoreError> {
+    wire.send(commands).await?;
+    if let Some(rider) = rider {
+        rider.arrived(wire.receive().await?);
     }
-    read.arg("STREAMS").arg(stream).arg(">");
+    wire.receive().await
+}
+
+fn command(stream: &str, count: usize, block: Option<Duration>) -> Command {
+    let mut read = Command::new("XREADGROUP");
+    ["GROUP", "gim", "lane", "COUNT"].iter().for_each(|arg| read.arg(arg));
+    read.number(count as u64);
+    if let Some(block) = block {
+        read.arg("BLOCK");
+        // 0 would wait for ever.
+        read.number(u64::try_from(block.as_millis()).unwrap_or(u64::MAX).max(1));
+    }
+    ["STREAMS", stream, ">"].iter().for_each(|arg| read.arg(arg));
     read
 }

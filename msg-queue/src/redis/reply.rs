@@ -3,8 +3,12 @@
 use ::redis::Value;
 use bytes::Bytes;
 use gim_proto::{EntryId, Fields};
+use gim_proxy_sdk::store::wire::Reply;
 
+use super::decode::Read;
+use super::shared::Shared;
 use super::trouble::Trouble;
+use crate::clock::Clock;
 
 /// Takes a list.
 pub(super) fn list(value: Value, what: &'static str) -> Result<Vec<Value>, Trouble> {
@@ -67,58 +71,76 @@ pub(super) fn fields(value: Value) -> Result<Fields, Trouble> {
 }
 
 /// Takes the answer to a read of one stream.
-pub(super) fn entries(value: Value) -> Result<Vec<(EntryId, Fields)>, Trouble> {
-    const WHAT: &str = "the entries of one stream";
-    let entries = match value {
-        Value::Nil => return Ok(Vec::new()),
-        Value::Map(mut streams) => streams.pop().map(|(_, entries)| entries),
-        Value::Array(mut streams) => match streams.pop() {
-            Some(stream) => exactly::<2>(stream, WHAT).map(|[_, entries]| Some(entries))?,
-            None => None,
-        },
-        _ => return Err(Trouble::Odd(WHAT)),
-    };
-    let entries = list(entries.unwrap_or_default(), WHAT)?;
-    entries.into_iter().map(|entry| exactly(entry, WHAT).and_then(pair)).collect()
+pub(super) fn entries(shared: &Shared, reply: &Reply) -> Result<Vec<Read>, Trouble> {
+    let now_ms = shared.clock.unix_ms();
+    let take =
+        |entry_id, reply: &Reply, pairs: &[Pair<'_>]| Read::of_pairs(shared.lane, now_ms, entry_id, reply, pairs);
+    each_entry(reply, take).ok_or(Trouble::Odd("the entries of one stream"))
 }
 
-fn pair([id, values]: [Value; 2]) -> Result<(EntryId, Fields), Trouble> {
-    Ok((entry_id(id)?, fields(values)?))
+/// Name and value of a field.
+pub(super) type Pair<'a> = (&'a [u8], &'a [u8]);
+
+// Answer: [[stream, [[id, [name, value, ...]], ...]]], or nothing at all.
+fn each_entry<T>(reply: &Reply, mut take: impl FnMut(EntryId, &Reply, &[Pair<'_>]) -> T) -> Option<Vec<T>> {
+    let mut parts = reply.parts();
+    if parts.list()? == 0 {
+        return Some(Vec::new());
+    }
+    let (2, Some(_stream)) = (parts.list()?, parts.bytes()) else { return None };
+    let count = parts.list()?;
+    let mut entries = Vec::with_capacity(count);
+    let mut pairs: Vec<Pair<'_>> = Vec::new();
+    for _ in 0..count {
+        let (2, Some(id)) = (parts.list()?, parts.bytes()) else { return None };
+        let entry_id = EntryId::parse(std::str::from_utf8(id).ok()?).ok()?;
+        pairs.clear();
+        for _ in 0..parts.list()? / 2 {
+            pairs.push((parts.bytes()?, parts.bytes()?));
+        }
+        entries.push(take(entry_id, reply, &pairs));
+    }
+    Some(entries)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn bulk(bytes: &[u8]) -> Value {
-        Value::BulkString(bytes.to_vec())
-    }
-
-    fn entry(id: &str) -> Value {
-        let fields = [bulk(b"to_uid"), bulk(b"1"), bulk(b"\xff"), bulk(b"\xfe\xff")];
-        Value::Array(vec![bulk(id.as_bytes()), Value::Array(fields.into())])
+    fn read(reply: &[u8]) -> Option<Vec<(EntryId, Vec<(Vec<u8>, Vec<u8>)>)>> {
+        let owned = |entry_id, _: &Reply, pairs: &[Pair<'_>]| {
+            (entry_id, pairs.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect())
+        };
+        each_entry(&Reply::parse(reply).unwrap(), owned)
     }
 
     #[test]
-    fn a_read_is_understood_in_both_protocols() {
-        let entries_of = |value| entries(value).unwrap();
-        let two = || Value::Array(vec![entry("5-0"), entry("5-1")]);
-        for answer in [Value::Array(vec![Value::Array(vec![bulk(b"s"), two()])]), Value::Map(vec![(bulk(b"s"), two())])]
-        {
-            let read = entries_of(answer);
-            assert_eq!(read.len(), 2);
-            assert_eq!(read[1].0, EntryId { ms: 5, seq: 1 });
-            assert_eq!(read[0].1.get("to_uid").unwrap().as_ref(), b"1");
-            assert_eq!(read[0].1.get("\u{fffd}").unwrap().as_ref(), b"\xfe\xff");
+    fn a_read_is_understood() {
+        let entries = read(
+            b"*1\r\n*2\r\n$1\r\ns\r\n*2\r\n\
+            *2\r\n$3\r\n5-0\r\n*4\r\n$6\r\nto_uid\r\n$1\r\n1\r\n$1\r\n\xff\r\n$2\r\n\xfe\xff\r\n\
+            *2\r\n$3\r\n5-1\r\n*0\r\n",
+        );
+        let entries = entries.unwrap();
+        assert_eq!(entries.len(), 2);
+        assert_eq!(entries[0].0, EntryId { ms: 5, seq: 0 });
+        assert_eq!(entries[0].1, [(b"to_uid".to_vec(), b"1".to_vec()), (b"\xff".to_vec(), b"\xfe\xff".to_vec())]);
+        assert_eq!(entries[1], (EntryId { ms: 5, seq: 1 }, Vec::new()));
+        for nothing in [b"*-1\r\n".as_slice(), b"$-1\r\n", b"*0\r\n"] {
+            assert_eq!(read(nothing), Some(Vec::new()));
         }
-        assert!(entries_of(Value::Nil).is_empty());
     }
 
     #[test]
     fn an_answer_of_another_form_is_an_error() {
-        for odd in [Value::Okay, Value::Array(vec![Value::Int(1)]), Value::Array(vec![Value::Array(vec![bulk(b"s")])])]
-        {
-            assert!(matches!(entries(odd), Err(Trouble::Odd(_))));
+        for odd in [
+            b"+OK\r\n".as_slice(),
+            b"*1\r\n:1\r\n",
+            b"*1\r\n*1\r\n$1\r\ns\r\n",
+            b"*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$1\r\nx\r\n*0\r\n",
+            b"*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n5-0\r\n*2\r\n:1\r\n:2\r\n",
+        ] {
+            assert_eq!(read(odd), None, "{}", String::from_utf8_lossy(odd));
         }
     }
 }

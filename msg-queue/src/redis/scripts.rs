@@ -1,8 +1,11 @@
 //! The scripts of a lane, and calling those that compare the term first.
 
+use std::fmt::Display;
+use std::io::Write;
 use std::sync::LazyLock;
 
 use ::redis::{FromRedisValue, Script};
+use gim_proxy_sdk::store::wire::Command;
 
 use super::shared::Shared;
 use super::trouble::Trouble;
@@ -36,26 +39,52 @@ pub(super) static BURY: LazyLock<Script> = fenced!("lua/bury.lua");
 /// The term changes under a call only when this source took the lane anew meanwhile.
 const TRIES: usize = 3;
 
-/// Arguments of a script, as they go over the wire.
+/// Arguments of a script, as they go over the wire, one behind the other.
 #[derive(Debug, Default)]
-pub(super) struct Args(Vec<Vec<u8>>);
+pub(super) struct Args {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
 
 impl Args {
-    pub(super) fn push(&mut self, argument: impl ToString) {
-        self.0.push(argument.to_string().into_bytes());
+    pub(super) fn push(&mut self, argument: impl Display) {
+        // Writing to memory does not fail.
+        let _ = write!(self.bytes, "{argument}");
+        self.ends.push(self.bytes.len());
     }
 
-    pub(super) fn with(mut self, argument: impl ToString) -> Self {
+    pub(super) fn with(mut self, argument: impl Display) -> Self {
         self.push(argument);
         self
     }
 
-    pub(super) fn values(&self) -> &[Vec<u8>] {
-        &self.0
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let begins = std::iter::once(0).chain(self.ends.iter().copied());
+        begins.zip(&self.ends).map(|(from, to)| self.bytes.get(from..*to).unwrap_or_default())
     }
 }
 
 impl Shared {
+    /// Writes down the call of a script about the lane. None: the lane was never this source's.
+    pub(super) fn written(&self, script: &Script, args: &Args) -> Option<Command> {
+        let term = self.lease.term();
+        if term == 0 {
+            return None;
+        }
+        let mut command = Command::new("EVALSHA");
+        command.arg(script.get_hash());
+        let keys = self.names.of_lane();
+        command.number(keys.len() as u64);
+        keys.iter().for_each(|key| command.arg(key));
+        command.number(term);
+        args.iter().for_each(|arg| command.arg(arg));
+        Some(command)
+    }
+
     /// Calls a script about the lane, if the lane is still this source's.
     pub(super) async fn fenced<T: FromRedisValue + Send>(&self, script: &Script, args: &Args) -> Result<T, Trouble> {
         self.fenced_on(script, &self.names.of_lane(), args).await
@@ -74,7 +103,10 @@ impl Shared {
                 return Err(Trouble::NoLease);
             }
             let mut call = script.prepare_invoke();
-            call.key(keys).arg(term).arg(args.values());
+            call.key(keys).arg(term);
+            args.iter().for_each(|arg| {
+                call.arg(arg);
+            });
             let answer = self.link.script(&call).await.map_err(Trouble::from);
             match answer {
                 // Perhaps this source's own, taken by a call whose answer was lost: the lease itself has to tell.

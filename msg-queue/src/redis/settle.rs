@@ -62,6 +62,11 @@ impl Shared {
         let mut args = Args::default().with(of(Origin::Later).count());
         of(Origin::Later).for_each(|entry_id| args.push(entry_id));
         of(Origin::Stream).for_each(|entry_id| args.push(member(entry_id)));
+        if let Some(command) = self.written(&ACK, &args)
+            && self.ride.along(command, self.store.options().deadline()).await?
+        {
+            return Ok(());
+        }
         self.fenced::<Value>(&ACK, &args).await?;
         Ok(())
     }

@@ -12,6 +12,7 @@ use super::chores::Chores;
 use super::clock::RedisClock;
 use super::lease::Lease;
 use super::outstanding::Outstanding;
+use super::ride::Ride;
 use super::wake::Wake;
 use crate::config::QueueSection;
 use crate::observe::{Event, Observer};
@@ -42,6 +43,7 @@ pub(super) struct Shared {
     pub(super) clock: Arc<RedisClock>,
     pub(super) lease: Lease,
     pub(super) wake: Wake,
+    pub(super) ride: Ride,
     /// Entries settled since the stream was last trimmed.
     pub(super) settled: AtomicU64,
     /// What was handed out before this source had the lane, or before it was rewound, has been read again.
@@ -72,6 +74,7 @@ impl Shared {
             clock: Arc::default(),
             lease: Lease::new(voided),
             wake: Wake::default(),
+            ride: Ride::default(),
             settled: AtomicU64::new(0),
             caught_up: AtomicBool::new(false),
             unread: AtomicU64::new(0),

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use gim_proto::frame::MsgType;
 use gim_proto::{Class, Tgid, Uid};
-use gim_proxy_sdk::mailbox::{Appended, MailboxErrorKind, Post, Scope, Value};
+use gim_proxy_sdk::mailbox::{Appended, Appends, MailboxErrorKind, Post, Scope, Value};
 
-use super::{Ground, RouteError};
+use super::{Ground, RouteError, Trims};
 use crate::lane::{Aim, Job};
 
 /// Users of one call, at most.
@@ -41,20 +41,22 @@ impl Stored {
 
 /// Stores what has to be stored of these jobs. Returns what became of the first of them, at least one. What came before
 /// a failure counts; the others are to be routed another time.
-pub(super) async fn store(ground: &Ground<'_>, jobs: &[Job], again: bool) -> Result<Vec<Stored>, RouteError> {
-    let mut book =
-        Book { ground, stored: Vec::with_capacity(jobs.len()), members: HashMap::new(), page: Page::default() };
+pub(super) async fn store(ground: &Ground<'_>, jobs: &[Job], again: bool) -> Result<(Vec<Stored>, Trims), RouteError> {
+    let (stored, trims) = (Vec::with_capacity(jobs.len()), Trims::default());
+    let mut book = Book { ground, stored, trims, members: HashMap::new(), page: Page::default() };
     if let Err(error) = book.write(jobs).await {
         book.forget_what_is_not_whole();
         if book.stored.is_empty() {
             return Err(error);
         }
     }
-    let stored = book.stored;
-    if !again {
-        keep(ground, jobs.iter().take(stored.len())).await?;
+    let (stored, trims) = (book.stored, book.trims);
+    if again {
+        // It was named the first time.
+        return Ok((stored, Trims::default()));
     }
-    Ok(stored)
+    keep(ground, jobs.iter().take(stored.len())).await?;
+    Ok((stored, trims))
 }
 
 /// Appends that go in one call.
@@ -70,6 +72,7 @@ struct Book<'a> {
     ground: &'a Ground<'a>,
     /// Per job looked at.
     stored: Vec<Stored>,
+    trims: Trims,
     members: HashMap<&'a [Tgid], Arc<[Uid]>>,
     page: Page,
 }
@@ -151,7 +154,9 @@ impl<'a> Book<'a> {
         }
         let Ground { mailboxes, origin, .. } = self.ground;
         self.ground.look()?;
-        let answers = mailboxes.append(origin, &self.page.posts).await?;
+        let Appends { answers, trimmed, untold } = mailboxes.append(origin, &self.page.posts).await?;
+        self.trims.named.extend(trimmed);
+        self.trims.untold += untold;
         let fits = answers.len() == self.page.posts.len()
             && answers.iter().zip(&self.page.posts).all(|(answers, post)| answers.len() == post.to.len());
         if !fits {

@@ -10,6 +10,7 @@ mod told;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use gim_proto::EntryId;
@@ -43,7 +44,7 @@ enum Sent {
 
 /// Something that was on its way and is answered.
 enum Done {
-    Fetched { draining: bool, result: Result<Vec<Fetched>, SourceError> },
+    Fetched { draining: bool, most: usize, result: Result<Vec<Fetched>, SourceError> },
     Confirmed { result: Result<(), SourceError> },
     Settled { batch: SettleBatch, result: Result<(), Unsettled> },
     Routed { jobs: Vec<Job>, again: bool, result: Result<Routed, RouteError> },
@@ -74,6 +75,8 @@ pub(super) struct Driver {
     lost: bool,
     /// Entries to take one at a time.
     one_by_one: usize,
+    /// The last read found so much that there is more.
+    backlog: bool,
 }
 
 impl Driver {
@@ -99,6 +102,7 @@ impl Driver {
             read_all: false,
             lost: false,
             one_by_one,
+            backlog: true,
         }
     }
 
@@ -120,15 +124,38 @@ impl Driver {
     }
 
     async fn wait(&mut self, turn: Instant) {
+        if self.holds_back() {
+            match self.work.next().now_or_never().flatten() {
+                Some(done) => return self.take_up(done).await,
+                None => self.begin_to_read(turn),
+            }
+        }
         let wake = self.next_wake(turn);
-        tokio::select! {
-            Some(done) = self.work.next() => self.take(done),
-            () = sleep_until(wake.unwrap_or(self.started)), if wake.is_some() => return,
+        let done = tokio::select! {
+            biased;
+            Some(done) = self.work.next() => done,
             // An error means that the handle is gone and this task with it.
             _ = self.drain.changed(), if !self.draining => return,
+            () = sleep_until(wake.unwrap_or(self.started)), if wake.is_some() => return,
+        };
+        self.take_up(done).await;
+    }
+
+    async fn take_up(&mut self, done: Done) {
+        // A step that is always followed by one of the others.
+        let is_passing = matches!(done, Done::Routed { result: Ok(_), .. } | Done::Settled { result: Ok(()), .. });
+        self.take(done);
+        if !is_passing {
+            // In one process every answer is there at once: others on this thread get their turn.
+            tokio::task::yield_now().await;
         }
-        // In one process every answer is there at once: others on this thread get their turn.
-        tokio::task::yield_now().await;
+    }
+
+    /// Whether the next read waits for what the last one has found to be delivered, as long as that waits for nobody: its
+    /// settlement goes in one write with the read then, and what has come up meanwhile comes in one answer. With a backlog
+    /// it is better to read ahead.
+    fn holds_back(&self) -> bool {
+        !self.fetching && !self.backlog && (self.routing || !self.pipes.is_idle())
     }
 
     fn now(&self) -> Now {
@@ -178,7 +205,9 @@ impl Driver {
         }
         self.begin_round(turn);
         self.begin_to_settle(turn);
-        self.begin_to_read(turn);
+        if !self.holds_back() {
+            self.begin_to_read(turn);
+        }
     }
 
     fn begin_to_read(&mut self, turn: Instant) {
@@ -188,8 +217,8 @@ impl Driver {
         let Some(room) = self.room() else { return };
         self.fetching = true;
         let source = Arc::clone(&self.context.source);
-        let draining = self.draining;
-        let fetch = async move { Done::Fetched { draining, result: source.fetch(room).await } };
+        let (draining, most) = (self.draining, room.entries);
+        let fetch = async move { Done::Fetched { draining, most, result: source.fetch(room).await } };
         self.work.push(Box::pin(fetch));
     }
 

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use gim_msg_queue::observe::{Event, Step};
 use gim_proxy_sdk::ledger::{Ledger, ReceiptState};
+use gim_proxy_sdk::mailbox::Mailboxes;
 
-use crate::support::{Flakiness, Nodes, Plan, ShakyLedger, World, entry, to};
+use crate::support::{Flakiness, Nodes, Plan, ShakyLedger, ShakyMailboxes, World, entry, to};
 
 fn with(ledger: &Arc<ShakyLedger>) -> Plan {
     Plan { ledger: Some(Arc::clone(ledger) as Arc<dyn Ledger>), ..Plan::default() }
@@ -59,6 +60,41 @@ async fn a_settlement_that_is_repeated_writes_no_receipt_again() {
     world.put(vec![entry(1, &[("to_uid", "1"), ("receipt", "1")])]).await;
     world.settled(1).await;
     assert_eq!(written(&ledger).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_full_mailbox_lets_go_is_told_before_what_needed_its_room_is_settled() {
+    let ledger = ShakyLedger::failing(3);
+    let mailboxes = Some(ShakyMailboxes::of(1) as Arc<dyn Mailboxes>);
+    let world = World::with(Plan { mailboxes, ..with(&ledger) }, Nodes::willing());
+    let durable = ("class", "durable");
+    let first = world.put(vec![entry(1, &[("to_uids", r#"["a","b"]"#), durable, ("receipt", "1")])]).await;
+    world.put(vec![entry(2, &[("to_uid", "a"), durable]), entry(3, &[("to_uid", "a"), durable])]).await;
+    world.settled(3).await;
+    let trimmed: Vec<_> =
+        ledger.receipts().into_iter().filter(|receipt| receipt.state == ReceiptState::Trimmed).collect();
+    let [trimmed] = trimmed.as_slice() else { panic!("{trimmed:?}") };
+    assert_eq!((&trimmed.id, &*trimmed.target, trimmed.reason.as_deref()), (&first[0], "a", Some("full")));
+    assert_eq!(written(&ledger).len(), 3, "and that it was stored for both");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_let_go_is_told_by_whoever_repeats_the_append() {
+    let ledger = ShakyLedger::failing(0);
+    // The first append of the second message takes effect, and its answer is lost.
+    let mut calls = 0;
+    let mailboxes = Some(ShakyMailboxes::of_fate(1, move |_| {
+        calls += 1;
+        (calls == 2).then_some(1)
+    }) as Arc<dyn Mailboxes>);
+    let world = World::with(Plan { mailboxes, ..with(&ledger) }, Nodes::willing());
+    let durable = ("class", "durable");
+    world.put(vec![entry(1, &[("to_uid", "a"), durable, ("receipt", "1")])]).await;
+    world.settled(1).await;
+    world.put(vec![entry(2, &[("to_uid", "a"), durable])]).await;
+    world.settled(2).await;
+    let a = |state| ("a".to_owned(), state);
+    assert_eq!(written(&ledger), [a(ReceiptState::Stored), a(ReceiptState::Trimmed)]);
 }
 
 #[tokio::test(start_paused = true)]

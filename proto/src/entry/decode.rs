@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::fields::KNOWN;
+use super::known::{self, Field, Known};
 use super::malformed::MalformedKind::{Conflict, Missing, Name, OutOfRange, TooLarge};
 use super::{
     Class, Entry, Fields, MAX_ENTRY_BYTES, Malformed, MalformedKind, Payload, Priority, Target, json, payload, target,
@@ -23,25 +24,40 @@ impl Entry {
     /// # Errors
     /// Names the first field that breaks a rule.
     pub fn decode(fields: &Fields) -> Result<Self, Malformed> {
-        if fields.bytes() > MAX_ENTRY_BYTES {
-            let detail = format!("has {} bytes, {MAX_ENTRY_BYTES} are allowed", fields.bytes());
-            return Err(Malformed::new("entry", TooLarge, detail));
-        }
-        let Some(msg) = fields.get("msg") else {
-            return read(fields);
-        };
-        if let Some((other, _)) = fields.iter().find(|(name, _)| *name != "msg" && KNOWN.contains(name)) {
-            return Err(Malformed::new(other, Conflict, "is given beside msg"));
-        }
-        let inner = json::read(msg, "msg")?;
-        if inner.get("msg").is_some() {
-            return Err(Malformed::new("msg", Conflict, "is given within msg"));
-        }
-        read(&inner)
+        let unknown = || fields.iter().map(|(name, _)| name).find(|name| *name != "msg" && KNOWN.contains(name));
+        decode(&Known::of_fields(fields), unknown)
+    }
+
+    /// Reads the same from names and values where they are. `keep` makes of a value what outlives it.
+    ///
+    /// # Errors
+    /// Names the first field that breaks a rule.
+    pub fn decode_pairs(pairs: &[(&[u8], &[u8])], keep: &dyn Fn(&[u8]) -> Bytes) -> Result<Self, Malformed> {
+        let names = || pairs.iter().filter_map(|(name, _)| std::str::from_utf8(name).ok());
+        decode(&Known::of_pairs(pairs, keep), || names().find(|name| *name != "msg" && KNOWN.contains(name)))
     }
 }
 
-fn read(fields: &Fields) -> Result<Entry, Malformed> {
+fn decode<'a>(fields: &Known<'_>, beside_msg: impl Fn() -> Option<&'a str>) -> Result<Entry, Malformed> {
+    if fields.bytes > MAX_ENTRY_BYTES {
+        let detail = format!("has {} bytes, {MAX_ENTRY_BYTES} are allowed", fields.bytes);
+        return Err(Malformed::new("entry", TooLarge, detail));
+    }
+    let Some(msg) = fields.get(known::MSG) else {
+        return read(fields);
+    };
+    if let Some(other) = beside_msg() {
+        return Err(Malformed::new(other, Conflict, "is given beside msg"));
+    }
+    let inner = json::read(msg, "msg")?;
+    let inner = Known::of_fields(&inner);
+    if inner.get(known::MSG).is_some() {
+        return Err(Malformed::new("msg", Conflict, "is given within msg"));
+    }
+    read(&inner)
+}
+
+fn read(fields: &Known<'_>) -> Result<Entry, Malformed> {
     let entry = Entry {
         target: target::target(fields)?,
         except: target::except(fields)?,
@@ -49,10 +65,10 @@ fn read(fields: &Fields) -> Result<Entry, Malformed> {
         id: id(fields)?,
         class: class(fields)?,
         key: key(fields)?,
-        ttl: integer(fields, "ttl_ms", 1)?.map(Duration::from_millis),
-        deliver_at_ms: integer(fields, "deliver_at_ms", 0)?,
+        ttl: integer(fields, known::TTL_MS, 1)?.map(Duration::from_millis),
+        deliver_at_ms: integer(fields, known::DELIVER_AT_MS, 0)?,
         priority: priority(fields)?,
-        receipt: flag(fields, "receipt")?,
+        receipt: flag(fields, known::RECEIPT)?,
         traceparent: trace::traceparent(fields),
     };
     check_class(&entry)?;
@@ -75,15 +91,15 @@ fn check_class(entry: &Entry) -> Result<(), Malformed> {
     Ok(())
 }
 
-fn id(fields: &Fields) -> Result<Option<MessageId>, Malformed> {
-    let Some(value) = fields.get("id") else {
+fn id(fields: &Known<'_>) -> Result<Option<MessageId>, Malformed> {
+    let Some(value) = fields.get(known::ID) else {
         return Ok(None);
     };
     name(text(value, "id", Name)?, "id").map(Some)
 }
 
-fn class(fields: &Fields) -> Result<Class, Malformed> {
-    match fields.get("class").map(Bytes::as_ref) {
+fn class(fields: &Known<'_>) -> Result<Class, Malformed> {
+    match fields.get(known::CLASS) {
         None | Some(b"live") => Ok(Class::Live),
         Some(b"latest") => Ok(Class::Latest),
         Some(b"durable") => Ok(Class::Durable),
@@ -91,8 +107,8 @@ fn class(fields: &Fields) -> Result<Class, Malformed> {
     }
 }
 
-fn priority(fields: &Fields) -> Result<Priority, Malformed> {
-    match fields.get("priority").map(Bytes::as_ref) {
+fn priority(fields: &Known<'_>) -> Result<Priority, Malformed> {
+    match fields.get(known::PRIORITY) {
         None | Some(b"normal") => Ok(Priority::Normal),
         Some(b"high") => Ok(Priority::High),
         Some(b"low") => Ok(Priority::Low),
@@ -100,8 +116,8 @@ fn priority(fields: &Fields) -> Result<Priority, Malformed> {
     }
 }
 
-fn key(fields: &Fields) -> Result<Option<Arc<str>>, Malformed> {
-    let Some(value) = fields.get("key") else {
+fn key(fields: &Known<'_>) -> Result<Option<Arc<str>>, Malformed> {
+    let Some(value) = fields.get(known::KEY) else {
         return Ok(None);
     };
     let key = text(value, "key", OutOfRange)?;
@@ -111,23 +127,23 @@ fn key(fields: &Fields) -> Result<Option<Arc<str>>, Malformed> {
     Ok(Some(Arc::from(key)))
 }
 
-fn integer(fields: &Fields, field: &str, least: u64) -> Result<Option<u64>, Malformed> {
+fn integer(fields: &Known<'_>, field: Field, least: u64) -> Result<Option<u64>, Malformed> {
     let Some(value) = fields.get(field) else {
         return Ok(None);
     };
     let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
     let number = std::str::from_utf8(value).ok().filter(|_| digits).and_then(|text| text.parse().ok());
     let number = number.filter(|number| (least..INTEGERS_BELOW).contains(number));
-    let bad = || Malformed::new(field, OutOfRange, format!("is no integer from {least} to 2^53 - 1"));
+    let bad = || Malformed::new(field.name(), OutOfRange, format!("is no integer from {least} to 2^53 - 1"));
     number.ok_or_else(bad).map(Some)
 }
 
 /// Reads a flag; absent is false.
-pub(super) fn flag(fields: &Fields, field: &str) -> Result<bool, Malformed> {
-    match fields.get(field).map(Bytes::as_ref) {
+pub(super) fn flag(fields: &Known<'_>, field: Field) -> Result<bool, Malformed> {
+    match fields.get(field) {
         None | Some(b"0" | b"false") => Ok(false),
         Some(b"1" | b"true") => Ok(true),
-        Some(_) => Err(Malformed::new(field, OutOfRange, "is not 0, 1, true or false")),
+        Some(_) => Err(Malformed::new(field.name(), OutOfRange, "is not 0, 1, true or false")),
     }
 }
 
@@ -137,6 +153,6 @@ pub(super) fn name<T: for<'a> TryFrom<&'a str, Error = NameError>>(text: &str, f
 }
 
 /// Reads UTF-8; anything else is of the given kind.
-pub(super) fn text<'a>(value: &'a Bytes, field: &str, kind: MalformedKind) -> Result<&'a str, Malformed> {
+pub(super) fn text<'a>(value: &'a [u8], field: &str, kind: MalformedKind) -> Result<&'a str, Malformed> {
     std::str::from_utf8(value).map_err(|_| Malformed::new(field, kind, "is not utf-8"))
 }

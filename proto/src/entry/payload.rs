@@ -6,8 +6,9 @@ use bytes::Bytes;
 use serde::de::IgnoredAny;
 
 use super::decode::text;
+use super::known::{self, Field, Known};
 use super::malformed::MalformedKind::{Conflict, Missing, NotJson, OutOfRange};
-use super::{Fields, Malformed, Payload};
+use super::{Malformed, Payload};
 use crate::text::push_json;
 
 /// How deep `data` may nest. A frame around it stays below 128, where common JSON readers stop.
@@ -15,33 +16,37 @@ pub const MAX_DEPTH: usize = 100;
 const MAX_WORD: usize = 128;
 
 /// Reads `raw`, or `data` with its `mol` and `ctrl`.
-pub(super) fn payload(fields: &Fields) -> Result<Payload, Malformed> {
-    let mol = word(fields, "mol")?;
-    let ctrl = word(fields, "ctrl")?;
+pub(super) fn payload(fields: &Known<'_>) -> Result<Payload, Malformed> {
+    let mol = word(fields, known::MOL)?;
+    let ctrl = word(fields, known::CTRL)?;
     if ctrl.is_some() && mol.is_none() {
         return Err(Malformed::new("ctrl", Conflict, "is given without mol"));
     }
-    match (fields.get("raw"), fields.get("data")) {
+    match (fields.get(known::RAW), fields.get(known::DATA)) {
         (Some(_), Some(_)) => Err(Malformed::new("raw", Conflict, "is given beside data")),
         (None, None) => Err(Malformed::new("data", Missing, "neither data nor raw is given")),
         (Some(_), None) if mol.is_some() => Err(Malformed::new("mol", Conflict, "is given beside raw")),
-        (Some(raw), None) => Ok(Payload::Raw(raw.clone())),
-        (None, Some(data)) => json(data, mol, ctrl).map(Payload::Json),
+        (Some(_), None) => Ok(Payload::Raw(fields.keep(known::RAW).unwrap_or_default())),
+        (None, Some(data)) => {
+            let wrapped = json(data, mol, ctrl)?;
+            Ok(Payload::Json(wrapped.unwrap_or_else(|| fields.keep(known::DATA).unwrap_or_default())))
+        }
     }
 }
 
-fn word<'a>(fields: &'a Fields, field: &str) -> Result<Option<&'a str>, Malformed> {
+fn word<'a>(fields: &Known<'a>, field: Field) -> Result<Option<&'a str>, Malformed> {
     let Some(value) = fields.get(field) else {
         return Ok(None);
     };
-    let word = text(value, field, OutOfRange)?;
+    let word = text(value, field.name(), OutOfRange)?;
     if word.is_empty() || word.len() > MAX_WORD {
-        return Err(Malformed::new(field, OutOfRange, "is not 1 to 128 bytes"));
+        return Err(Malformed::new(field.name(), OutOfRange, "is not 1 to 128 bytes"));
     }
     Ok(Some(word))
 }
 
-fn json(data: &Bytes, mol: Option<&str>, ctrl: Option<&str>) -> Result<Bytes, Malformed> {
+/// Makes of `data` what the client gets. None: it is that as it is.
+fn json(data: &[u8], mol: Option<&str>, ctrl: Option<&str>) -> Result<Option<Bytes>, Malformed> {
     let text = text(data, "data", NotJson)?;
     serde_json::from_str::<IgnoredAny>(text).map_err(|error| Malformed::new("data", NotJson, error.to_string()))?;
     let shape = Shape::of(text);
@@ -52,9 +57,9 @@ fn json(data: &Bytes, mol: Option<&str>, ctrl: Option<&str>) -> Result<Bytes, Ma
         return Err(Malformed::new("data", OutOfRange, "is no object, and no mol is given"));
     }
     if mol.is_none() && !shape.has_space {
-        return Ok(data.clone());
+        return Ok(None);
     }
-    Ok(wrap(text, &shape, &[mol, ctrl]))
+    Ok(Some(wrap(text, &shape, &[mol, ctrl])))
 }
 
 fn wrap(data: &str, shape: &Shape, words: &[Option<&str>]) -> Bytes {

@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use bytes::Bytes;
 use serde::Deserialize;
 
 use super::decode::{flag, name, text};
-use super::{Fields, MAX_TARGETS, Malformed, MalformedKind};
+use super::known::{self, Field, Known};
+use super::{MAX_TARGETS, Malformed, MalformedKind};
 use crate::names::{NameError, Tgid, Uid};
 
 /// To whom an entry goes. Lists are not empty and name nobody twice.
@@ -40,12 +40,12 @@ pub enum Target {
 }
 
 /// Reads the one target.
-pub(super) fn target(fields: &Fields) -> Result<Target, Malformed> {
-    let uid = fields.get("to_uid");
-    let uids = fields.get("to_uids");
-    let tgid = fields.get("tgid");
-    let tgids = fields.get("tgid_list");
-    let all = flag(fields, "all")?;
+pub(super) fn target(fields: &Known<'_>) -> Result<Target, Malformed> {
+    let uid = fields.get(known::TO_UID);
+    let uids = fields.get(known::TO_UIDS);
+    let tgid = fields.get(known::TGID);
+    let tgids = fields.get(known::TGID_LIST);
+    let all = flag(fields, known::ALL)?;
     match (uid, uids, tgid, tgids, all) {
         (Some(uid), None, None, None, false) => Ok(Target::User(one(uid, "to_uid")?)),
         (None, Some(uids), None, None, false) => Ok(Target::Users(several(uids, "to_uids")?)),
@@ -64,24 +64,24 @@ pub(super) fn target(fields: &Fields) -> Result<Target, Malformed> {
 }
 
 /// Reads whom an entry does not go to: one uid, or a JSON array.
-pub(super) fn except(fields: &Fields) -> Result<Vec<Uid>, Malformed> {
-    match fields.get("except_uid") {
+pub(super) fn except(fields: &Known<'_>) -> Result<Vec<Uid>, Malformed> {
+    match fields.get(known::EXCEPT_UID) {
         None => Ok(Vec::new()),
         Some(value) if value.starts_with(b"[") => list(value, "except_uid"),
         Some(value) => Ok(vec![one(value, "except_uid")?]),
     }
 }
 
-fn one<T: for<'a> TryFrom<&'a str, Error = NameError>>(value: &Bytes, field: &str) -> Result<T, Malformed> {
+fn one<T: for<'a> TryFrom<&'a str, Error = NameError>>(value: &[u8], field: &str) -> Result<T, Malformed> {
     name(text(value, field, MalformedKind::Name)?, field)
 }
 
-fn several<T: for<'a> TryFrom<&'a str, Error = NameError>>(value: &Bytes, field: &str) -> Result<Vec<T>, Malformed> {
+fn several<T: for<'a> TryFrom<&'a str, Error = NameError>>(value: &[u8], field: &str) -> Result<Vec<T>, Malformed> {
     let names = list(value, field)?;
     if names.is_empty() { Err(no_target(field)) } else { Ok(names) }
 }
 
-fn list<T: for<'a> TryFrom<&'a str, Error = NameError>>(value: &Bytes, field: &str) -> Result<Vec<T>, Malformed> {
+fn list<T: for<'a> TryFrom<&'a str, Error = NameError>>(value: &[u8], field: &str) -> Result<Vec<T>, Malformed> {
     let texts = serde_json::from_slice::<Vec<Text<'_>>>(value)
         .map_err(|error| Malformed::new(field, MalformedKind::NotJson, error.to_string()))?;
     let mut seen = HashSet::with_capacity(texts.len());
@@ -102,8 +102,8 @@ fn no_target(field: &str) -> Malformed {
     Malformed::new(field, MalformedKind::NoTarget, "no target is given")
 }
 
-fn two_targets(fields: &Fields, all: bool) -> Malformed {
-    let given = ["to_uids", "tgid", "tgid_list"].into_iter().rfind(|field| fields.get(field).is_some());
-    let field = if all { "all" } else { given.unwrap_or("to_uid") };
+fn two_targets(fields: &Known<'_>, all: bool) -> Malformed {
+    let given = [known::TO_UIDS, known::TGID, known::TGID_LIST].into_iter().rfind(|field| fields.get(*field).is_some());
+    let field = if all { "all" } else { given.map_or("to_uid", Field::name) };
     Malformed::new(field, MalformedKind::TwoTargets, "is a second target")
 }

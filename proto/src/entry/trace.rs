@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::Fields;
+use super::known::{self, Known};
 
 /// Reads `traceparent`, if it has the shape the W3C gave it.
-pub(super) fn traceparent(fields: &Fields) -> Option<Arc<str>> {
-    let text = std::str::from_utf8(fields.get("traceparent")?).ok()?;
+pub(super) fn traceparent(fields: &Known<'_>) -> Option<Arc<str>> {
+    let text = std::str::from_utf8(fields.get(known::TRACEPARENT)?).ok()?;
     is_traceparent(text).then(|| Arc::from(text))
 }
 

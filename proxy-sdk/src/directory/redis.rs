@@ -32,12 +32,12 @@ use self::cache::Owners;
 use self::leftovers::Leftovers;
 use self::news::News;
 use self::sweep::Progress;
-use super::{Claim, ClaimRequest, Directory, DirectoryError, Freshness, Held, NewsFigures, NodeRef, Owner};
+use super::{Claim, ClaimRequest, Directory, DirectoryError, Found, Freshness, Held, NewsFigures, NodeRef, Owner};
 use crate::lease::{Proof, Since};
 pub use crate::members::LiveNodes;
 use crate::members::{Judge, View};
 use crate::scripts::{Calls, Command, Connection};
-use crate::store::{RedisOptions, fred_client};
+use crate::store::{RedisOptions, StoreError};
 
 /// What the directory is made of, beyond the connection.
 #[derive(Clone, Debug)]
@@ -55,13 +55,23 @@ pub struct RedisDirectoryOptions {
     /// Entries of the stream in which it is written down who comes and goes. None: it is not, and costs nothing. All
     /// processes that share a Redis have to agree on whether there is one.
     pub presence: Option<u64>,
+    /// How long mailboxes are kept that nobody touches. None: they are not opened with the claim.
+    pub mailboxes: Option<Duration>,
 }
 
 impl RedisDirectoryOptions {
-    /// Takes the defaults: 100,000 owners, 30 s.
+    /// Takes the defaults: 100,000 owners, 30 s, mailboxes left alone.
     #[must_use]
     pub fn new(keys: Keys) -> Self {
-        Self { keys, cache: 100_000, grace: Duration::from_secs(30), proof: None, judge: None, presence: None }
+        Self {
+            keys,
+            cache: 100_000,
+            grace: Duration::from_secs(30),
+            proof: None,
+            judge: None,
+            presence: None,
+            mailboxes: None,
+        }
     }
 }
 
@@ -69,6 +79,8 @@ impl RedisDirectoryOptions {
 pub struct RedisDirectory {
     options: RedisDirectoryOptions,
     keys: Keys,
+    /// How long mailboxes are kept, in ms, if they are opened here.
+    kept_ms: Option<String>,
     live: LiveNodes,
     calls: Arc<Calls<DirectoryError>>,
     connection: Connection,
@@ -106,11 +118,12 @@ impl RedisDirectory {
         live: LiveNodes,
         directory: RedisDirectoryOptions,
     ) -> Result<Arc<Self>, DirectoryError> {
-        let calls = Arc::new(Calls::new(fred_client(options)?, options.deadline()));
-        let connection = Connection::open(Arc::clone(&calls)).await?;
+        let calls = Arc::new(Calls::new(options)?);
+        let connection = Connection::open(&calls).await?;
         calls.set_clock().await?;
         Ok(Arc::new(Self {
             keys: directory.keys.clone(),
+            kept_ms: directory.mailboxes.map(|kept| kept.as_millis().to_string()),
             owners: Owners::new(directory.cache),
             news: News::new(&calls, &directory.keys, directory.presence),
             options: directory,
@@ -124,6 +137,11 @@ impl RedisDirectory {
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
         }))
+    }
+
+    /// Calls of another port, over the connection of this one.
+    pub(crate) fn beside<E: From<StoreError>>(&self) -> (Calls<E>, Keys) {
+        (self.calls.beside(), self.keys.clone())
     }
 
     /// Ends the connection. Calls fail from then on.
@@ -188,7 +206,11 @@ impl RedisDirectory {
 #[async_trait]
 impl Directory for RedisDirectory {
     async fn claim(&self, request: ClaimRequest) -> Result<Claim, DirectoryError> {
-        self.claim_uid(&request).await
+        self.claim_uid(&request, false).await.map(|(claim, _found)| claim)
+    }
+
+    async fn claim_and_open(&self, request: ClaimRequest) -> Result<(Claim, Option<Found>), DirectoryError> {
+        self.claim_uid(&request, true).await
     }
 
     async fn release(

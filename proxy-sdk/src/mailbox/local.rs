@@ -21,8 +21,8 @@ use gim_proto::{Fence, MessageId, Tgid, Uid, crc32};
 use self::shards::Shard;
 use self::values::Values;
 use super::{
-    Ack, Acked, Appended, Arrival, MailboxBounds, MailboxError, MailboxErrorKind, Mailboxes, Opened, Page, PageBounds,
-    Position, Post, Scope, Value,
+    Ack, Acked, Appended, Appends, Arrival, MailboxBounds, MailboxError, MailboxErrorKind, Mailboxes, Opened, Overdue,
+    Page, PageBounds, Position, Post, Scope, Value, Wanted,
 };
 use crate::delivery::{LaneOrigin, Message};
 use crate::journal::{Journal, JournalError, Kept};
@@ -89,7 +89,14 @@ impl LocalMailboxes {
         MailboxFigures { bytes: of(&self.bytes), refused: of(&self.refused) }
     }
 
-    fn append_one(&self, lane: &LaneOrigin, post: &Post, uid: &Uid, now_us: u64) -> Result<Appended, MailboxError> {
+    fn append_one(
+        &self,
+        lane: &LaneOrigin,
+        post: &Post,
+        uid: &Uid,
+        now_us: u64,
+        appends: &mut Appends,
+    ) -> Result<Appended, MailboxError> {
         let mut shard = self.of(uid);
         if !shard.remembers(uid, lane, post) {
             // Not under the lock: who tells of members has locks of its own.
@@ -106,6 +113,7 @@ impl LocalMailboxes {
         let at = self.change(&mut shard, uid, now_us, |mailbox| {
             mailbox.append(lane, post.entry, &post.message, post.kind, now_us / 1_000, &self.bounds)
         });
+        appends.untold += shard.take_trimmed(uid, lane, post, &mut appends.trimmed);
         Ok(Appended::Stored(at))
     }
 
@@ -152,28 +160,30 @@ impl LocalMailboxes {
         crc32(uid.as_str().as_bytes()) as usize % self.shards.len()
     }
 
-    fn sweep_shard(&self, at: usize, now_ms: u64) {
-        let Some(shard) = self.shards.get(at) else { return };
+    fn sweep_shard(&self, at: usize, now_ms: u64) -> Vec<Overdue> {
+        let Some(shard) = self.shards.get(at) else { return Vec::new() };
         let mut shard = lock(shard);
         let idle_ms = millis(self.bounds.age) + DAY_MS;
         for uid in shard.worth_sweeping(now_ms, &self.bounds) {
             self.change(&mut shard, &uid, now_ms * 1_000, |mailbox| mailbox.expire(now_ms, &self.bounds));
         }
         shard.forget_idle(now_ms.saturating_sub(idle_ms), self.journal.is_some());
+        shard.overdue(now_ms, &self.bounds)
     }
 }
 
 #[async_trait]
 impl Mailboxes for LocalMailboxes {
-    async fn append(&self, lane: &LaneOrigin, posts: &[Post]) -> Result<Vec<Vec<Appended>>, MailboxError> {
+    async fn append(&self, lane: &LaneOrigin, posts: &[Post]) -> Result<Appends, MailboxError> {
         let now_us = now_us();
-        let one = |post: &Post, uid: &Uid| self.append_one(lane, post, uid, now_us);
+        let mut appends = Appends::default();
+        let mut one = |post: &Post, uid: &Uid| self.append_one(lane, post, uid, now_us, &mut appends);
         let of_post = |post: &Post| post.to.iter().map(|uid| one(post, uid)).collect::<Result<Vec<_>, _>>();
         let answers: Result<Vec<_>, _> = posts.iter().map(of_post).collect();
         // Also after a refusal: what was appended is there. Also of repeats: the first may not be kept yet.
         let touched: BTreeSet<usize> = posts.iter().flat_map(|post| &post.to).map(|uid| self.at(uid)).collect();
         self.keep_shards(touched).await?;
-        answers
+        Ok(Appends { answers: answers?, ..appends })
     }
 
     async fn open(&self, uid: &Uid, fence: Fence, arrival: Arrival) -> Result<Opened, MailboxError> {
@@ -207,6 +217,11 @@ impl Mailboxes for LocalMailboxes {
         Ok(answers)
     }
 
+    async fn wanted(&self, uid: &Uid, upto: Position) -> Result<Vec<Wanted>, MailboxError> {
+        let wanted = self.of(uid).get(uid).map(|mailbox| mailbox.wanted(upto, now_us() / 1_000, &self.bounds));
+        Ok(wanted.unwrap_or_default())
+    }
+
     async fn cancel(&self, uid: &Uid, id: &MessageId) -> Result<bool, MailboxError> {
         let cancelled = self.of(uid).cancel(uid, id, self.journal.is_some());
         self.bytes.fetch_sub(cancelled.unwrap_or(0) as u64, Ordering::Relaxed);
@@ -223,16 +238,23 @@ impl Mailboxes for LocalMailboxes {
         Ok(lock(&self.values).of(scope, now_us() / 1_000))
     }
 
-    async fn sweep(&self) -> Result<(), MailboxError> {
+    async fn sweep(&self, told: &[Overdue]) -> Result<Vec<Overdue>, MailboxError> {
         let now_ms = now_us() / 1_000;
+        for over in told {
+            let gone = self.of(&over.uid).forget_told(over, self.journal.is_some());
+            self.bytes.fetch_sub(gone as u64, Ordering::Relaxed);
+        }
         let turn = self.swept.fetch_add(1, Ordering::Relaxed) % (SHARDS + 1);
         if turn == SHARDS {
             let before_ms = now_ms.saturating_sub(millis(self.bounds.age) + DAY_MS);
             let submitted = lock(&self.values).sweep(now_ms, before_ms, self.journal.as_deref());
-            return until_kept(submitted).await;
+            until_kept(submitted).await?;
+            return Ok(Vec::new());
         }
-        self.sweep_shard(turn, now_ms);
-        self.keep_shards([turn]).await
+        let overdue = self.sweep_shard(turn, now_ms);
+        let touched: BTreeSet<usize> = told.iter().map(|over| self.at(&over.uid)).chain([turn]).collect();
+        self.keep_shards(touched).await?;
+        Ok(overdue)
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use gim_proto::MessageId;
 use gim_proto::frame::{GapReason, MsgType};
 
 use super::{Item, Page};
@@ -21,7 +22,7 @@ pub(super) struct Draft {
 impl Draft {
     /// Begins behind an offset.
     pub(super) fn new(epoch: u64, last: u64, trimmed: u64, after: u64) -> Self {
-        Self { page: Page { epoch, last, items: Vec::new() }, trimmed, next: after.saturating_add(1) }
+        Self { page: Page { epoch, last, ..Page::default() }, trimmed, next: after.saturating_add(1) }
     }
 
     /// The next letter there is.
@@ -31,9 +32,10 @@ impl Draft {
         self.next = offset + 1;
     }
 
-    /// The next letter there is, whose time is over.
-    pub(super) fn over(&mut self, offset: u64) {
+    /// The next letter there is, whose time is over; with its id if receipts of it are wanted.
+    pub(super) fn over(&mut self, offset: u64, wanted: Option<MessageId>) {
         self.miss(offset);
+        self.page.over.extend(wanted.map(|id| (offset, id)));
         self.gap(offset, GapReason::Expired);
     }
 

@@ -6,32 +6,34 @@
 //! no effect afterwards. While Redis is down calls fail at once, and go on when it is back.
 
 mod append;
+mod expire;
 mod fault;
 mod form;
 mod keep;
 mod script;
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use ::fred::types::Value as Answer;
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
 use gim_proto::{Fence, Keys, MessageId, Uid};
 
-use self::form::{numbers, page};
-use self::script::{ACK, CANCEL, OPEN, READ};
+pub(crate) use self::form::numbers;
+use self::form::page;
+pub(crate) use self::keep::read as kept;
+use self::script::{ACK, CANCEL, OPEN, READ, WANTED};
 use super::{
-    Ack, Acked, Appended, Arrival, MailboxBounds, MailboxError, MailboxErrorKind, MailboxStats, Mailboxes, Opened,
-    Page, PageBounds, Position, Post, Scope, Value,
+    Ack, Acked, Appends, Arrival, MOST_WANTED, MailboxBounds, MailboxError, MailboxErrorKind, MailboxStats, Mailboxes,
+    Opened, Overdue, Page, PageBounds, Position, Post, Scope, Value, Wanted,
 };
 use crate::delivery::{LaneOrigin, Message};
+use crate::directory::redis::RedisDirectory;
 use crate::scripts::{Calls, Connection};
-use crate::store::{RedisOptions, fred_client};
+use crate::store::RedisOptions;
 
-/// Mailboxes are kept for so much longer than their messages.
-const LONGER: Duration = Duration::from_hours(24);
 /// Acknowledgements on their way at the same time.
 const ACKS_AT_ONCE: usize = 256;
 
@@ -41,9 +43,12 @@ pub struct RedisMailboxes {
     bounds: MailboxBounds,
     /// How long a mailbox is kept that nobody touches, in ms.
     kept_ms: String,
-    calls: Arc<Calls<MailboxError>>,
-    connection: Connection,
+    calls: Calls<MailboxError>,
+    /// None: it is the directory's.
+    connection: Option<Connection>,
     trimmed: AtomicU64,
+    /// Buckets looked through for what is overdue.
+    swept: AtomicUsize,
 }
 
 impl RedisMailboxes {
@@ -52,16 +57,42 @@ impl RedisMailboxes {
     /// # Errors
     /// `Unavailable`: Redis cannot be reached within the connection's deadline, or does not let us in.
     pub async fn connect(options: &RedisOptions, keys: Keys, bounds: MailboxBounds) -> Result<Arc<Self>, MailboxError> {
-        let calls = Arc::new(Calls::new(fred_client(options)?, options.deadline()));
-        let connection = Connection::open(Arc::clone(&calls)).await?;
+        let calls = Calls::new(options)?;
+        let connection = Connection::open(&calls).await?;
         calls.set_clock().await?;
-        let kept_ms = (bounds.age + LONGER).as_millis().to_string();
-        Ok(Arc::new(Self { keys, bounds, kept_ms, calls, connection, trimmed: AtomicU64::new(0) }))
+        Ok(Self::over(calls, keys, bounds, Some(connection)))
+    }
+
+    /// Goes over the connection of the directory, which ends it.
+    #[must_use]
+    pub fn beside(directory: &RedisDirectory, bounds: MailboxBounds) -> Arc<Self> {
+        let (calls, keys) = directory.beside();
+        Self::over(calls, keys, bounds, None)
+    }
+
+    fn over(
+        calls: Calls<MailboxError>,
+        keys: Keys,
+        bounds: MailboxBounds,
+        connection: Option<Connection>,
+    ) -> Arc<Self> {
+        let kept_ms = bounds.kept().as_millis().to_string();
+        Arc::new(Self {
+            keys,
+            bounds,
+            kept_ms,
+            calls,
+            connection,
+            trimmed: AtomicU64::new(0),
+            swept: AtomicUsize::new(anywhere()),
+        })
     }
 
     /// Ends the connection. Calls fail from then on.
     pub async fn close(&self) {
-        self.connection.close().await;
+        if let Some(connection) = &self.connection {
+            connection.close().await;
+        }
     }
 
     async fn ack_one(&self, ack: &Ack) -> Result<Acked, MailboxError> {
@@ -80,9 +111,14 @@ impl RedisMailboxes {
     }
 }
 
+/// Where a round begins: nodes that start together are not at the same users all the time.
+fn anywhere() -> usize {
+    usize::try_from(RandomState::new().hash_one(0) >> 32).unwrap_or(0)
+}
+
 #[async_trait]
 impl Mailboxes for RedisMailboxes {
-    async fn append(&self, lane: &LaneOrigin, posts: &[Post]) -> Result<Vec<Vec<Appended>>, MailboxError> {
+    async fn append(&self, lane: &LaneOrigin, posts: &[Post]) -> Result<Appends, MailboxError> {
         self.append_all(lane, posts).await
     }
 
@@ -104,12 +140,7 @@ impl Mailboxes for RedisMailboxes {
 
     async fn read(&self, uid: &Uid, after: Position, bounds: PageBounds) -> Result<Page, MailboxError> {
         let (stream, state) = (self.keys.mailbox(uid), self.keys.mailbox_state(uid));
-        let args = [
-            after.offset.to_string(),
-            bounds.messages.to_string(),
-            bounds.bytes.to_string(),
-            self.bounds.age.as_millis().to_string(),
-        ];
+        let args = [after.offset.to_string(), bounds.messages.to_string(), bounds.bytes.to_string(), self.age_ms()];
         let args = args.each_ref().map(String::as_str);
         let answer: Answer = self.calls.script(&READ, &[&stream, &state], &args, self.calls.give_up()).await?;
         page(answer, after.offset).ok_or(MailboxErrorKind::Corrupt.into())
@@ -121,6 +152,13 @@ impl Mailboxes for RedisMailboxes {
             acked.extend(try_join_all(some.iter().map(|ack| self.ack_one(ack))).await?);
         }
         Ok(acked)
+    }
+
+    async fn wanted(&self, uid: &Uid, upto: Position) -> Result<Vec<Wanted>, MailboxError> {
+        let (stream, state) = (self.keys.mailbox(uid), self.keys.mailbox_state(uid));
+        let args = [upto.epoch.to_string(), upto.offset.to_string(), self.age_ms(), MOST_WANTED.to_string()];
+        let answer: Answer = self.calls.script(&WANTED, &[&stream, &state], &args, self.calls.give_up()).await?;
+        form::wanted(answer).ok_or(MailboxErrorKind::Corrupt.into())
     }
 
     async fn cancel(&self, uid: &Uid, id: &MessageId) -> Result<bool, MailboxError> {
@@ -137,8 +175,8 @@ impl Mailboxes for RedisMailboxes {
         self.kept_for(scope).await
     }
 
-    async fn sweep(&self) -> Result<(), MailboxError> {
-        Ok(())
+    async fn sweep(&self, told: &[Overdue]) -> Result<Vec<Overdue>, MailboxError> {
+        self.sweep_some(told).await
     }
 
     fn stats(&self) -> MailboxStats {
@@ -148,6 +186,11 @@ impl Mailboxes for RedisMailboxes {
 }
 
 impl RedisMailboxes {
+    /// How long a letter is kept.
+    fn age_ms(&self) -> String {
+        self.bounds.age.as_millis().to_string()
+    }
+
     /// Stream, ids, state.
     fn keys_of(&self, uid: &Uid) -> [String; 3] {
         [self.keys.mailbox(uid), self.keys.mailbox_ids(uid), self.keys.mailbox_state(uid)]

@@ -4,8 +4,9 @@
 //! with it.
 
 mod blank;
+mod wanted;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use gim_proto::frame::MsgType;
@@ -33,6 +34,12 @@ pub struct Mailbox {
     ids: HashMap<Known, u64>,
     /// So many ids are looked through next.
     look_at: usize,
+    /// The highest offset of which receipts are wanted.
+    wanted: u64,
+    /// Of such messages, those that the append of another one has trimmed: as long as that one is remembered.
+    trims: BTreeMap<Known, Vec<MessageId>>,
+    /// So many of them are not named, and nobody was told so yet.
+    unnamed: u64,
     /// The highest ownership that opened it.
     fence: Fence,
     /// Messages remembered and forgotten, in that order, and not told of yet.
@@ -112,6 +119,9 @@ impl Mailbox {
             trimmed: 0,
             ids: HashMap::new(),
             look_at: FEW_IDS,
+            wanted: 0,
+            trims: BTreeMap::new(),
+            unnamed: 0,
             fence: Fence::default(),
             untold: Vec::new(),
         }
@@ -124,7 +134,8 @@ impl Mailbox {
         let Standing { epoch, last, acked, trimmed } = standing;
         let bytes = letters.iter().map(Letter::bytes).sum();
         let look_at = (ids.len() * 2).max(FEW_IDS);
-        Self { epoch, last, acked, letters, bytes, trimmed, ids, look_at, fence: Fence::default(), untold: Vec::new() }
+        let wanted = letters.iter().rfind(|letter| letter.message.receipt).map_or(0, |letter| letter.offset);
+        Self { last, acked, letters, bytes, trimmed, ids, look_at, wanted, ..Self::new(epoch) }
     }
 
     /// Tells where it stands.
@@ -149,9 +160,9 @@ impl Mailbox {
         std::mem::take(&mut self.untold)
     }
 
-    /// Lets the oldest messages go whose time is over.
+    /// Lets the oldest messages go whose time is over, up to one of which receipts are wanted.
     pub fn expire(&mut self, now_ms: u64, bounds: &MailboxBounds) {
-        while self.letters.front().is_some_and(|letter| letter.is_over(now_ms, bounds)) {
+        while self.letters.front().is_some_and(|letter| letter.is_over(now_ms, bounds) && !letter.message.receipt) {
             self.pop();
         }
     }
@@ -193,10 +204,11 @@ impl Mailbox {
         self.bytes += letter.bytes();
         self.letters.push_back(letter);
         self.untold.push(Told::Remembered(known.clone(), self.last));
-        self.ids.insert(known, self.last);
-        while self.letters.len() > bounds.messages || (self.bytes > bounds.bytes && self.letters.len() > 1) {
-            self.trim();
+        self.ids.insert(known.clone(), self.last);
+        if message.receipt {
+            self.wanted = self.last;
         }
+        self.trim(&known, bounds);
         self.at(self.last)
     }
 
@@ -226,7 +238,7 @@ impl Mailbox {
                 );
                 self.epoch = now_us.max(self.epoch + 1);
             }
-            Arrival::Resumes(seen) if !is_reset => self.ack_upto(seen.offset),
+            Arrival::Resumes(seen) if !is_reset && !self.wants_upto(seen.offset) => self.ack_upto(seen.offset),
             Arrival::Anew | Arrival::Resumes(_) | Arrival::Survives(_) => {}
         }
     }
@@ -243,7 +255,7 @@ impl Mailbox {
                 return draft.broken_off();
             }
             if letter.is_over(now_ms, bounds) {
-                draft.over(letter.offset);
+                draft.over(letter.offset, letter.message.receipt.then(|| letter.message.id.clone()));
                 continue;
             }
             messages += 1;
@@ -284,10 +296,14 @@ impl Mailbox {
         }
     }
 
-    fn trim(&mut self) {
-        if let Some(letter) = self.pop() {
+    fn trim(&mut self, by: &Known, bounds: &MailboxBounds) {
+        let mut wanted = Vec::new();
+        while self.letters.len() > bounds.messages || (self.bytes > bounds.bytes && self.letters.len() > 1) {
+            let Some(letter) = self.pop() else { break };
             self.trimmed = letter.offset;
+            wanted.extend(letter.message.receipt.then(|| letter.message.id.clone()));
         }
+        self.note_trimmed(by, wanted);
     }
 
     fn pop(&mut self) -> Option<Letter> {
@@ -298,7 +314,7 @@ impl Mailbox {
 
     /// Looked through when there are twice as many as were left.
     fn forget_ids(&mut self, lane: &LaneOrigin) {
-        if self.ids.len() >= self.look_at {
+        if self.ids.len() + self.trims.len() >= self.look_at {
             self.forget(lane);
         }
     }
@@ -309,7 +325,8 @@ impl Mailbox {
         let is_over = |known: &Known| known.lane == lane.lane && known.entry < low_water;
         let gone = self.ids.extract_if(|known, _| is_over(known));
         self.untold.extend(gone.map(|(known, _)| Told::Forgotten(known)));
-        self.look_at = (self.ids.len() * 2).max(FEW_IDS);
+        self.trims.retain(|known, _| !is_over(known));
+        self.look_at = ((self.ids.len() + self.trims.len()) * 2).max(FEW_IDS);
     }
 }
 

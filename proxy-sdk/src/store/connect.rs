@@ -82,6 +82,32 @@ async fn connect(
     master.get_multiplexed_async_connection_with_config(&config).await.map_err(StoreError::of_connecting)
 }
 
+/// Where a master is.
+pub(super) struct Master {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) database: u8,
+}
+
+/// Finds the master that holds a key's slot, for whoever connects by itself.
+pub(super) async fn find(options: &RedisOptions, key: &str) -> Result<Master, StoreError> {
+    let at = |Address { host, port }: Address, database: u8| Master { host, port, database };
+    match options.topology() {
+        Topology::Standalone { server, database } => Ok(at(server.clone(), *database)),
+        Topology::Cluster { seeds } => master_of(options, seeds, key).await.map(|server| at(server, 0)),
+        Topology::Sentinel { sentinels, service } => {
+            let mut client = sentinel_client(options, sentinels, service).map_err(StoreError::of_connecting)?;
+            let client = client.async_get_client().await.map_err(StoreError::of_connecting)?;
+            match client.get_connection_info().addr().clone() {
+                ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+                    Ok(Master { host, port, database: 0 })
+                }
+                _ => Err(StoreError::unreachable()),
+            }
+        }
+    }
+}
+
 async fn by_sentinel(
     options: &RedisOptions,
     sentinels: &[Address],

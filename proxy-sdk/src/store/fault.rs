@@ -55,6 +55,29 @@ impl StoreError {
         error
     }
 
+    /// Makes an error of a server that could not be reached, with what the machine says about it.
+    pub(crate) fn unreachable_for(error: std::io::Error) -> Self {
+        Self { kind: StoreErrorKind::Unavailable, code: None, source: Some(Box::new(error)) }
+    }
+
+    /// Makes an error of a connection that broke: what was on its way may have taken effect.
+    pub(crate) fn broken(error: std::io::Error) -> Self {
+        Self { kind: StoreErrorKind::Unknown, code: None, source: Some(Box::new(error)) }
+    }
+
+    /// Makes an error of what a server said, its first word the code.
+    pub(crate) fn of_server(text: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(text).into_owned();
+        let code: Option<Box<str>> = text.split_whitespace().next().map(Box::from);
+        let kind = match code.as_deref() {
+            Some("LOADING" | "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN" | "MASTERDOWN" | "READONLY") => {
+                StoreErrorKind::Unavailable
+            }
+            code => of_code(code),
+        };
+        Self { kind, code, source: Some(Box::new(Said(text))) }
+    }
+
     /// Tells whether the server's error has this first word.
     #[must_use]
     pub fn is(&self, code: &str) -> bool {
@@ -66,6 +89,11 @@ impl StoreError {
         matches!(self.kind, StoreErrorKind::Unavailable | StoreErrorKind::Unknown)
     }
 }
+
+/// What a server said.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Said(String);
 
 impl From<RedisError> for StoreError {
     fn from(error: RedisError) -> Self {

@@ -11,13 +11,10 @@ use ::fred::types::config::{
     ClusterDiscoveryPolicy, Config, ReconnectPolicy, Server, ServerConfig, TcpConfig, TlsConfig, TlsConnector,
     UnresponsiveConfig,
 };
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
 
 use super::address::{Address, Topology};
-use super::connect::choose_cryptography;
 use super::options::TlsFiles;
+use super::wire::client_config;
 use super::{RedisOptions, StoreError, StoreErrorKind};
 
 /// Commands that wait for a connection or an answer, at most. Further ones fail at once.
@@ -81,24 +78,7 @@ fn server(options: &RedisOptions) -> ServerConfig {
 }
 
 fn tls(files: &TlsFiles) -> Result<TlsConfig, StoreError> {
-    choose_cryptography();
-    let Some(ca) = &files.ca else {
-        return Ok(TlsConnector::default_rustls().map_err(wrong)?.into());
-    };
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(ca) {
-        roots.add(certificate.map_err(wrong)?).map_err(wrong)?;
-    }
-    let config = ClientConfig::builder().with_root_certificates(roots);
-    let config = match &files.identity {
-        None => config.with_no_client_auth(),
-        Some((certificate, key)) => {
-            let chain = CertificateDer::pem_slice_iter(certificate).collect::<Result<Vec<_>, _>>().map_err(wrong)?;
-            let key = PrivateKeyDer::from_pem_slice(key).map_err(wrong)?;
-            config.with_client_auth_cert(chain, key).map_err(wrong)?
-        }
-    };
-    Ok(TlsConnector::from(config).into())
+    Ok(TlsConnector::from(client_config(files)?).into())
 }
 
 fn wrong(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {

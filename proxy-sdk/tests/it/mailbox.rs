@@ -5,4 +5,5 @@ mod faults;
 mod kinds;
 mod latest;
 mod model;
+mod receipts;
 pub(crate) mod world;

@@ -21,6 +21,13 @@ pub struct LimitsSection {
     pub connections: usize,
     /// Logins per second. 0: no limit. At the bound the answer is 503 with `Retry-After`.
     pub logins_per_second: u32,
+    /// Logins in a row after a quiet time, at least `logins_per_second`. 0: as many as that. Counts with it.
+    pub login_burst: u32,
+    /// Logins under way at once: the application asked, the uid claimed, the mailbox opened. Others wait.
+    pub logins_at_once: usize,
+    /// Logins that wait for their turn, at most until `handshake` is over. At the bound the answer is 503 with
+    /// `Retry-After`.
+    pub logins_waiting: usize,
     /// Connections from one IP address. 0: no limit. At the bound the answer is 429.
     pub connections_per_ip: u32,
     /// Whether `/` serves the page to try the service.
@@ -35,6 +42,9 @@ impl Default for LimitsSection {
             request_headers: 64,
             connections: 0,
             logins_per_second: 0,
+            login_burst: 0,
+            logins_at_once: 128,
+            logins_waiting: 10_000,
             connections_per_ip: 0,
             page: true,
         }
@@ -51,6 +61,20 @@ impl LimitsSection {
         // Less than this refuses ordinary browsers.
         within("limits.request_head", self.request_head, ByteSize::kib(1)..=ByteSize::mib(1))?;
         within("limits.request_headers", self.request_headers, 16..=1_024)?;
-        within("limits.connections", self.connections, 0..=100_000_000)
+        within("limits.connections", self.connections, 0..=100_000_000)?;
+        within("limits.logins_per_second", self.logins_per_second, 0..=1_000_000)?;
+        within("limits.login_burst", self.login_burst, 0..=1_000_000)?;
+        if self.login_burst != 0 && self.login_burst < self.logins_per_second {
+            // Who is refused is told whole seconds: as many as have a turn in one come at once.
+            let allowed = "must be 0, or at least limits.logins_per_second";
+            return Err(Invalid::against("limits.login_burst", "limits.logins_per_second", allowed));
+        }
+        within("limits.logins_at_once", self.logins_at_once, 1..=1_000_000)?;
+        within("limits.logins_waiting", self.logins_waiting, 0..=10_000_000)
+    }
+
+    /// Logins in a row after a quiet time.
+    pub(crate) const fn burst(&self) -> u32 {
+        if self.login_burst > 0 { self.login_burst } else { self.logins_per_second }
     }
 }

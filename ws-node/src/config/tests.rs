@@ -104,6 +104,10 @@ fn a_value_out_of_bounds_is_refused_by_its_key() {
         ("limits.handshake", "0"),
         ("limits.request_head", "10"),
         ("limits.request_headers", "0"),
+        ("limits.logins_per_second", "1000001"),
+        ("limits.login_burst", "1000001"),
+        ("limits.logins_at_once", "0"),
+        ("limits.logins_waiting", "10000001"),
         ("limits.page", "yes"),
         ("auth.mode", "token"),
         ("queue.lanes", "0"),
@@ -155,6 +159,14 @@ fn zero_switches_off_what_can_be_switched_off() {
     assert_eq!(config.session.ping, None);
     assert_eq!(config.session.keep_time, None);
     assert!(config.session.membership_grace.is_zero());
+}
+
+#[test]
+fn a_burst_of_logins_is_no_smaller_than_their_rate() {
+    let error = refused(&["limits.logins_per_second=100", "limits.login_burst=99"]);
+    assert_eq!((error.key.as_str(), error.kind), ("limits.login_burst", ConfigErrorKind::Senseless));
+    assert_eq!(accepted(&["limits.logins_per_second=100"]).limits.burst(), 100);
+    assert_eq!(accepted(&["limits.logins_per_second=100", "limits.login_burst=500"]).limits.burst(), 500);
 }
 
 #[test]

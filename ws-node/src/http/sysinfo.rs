@@ -136,6 +136,14 @@ fn of_node(core: &Core, lanes: &[LaneStats]) -> Value {
         "offered": core.metrics.offered_so_far(),
         "connections": snapshot.connections,
         "connections_bound": core.admission.connections(),
+        "logins": {
+            "under_way": snapshot.logins.under_way,
+            "at_once": snapshot.logins.at_once,
+            "waiting": snapshot.logins.waiting,
+            "waiting_bound": snapshot.logins.most_waiting,
+            "backlog_ms": snapshot.logins.backlog_ms,
+            "put_off": snapshot.logins.put_off.iter().sum::<u64>(),
+        },
     });
     if let Some(redis) = core.redis() {
         node["redis"] = json!({ "runs": redis.losses().runs(), "possible_loss": redis.losses().all() });

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use gim_proto::frame::MsgType;
 use gim_proto::{Class, Tgid, Uid};
 use gim_proxy_sdk::delivery::{Delivery, LaneOrigin, Recipients};
-use gim_proxy_sdk::mailbox::{Appended, MailboxErrorKind, Post};
+use gim_proxy_sdk::mailbox::{Appended, Appends, MailboxErrorKind, Post};
 
 use super::{Declined, Intake};
 use crate::hub::Fans;
+use crate::receipts::{End, Step};
 use crate::session::Session;
 
 /// One delivery on its way into mailboxes.
@@ -39,6 +40,7 @@ impl Intake {
                 _ => Declined::Suspended,
             }
         })?;
+        let appended = self.told(appended).await;
         let mut stored = Fans::new();
         stored.resize_with(deliveries.len(), Vec::new);
         for (fan, appended) in fans.into_iter().zip(appended) {
@@ -51,6 +53,14 @@ impl Intake {
             }
         }
         Ok(stored)
+    }
+
+    /// Writes down what was trimmed before the worker hears of the batch, and so before it settles what has trimmed it.
+    async fn told(&self, Appends { answers, trimmed, untold }: Appends) -> Vec<Vec<Appended>> {
+        self.core.metrics.receipts_dropped.increment(untold);
+        let ends: Vec<_> = trimmed.iter().map(|(uid, id)| End::wanted(uid, id, Step::Trimmed)).collect();
+        self.core.tell_ends(&ends).await;
+        answers
     }
 
     fn post(&self, number: usize, delivery: &Delivery) -> Option<(Post, Fan)> {

@@ -204,7 +204,7 @@ async fn what_asks_for_it_is_told_when_it_is_written_and_acknowledged() {
     let to = vec![Uid::parse("a").unwrap()];
     let post = Post { entry, message: Arc::clone(&message), kind: MsgType::User, to, of: Arc::default() };
     let origin = LaneOrigin { lane: 0, term: 1, low_water: None };
-    let appended = core.mailboxes.append(&origin, &[post]).await.unwrap();
+    let appended = core.mailboxes.append(&origin, &[post]).await.unwrap().answers;
     let Appended::Stored(at) = appended[0][0] else { panic!("{appended:?}") };
     let to = Recipients::Stored { to: vec![world.find("a")], at: vec![at] };
     let batch = Batch {

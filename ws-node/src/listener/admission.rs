@@ -1,10 +1,21 @@
-//! How many connections a node takes, in all, per address and per second.
+//! How many connections a node takes, in all and per address, and how many logins per second and at once.
+//!
+//! Owns what each connection has taken of these, and when those who are refused should come back.
+
+mod bucket;
+mod pace;
+mod returns;
+mod turns;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::time::Instant;
+
+use self::turns::Turns;
+pub(crate) use self::turns::{LoginFigures, PutOff, Turn};
 use crate::config::LimitsSection;
 use crate::embed::Refusal;
 
@@ -14,21 +25,21 @@ const TOLD: usize = 256;
 const RESERVE: u64 = TOLD as u64 + 512;
 
 /// See the module.
-pub(crate) struct Admission(Arc<State>);
+pub(crate) struct Admission {
+    places: Arc<Places>,
+    turns: Arc<Turns>,
+}
 
-struct State {
+struct Places {
     connections: usize,
     per_ip: u32,
-    per_second: u32,
     held: AtomicUsize,
     by_ip: Mutex<HashMap<IpAddr, u32>>,
-    /// The second in the upper half, the logins in it in the lower.
-    logins: AtomicU64,
 }
 
 /// A place for one connection, free again when dropped.
 pub(crate) struct Permit {
-    state: Arc<State>,
+    places: Arc<Places>,
     ip: Option<IpAddr>,
     refused: Option<Full>,
 }
@@ -42,64 +53,69 @@ enum Full {
 impl Admission {
     pub(crate) fn new(limits: &LimitsSection) -> Self {
         let connections = if limits.connections > 0 { limits.connections } else { open_file_bound() };
-        Self(Arc::new(State {
+        let places = Places {
             connections,
             per_ip: limits.connections_per_ip,
-            per_second: limits.logins_per_second,
             held: AtomicUsize::new(0),
             by_ip: Mutex::default(),
-            logins: AtomicU64::new(0),
-        }))
+        };
+        Self { places: Arc::new(places), turns: Arc::new(Turns::new(limits)) }
     }
 
     /// The bound of connections in force.
     pub(crate) fn connections(&self) -> usize {
-        self.0.connections
+        self.places.connections
     }
 
     /// Connections held now, sessions and others.
     pub(crate) fn held(&self) -> usize {
-        self.0.held.load(Ordering::Acquire)
+        self.places.held.load(Ordering::Acquire)
     }
 
     /// Takes a place. `None`: there are so many that not even a refusal is written.
     pub(crate) fn permit(&self, ip: IpAddr) -> Option<Permit> {
-        let state = &self.0;
-        let before = state.held.fetch_add(1, Ordering::AcqRel);
-        let mut permit = Permit { state: Arc::clone(state), ip: None, refused: None };
-        if before >= state.connections + TOLD {
+        let places = &self.places;
+        let before = places.held.fetch_add(1, Ordering::AcqRel);
+        let mut permit = Permit { places: Arc::clone(places), ip: None, refused: None };
+        if before >= places.connections + TOLD {
             return None;
         }
-        if before >= state.connections {
+        if before >= places.connections {
             permit.refused = Some(Full::Node);
-        } else if state.per_ip > 0 {
+        } else if places.per_ip > 0 {
             permit.ip = Some(ip);
-            let mut by_ip = state.by_ip.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut by_ip = places.by_ip.lock().unwrap_or_else(PoisonError::into_inner);
             let count = by_ip.entry(ip).or_insert(0);
             *count += 1;
-            permit.refused = (*count > state.per_ip).then_some(Full::Address);
+            permit.refused = (*count > places.per_ip).then_some(Full::Address);
         }
         Some(permit)
     }
 
-    /// Counts a login of this second.
+    /// Waits for a login's turn, which lasts until what is returned is dropped.
     ///
     /// # Errors
-    /// It is one too many.
-    pub(crate) fn login(&self, now_ms: u64) -> Result<(), Refusal> {
-        let most = self.0.per_second;
-        if most == 0 {
-            return Ok(());
-        }
-        let second = (now_ms / 1_000) & 0xffff_ffff;
-        let counted = self.0.logins.update(Ordering::AcqRel, Ordering::Acquire, |logins| {
-            if logins >> 32 == second { logins + 1 } else { (second << 32) | 1 }
-        });
-        let before = if counted >> 32 == second { counted & 0xffff_ffff } else { 0 };
-        if before >= u64::from(most) {
-            return Err(Refusal::unavailable("too many logins in this second", 1));
-        }
-        Ok(())
+    /// There are too many, or it does not come before the deadline.
+    pub(crate) async fn turn(&self, deadline: Instant) -> Result<Turn, Refusal> {
+        let refusal = |why| {
+            let message = match why {
+                PutOff::Rate => "too many logins in this second",
+                PutOff::Crowd => "too many logins wait for their turn",
+                PutOff::Late => "too many logins were before this one",
+            };
+            Refusal::unavailable(message, 1)
+        };
+        self.turns.take(deadline).await.map_err(refusal)
+    }
+
+    /// How many seconds more than others somebody should wait who is told to come back.
+    pub(crate) fn place_in_line(&self) -> u64 {
+        self.turns.again()
+    }
+
+    /// How logins stand.
+    pub(crate) fn logins(&self) -> LoginFigures {
+        self.turns.figures()
     }
 }
 
@@ -118,7 +134,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(ip) = self.ip {
-            let mut by_ip = self.state.by_ip.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut by_ip = self.places.by_ip.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(count) = by_ip.get_mut(&ip) {
                 *count -= 1;
                 if *count == 0 {
@@ -126,7 +142,7 @@ impl Drop for Permit {
                 }
             }
         }
-        self.state.held.fetch_sub(1, Ordering::AcqRel);
+        self.places.held.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

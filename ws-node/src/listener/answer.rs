@@ -22,8 +22,15 @@ const MOST_UNREAD: usize = 64 * 1024;
 /// Writes a refusal and lets the client read it.
 pub(super) async fn refuse(core: &Core, socket: &TcpStream, refusal: &Refusal, limit: Duration) {
     core.metrics.refused(refusal.status.as_str());
+    let retry_after_s = match refusal.status {
+        // Whatever the reason, there may be many of them, and they should not all come back in the same second.
+        StatusCode::SERVICE_UNAVAILABLE => {
+            refusal.retry_after_s.map(|least| least.saturating_add(core.admission.place_in_line()))
+        }
+        _ => refusal.retry_after_s,
+    };
     let farewell = async {
-        write_all(socket, &render(refusal)).await?;
+        write_all(socket, &render(refusal, retry_after_s)).await?;
         rustix::net::shutdown(socket.as_fd(), Shutdown::Write)?;
         swallow(socket).await
     };
@@ -31,7 +38,7 @@ pub(super) async fn refuse(core: &Core, socket: &TcpStream, refusal: &Refusal, l
     let _unheard = tokio::time::timeout(limit, farewell).await;
 }
 
-fn render(refusal: &Refusal) -> Vec<u8> {
+fn render(refusal: &Refusal, retry_after_s: Option<u64>) -> Vec<u8> {
     let body = json!({ "code": refusal.code.code(), "msg": refusal.message }).to_string();
     let mut head = format!(
         "HTTP/1.1 {} {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n",
@@ -45,7 +52,7 @@ fn render(refusal: &Refusal) -> Vec<u8> {
     if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
         head.push_str("allow: GET\r\n");
     }
-    if let Some(seconds) = refusal.retry_after_s {
+    if let Some(seconds) = retry_after_s {
         head.push_str(&format!("retry-after: {seconds}\r\n"));
     }
     format!("{head}\r\n{body}").into_bytes()

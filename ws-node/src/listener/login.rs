@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use gim_proto::codes::CloseCode;
 use gim_proto::{SessionId, Tgid};
-use gim_proxy_sdk::directory::{Claim, ClaimRequest, NodeRef, Owner};
+use gim_proxy_sdk::directory::{Claim, ClaimRequest, Found, NodeRef, Owner};
 use gim_proxy_sdk::mailbox::{Arrival, MailboxError, Opened, Position, Scope};
 use http::StatusCode;
 use tokio::net::TcpStream;
@@ -17,11 +17,11 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::head::SessionRequest;
 use super::holder::{self, HOLDER_PROBE, Holder};
-use super::{Permit, answer};
+use super::{Permit, Turn, answer};
 use crate::core::Core;
 use crate::embed::{Identity, Refusal, UpgradeRequest};
 use crate::reassert;
-use crate::session::{self, Encoding, Opening, Session};
+use crate::session::{self, Encoding, Opening, Session, Values};
 
 /// What a login ends with.
 enum Login {
@@ -43,13 +43,40 @@ pub(super) async fn login(
     leftover: Vec<u8>,
     deadline: Instant,
 ) {
-    let limit = core.settings.handshake;
+    let (key, turn) = match let_in(&core, &permit, &request, deadline).await {
+        Ok(let_in) => let_in,
+        Err(refusal) => return answer::refuse(&core, &socket, &refusal, core.settings.handshake).await,
+    };
+    // What the rest takes is allocated only now: ten thousand may wait for their turn.
+    let upgrade = request.upgrade;
+    Box::pin(in_turn(core, Upgrading { socket, permit, key, turn, upgrade, leftover, deadline })).await;
+}
+
+/// A connection that has its turn to become a session.
+struct Upgrading {
+    socket: TcpStream,
+    permit: Permit,
+    /// The client's, of RFC 6455.
+    key: String,
+    turn: Turn,
+    upgrade: UpgradeRequest,
+    leftover: Vec<u8>,
+    deadline: Instant,
+}
+
+async fn in_turn(core: Arc<Core>, upgrading: Upgrading) {
+    let Upgrading { socket, permit, key, turn, upgrade, leftover, deadline } = upgrading;
+    if has_left(&socket) {
+        // It had to wait longer than it wanted to.
+        core.metrics.refused("gone");
+        return;
+    }
     // The claim has the directory's own deadline: one that is given up half way may have been granted.
-    let admitted = tokio::time::timeout_at(deadline, admit(&core, &permit, request)).await;
+    let admitted = tokio::time::timeout_at(deadline, admit(&core, upgrade)).await;
     let late = || Err(Refusal::unavailable("the login took too long", 1));
-    let (key, identity, request) = match admitted.unwrap_or_else(|_| late()) {
+    let (identity, request) = match admitted.unwrap_or_else(|_| late()) {
         Ok(admitted) => admitted,
-        Err(refusal) => return answer::refuse(&core, &socket, &refusal, limit).await,
+        Err(refusal) => return refuse(&core, turn, &socket, &refusal).await,
     };
     if has_left(&socket) {
         // It is back elsewhere by now, perhaps: this claim would end what it has there.
@@ -60,7 +87,7 @@ pub(super) async fn login(
     let resume = request.query("session").and_then(|id| SessionId::parse(id).ok());
     let arrival = match arrival(&request) {
         Ok(arrival) => arrival,
-        Err(refusal) => return answer::refuse(&core, &socket, &refusal, limit).await,
+        Err(refusal) => return refuse(&core, turn, &socket, &refusal).await,
     };
     let acks = request.query("ack") == Some("1");
     let attributes = (!identity.attributes.0.is_empty()).then(|| Box::new(identity.attributes));
@@ -72,9 +99,15 @@ pub(super) async fn login(
         Err(refusal) => {
             core.hub.users.abandon_claim(&session);
             session.take_down().await;
-            answer::refuse(&core, session.refuse_login(), &refusal, limit).await;
+            refuse(&core, turn, session.refuse_login(), &refusal).await;
         }
     }
+}
+
+/// Ends the turn first: whoever reads its refusal slowly holds up nobody.
+async fn refuse(core: &Core, turn: Turn, socket: &TcpStream, refusal: &Refusal) {
+    drop(turn);
+    answer::refuse(core, socket, refusal, core.settings.handshake).await;
 }
 
 /// Where the client says it stands in its mailbox. Without an epoch it says nothing.
@@ -96,20 +129,28 @@ fn has_left(socket: &TcpStream) -> bool {
     matches!(socket.peek(&mut [0]).now_or_never(), Some(Ok(0) | Err(_)))
 }
 
-/// Checks everything that can be known before the uid is claimed.
-async fn admit(
+/// Checks everything that can be known of the request alone, and waits for its turn: there may be very many.
+async fn let_in(
     core: &Core,
     permit: &Permit,
-    request: SessionRequest,
-) -> Result<(String, Identity, UpgradeRequest), Refusal> {
+    request: &SessionRequest,
+    deadline: Instant,
+) -> Result<(String, Turn), Refusal> {
     permit.check()?;
-    let key = check_upgrade(&request)?;
-    if !core.takes_logins() {
-        return Err(Refusal::unavailable("the node is stopping", 1));
-    }
-    core.admission.login(core.clock.elapsed_ms())?;
-    let identity = core.handlers.authorize(request.upgrade.clone()).await?;
-    Ok((key, identity, request.upgrade))
+    let key = check_upgrade(request)?;
+    is_open(core)?;
+    Ok((key, core.admission.turn(deadline).await?))
+}
+
+/// Asks the application, before the uid is claimed.
+async fn admit(core: &Core, request: UpgradeRequest) -> Result<(Identity, UpgradeRequest), Refusal> {
+    is_open(core)?;
+    let identity = core.handlers.authorize(request.clone()).await?;
+    Ok((identity, request))
+}
+
+fn is_open(core: &Core) -> Result<(), Refusal> {
+    if core.takes_logins() { Ok(()) } else { Err(Refusal::unavailable("the node is stopping", 1)) }
 }
 
 /// Returns the client's key if the request is an upgrade as RFC 6455, section 4.2.1, wants it.
@@ -154,15 +195,23 @@ async fn claim(
             on_duplicate: core.settings.on_duplicate,
             resume,
         };
-        match core.directory.claim(request).await {
-            Ok(Claim::Granted { fence, previous, groups }) => {
+        // Notes are taken of what is newer than the values that are found.
+        let values = session.note_values();
+        let claimed = match arrival {
+            Arrival::Anew => core.directory.claim_and_open(request).await,
+            _ => core.directory.claim(request).await.map(|claim| (claim, None)),
+        };
+        match claimed {
+            Ok((Claim::Granted { fence, previous, groups }, found)) => {
                 session.own(fence);
-                let login = granted(core, session, previous.as_ref(), &groups, arrival).await;
+                let found = found.map(|found| opened(session, values, &found));
+                let restored = Restored { groups: &groups, found, arrival };
+                let login = granted(core, session, previous.as_ref(), restored).await;
                 // Only now: from here on whoever records everything anew finds it in the hub.
                 stay_on_record(core, session, &node);
                 return login;
             }
-            Ok(Claim::Taken { owner }) => match holder::ask(core, session, &owner).await? {
+            Ok((Claim::Taken { owner }, _)) => match holder::ask(core, session, &owner).await? {
                 Holder::Stays => return Ok(Login::AlreadyConnected),
                 Holder::Leaves if holder::wait_for_release(core, &owner, released, give_up).await => {}
                 Holder::Leaves => return Err(Refusal::unavailable("the previous connection is being taken down", 1)),
@@ -182,12 +231,28 @@ fn stay_on_record(core: &Arc<Core>, session: &Session, claimed_as: &NodeRef) {
     }
 }
 
+/// What a session that owns the uid begins with.
+struct Restored<'a> {
+    groups: &'a [Tgid],
+    /// The mailbox, where it was opened with the claim: there are no groups then.
+    found: Option<Opened>,
+    arrival: Arrival,
+}
+
+/// Offers the values that were found with the claim.
+fn opened(session: &Session, mut values: Values, found: &Found) -> Opened {
+    if !found.values.is_empty() {
+        values.add(&Scope::User(session.uid().clone()), &found.values);
+    }
+    values.offer();
+    found.opened
+}
+
 async fn granted(
     core: &Arc<Core>,
     session: &Session,
     previous: Option<&Owner>,
-    groups: &[Tgid],
-    arrival: Arrival,
+    restored: Restored<'_>,
 ) -> Result<Login, Refusal> {
     // Before anything is routed here: a message to a group finds its member, and waits in the outbox like all others.
     // One on another node is told at the same time: neither waits for what the other meets.
@@ -196,9 +261,12 @@ async fn granted(
         previous => (None, previous),
     };
     let settled = async {
-        session.restore_groups(groups).await;
+        if let Some(found) = restored.found {
+            return Ok(found);
+        }
+        session.restore_groups(restored.groups).await;
         // Only now: what was appended before is in there, and what comes later finds the session.
-        settle(session, arrival).await
+        settle(session, restored.arrival).await
     };
     let (settled, ()) = tokio::join!(settled, replace(core, session, elsewhere));
     if settled.is_ok()

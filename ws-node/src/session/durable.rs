@@ -10,17 +10,19 @@ mod cursor;
 mod letter;
 mod marks;
 mod pump;
+mod resume;
 
 use std::sync::{MutexGuard, PoisonError};
 
 use gim_proto::frame::{Dialect, GapReason, Notice};
-use gim_proxy_sdk::mailbox::{Arrival, MailboxError, Opened, Position};
+use gim_proxy_sdk::mailbox::{Opened, Position};
 
 pub(crate) use self::ack::AckAnswer;
 use self::cursor::Cursor;
 pub(crate) use self::letter::{Hint, Letter};
 
 use self::letter::Frame;
+use self::marks::Mark;
 use super::Session;
 use super::outbox::Offer;
 use crate::receipts::Step;
@@ -44,11 +46,6 @@ impl Stand {
 }
 
 impl Session {
-    /// Opens the user's mailbox for this session, which owns the uid.
-    pub(crate) async fn open_mailbox(&self, arrival: Arrival) -> Result<Opened, MailboxError> {
-        self.0.core.mailboxes.open(self.uid(), self.fence(), arrival).await
-    }
-
     /// Lets durable messages follow what was written so far.
     pub(super) fn begin_durable(&self, opened: &Opened) {
         let mut stand = self.stand();
@@ -114,7 +111,13 @@ impl Session {
         self.0.core.metrics.durable_frames.increment(1);
         if letter.message.receipt || letter.message.traced {
             self.0.core.tell_step(self.uid(), &letter.message.id, letter.flags(), Step::Offered);
-            cursor.marks.add(offset, &letter.message.id, letter.flags());
+            self.add_mark(cursor, Mark::of(offset, &letter.message.id, letter.flags()));
+        }
+    }
+
+    fn add_mark(&self, cursor: &mut Cursor, mark: Mark) {
+        if !cursor.marks.add(mark) {
+            self.0.core.metrics.receipts_dropped.increment(1);
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 use futures_util::stream::{self, StreamExt};
 use gim_proto::Tgid;
 use gim_proxy_sdk::few::Few;
-use gim_proxy_sdk::mailbox::Scope;
+use gim_proxy_sdk::mailbox::{MailboxError, Scope};
 use tokio::time::Instant;
 
 use super::Session;
@@ -45,14 +45,23 @@ impl Session {
         // Also for a member: whoever entered before may have been given up before the directory knew.
         let recorded = async {
             group.announce(core).await?;
-            core.directory.record_join(&self.0.uid, self.0.id, self.fence(), tgid).await
+            // Side by side: from the announcement on nothing newer passes this node by.
+            let recorded = core.directory.record_join(&self.0.uid, self.0.id, self.fence(), tgid);
+            let (recorded, values) = tokio::join!(recorded, self.values_of(tgid, entered));
+            Ok(recorded?.then_some(values))
         };
         match recorded.await {
-            Ok(true) => {
+            Ok(Some(Ok(values))) => {
                 self.tell("join", || tgid.to_string());
-                self.values_of(tgid, entered).await
+                Ok(values)
             }
-            Ok(false) => {
+            Ok(Some(Err(error))) => {
+                self.tell("join", || tgid.to_string());
+                // Whoever tries again is given them then.
+                self.leave_group(tgid).await?;
+                Err(JoinError::Values(error))
+            }
+            Ok(None) => {
                 self.withdraw_from(tgid).await;
                 Err(JoinError::Ended)
             }
@@ -66,16 +75,9 @@ impl Session {
     }
 
     /// Reads what a newcomer to a group is given. Who was a member before has it.
-    async fn values_of(&self, tgid: &Tgid, is_new: bool) -> Result<Values, JoinError> {
+    async fn values_of(&self, tgid: &Tgid, is_new: bool) -> Result<Values, MailboxError> {
         let scopes = if is_new { vec![Scope::Group(tgid.clone())] } else { Vec::new() };
-        match self.read_values(scopes).await {
-            Ok(values) => Ok(values),
-            Err(error) => {
-                // Whoever tries again is given them then.
-                self.leave_group(tgid).await?;
-                Err(JoinError::Values(error))
-            }
-        }
+        self.read_values(scopes).await
     }
 
     /// Joins a group, and makes its user a member of it for good.
@@ -94,8 +96,7 @@ impl Session {
         let refused = match recorded.await {
             Ok(true) => {
                 self.tell("join", || tgid.to_string());
-                let scopes = if entered { vec![Scope::Group(tgid.clone())] } else { Vec::new() };
-                match self.read_values(scopes).await {
+                match self.values_of(tgid, entered).await {
                     Ok(values) => return Ok(values),
                     // The membership stays: it may be older than this session.
                     Err(error) => JoinError::Values(error),

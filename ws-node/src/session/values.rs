@@ -29,8 +29,10 @@ impl Session {
     /// # Errors
     /// The store did not answer.
     pub(crate) async fn read_values(&self, scopes: Vec<Scope>) -> Result<Values, MailboxError> {
-        self.0.outbox.begin_notes();
-        let mut values = Values { session: self.clone(), parts: Vec::new() };
+        let mut values = self.note_values();
+        if scopes.is_empty() {
+            return Ok(values);
+        }
         let read = stream::iter(scopes).map(|scope| async move {
             let kept = self.0.core.mailboxes.kept(&scope).await?;
             let mine = kept.iter().filter(|message| !message.except.contains(self.uid()));
@@ -39,6 +41,12 @@ impl Session {
         let parts: Vec<Vec<Part>> = read.buffered(SIDE_BY_SIDE).try_collect().await?;
         values.parts = parts.into_iter().flatten().collect();
         Ok(values)
+    }
+
+    /// Has the outbox take notes, for values that are read from now on.
+    pub(crate) fn note_values(&self) -> Values {
+        self.0.outbox.begin_notes();
+        Values { session: self.clone(), parts: Vec::new() }
     }
 
     /// In the form in which it would have been delivered.
@@ -53,6 +61,13 @@ impl Session {
 }
 
 impl Values {
+    /// Takes what was read for a newcomer.
+    pub(crate) fn add(&mut self, scope: &Scope, kept: &[Arc<Message>]) {
+        let session = &self.session;
+        let mine = kept.iter().filter(|message| !message.except.contains(session.uid()));
+        self.parts.extend(mine.map(|message| session.part(scope, message)));
+    }
+
     /// Offers what nothing newer was offered for. What has no room is dropped, and counted.
     pub(crate) fn offer(self) {
         let inner = &self.session.0;

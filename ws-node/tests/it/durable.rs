@@ -6,6 +6,7 @@ mod groups;
 mod latest;
 mod logins;
 mod messages;
+mod receipts;
 mod room;
 mod slow;
 
@@ -76,7 +77,7 @@ impl World {
             of: Arc::default(),
         };
         let lane = LaneOrigin { lane: 0, term: 1, low_water: None };
-        let appended = within("the mailbox", self.node.node.mailboxes().append(&lane, &[post])).await.unwrap();
+        let appended = within("the mailbox", self.node.node.mailboxes().append(&lane, &[post])).await.unwrap().answers;
         let Appended::Stored(at) = appended[0][0] else { panic!("{appended:?}") };
         at
     }

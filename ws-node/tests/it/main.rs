@@ -17,6 +17,7 @@ mod durable;
 mod frames;
 mod sessions;
 mod shutdown;
+mod storms;
 mod targets;
 mod upstream;
 mod wire;

@@ -27,15 +27,18 @@ pub(crate) enum What {
     Fanout,
     /// Mode redis: from a stream entry to the socket of one user, beside a floor
     Unicast,
+    /// Mode redis: messages that wait on the queue, to two groups of the same members by turns, as fast as it goes
+    Burst,
     /// Mode redis: entries enqueued and settled per second
     Stream,
     /// Mode redis: durable messages to single users and to a group, with and without receipts, beside live ones
     Durable,
-    /// Mode cluster: a group over two nodes beside the same on one, worker and nodes in processes of their own
+    /// Mode cluster: a group over two nodes beside the same on one, worker and nodes in processes of their own. Not part of
+    /// all
     Spread,
     /// Mode cluster: one group over five nodes, 90,000 connections. Not part of all
     Cluster,
-    /// All of these (the default) but cluster, idle in both modes
+    /// All of these (the default) but spread and cluster, idle in both modes
     All,
     /// A child: the node
     #[command(hide = true)]
@@ -98,6 +101,12 @@ pub(crate) struct Settings {
     /// Messages to single users have ids of their own, so that a repeat has no effect
     #[arg(long, global = true)]
     pub(crate) unicast_ids: bool,
+    /// Messages of each turn of burst, no more than a session lets wait
+    #[arg(long, global = true, default_value_t = 2_000)]
+    pub(crate) burst_messages: u64,
+    /// Groups of burst, which have the same members and get a message by turns
+    #[arg(long, global = true, default_value_t = 2)]
+    pub(crate) burst_groups: u64,
     /// Entries of each turn of stream
     #[arg(long, global = true, default_value_t = 300_000)]
     pub(crate) entries: u64,
@@ -122,6 +131,9 @@ pub(crate) struct Settings {
     /// Write everything measured to this file
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Write the table as bench.md and everything measured as bench.json into this folder
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 impl Settings {
@@ -137,6 +149,9 @@ impl Settings {
         if !(1..=4_000_000).contains(&self.entries) {
             return Err("entries are 1 to 4000000".into());
         }
+        if !(1..=9).contains(&self.burst_groups) || !(self.burst_groups..=4_000).contains(&self.burst_messages) {
+            return Err("groups of burst are 1 to 9, its messages as many as groups to 4000".into());
+        }
         if !(1..=100).contains(&self.nodes) || self.each == 0 || self.group_messages == 0 {
             return Err("nodes are 1 to 100, connections at each and messages to the group start at 1".into());
         }
@@ -150,13 +165,33 @@ impl Settings {
         self.seconds * self.rate
     }
 
+    /// What was asked for, in words.
+    pub(crate) fn words(&self) -> String {
+        format!(
+            "{} idle connections; {} members or users; {} rounds of {} s; {} messages/s to the group, {} to single users, {} \
+             durable ones; bursts of {} to {} groups; {} entries; {} bytes of payload; append-only file: {}",
+            self.connections,
+            self.members,
+            self.rounds,
+            self.seconds,
+            self.rate,
+            self.unicast_rate,
+            self.durable_rate,
+            self.burst_messages,
+            self.burst_groups,
+            self.entries,
+            self.payload,
+            self.appendonly
+        )
+    }
+
     pub(crate) fn to_json(&self, open_files: u64) -> Value {
         json!({
             "connections": self.connections, "members": self.members, "rounds": self.rounds,
             "seconds": self.seconds, "messages_per_second": self.rate, "payload_bytes": self.payload,
             "own_groups": self.own_groups, "unicast_ids": self.unicast_ids, "unicast_per_second": self.unicast_rate,
             "durable_per_second": self.durable_rate, "durable_group_per_second": self.durable_group_rate, "entries": self.entries,
-            "nodes": self.nodes, "connections_each": self.each, "group_messages": self.group_messages,
+            "burst_messages": self.burst_messages, "burst_groups": self.burst_groups, "nodes": self.nodes, "connections_each": self.each, "group_messages": self.group_messages,
             "appendonly": self.appendonly, "open_files": open_files,
         })
     }
@@ -187,7 +222,7 @@ pub(crate) struct Work {
     /// Each acknowledges the durable messages it gets
     #[arg(long)]
     pub(crate) ack: bool,
-    /// The group each of them joins; without it, none
-    #[arg(long)]
-    pub(crate) join: Option<String>,
+    /// The groups each of them joins; without it, none
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) join: Vec<String>,
 }

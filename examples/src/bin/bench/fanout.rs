@@ -15,7 +15,7 @@ use crate::{Result, clock, load, message};
 /// The group that everybody is in.
 pub(crate) const GROUP: &str = "bench";
 /// The share of the floor that a node should reach, at least.
-pub(crate) const TARGET: f64 = 0.85;
+pub(crate) const TARGET: f64 = 0.90;
 /// How many times the floor's p99 a node's may be.
 pub(crate) const TARGET_P99: f64 = 1.5;
 

@@ -7,14 +7,16 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::args::{Mode, Settings};
+use crate::child::Child;
 use crate::fanout::GROUP;
 use crate::machine::Cores;
 use crate::node::Node;
 use crate::post::Poster;
 use crate::process::{Memory, memory};
 use crate::redis::{Commands, Redis};
-use crate::turn::{Pids, Spent};
-use crate::{Result, clock, load};
+use crate::turn::{Outcome, Pids, Spent};
+use crate::unicast::pace::{Pace, Sink};
+use crate::{Result, burst, clock, load, message};
 
 /// Bytes of RSS that one idle connection may cost.
 pub(crate) const TARGET_BYTES: f64 = 2_048.0;
@@ -23,6 +25,10 @@ pub(crate) const TARGET_LOGIN: f64 = 40.0;
 
 /// Before memory is read: what starts late has started, what is given back has been given back.
 const SETTLE: Duration = Duration::from_secs(2);
+/// How long the traffic of either kind may take.
+const WITHIN: Duration = Duration::from_secs(60);
+/// Between two looks whether everything is settled.
+const LOOK: Duration = Duration::from_millis(20);
 
 pub(crate) struct Idle {
     pub(crate) mode: Mode,
@@ -34,8 +40,12 @@ pub(crate) struct Idle {
     pub(crate) counted: Value,
     before: Memory,
     after: Memory,
+    /// In mode `redis`: after traffic on the same connections.
+    later: Option<Memory>,
     login_seconds: f64,
     pub(crate) others_seconds: f64,
+    /// How long the logins took.
+    pub(crate) login_wall: f64,
     pub(crate) redis: Option<InRedis>,
 }
 
@@ -57,7 +67,7 @@ struct Before {
 
 pub(crate) fn measure(mode: Mode, settings: &Settings, cores: Cores) -> Result<Idle> {
     let mut redis = (mode == Mode::Redis).then(|| Redis::start(settings)).transpose()?;
-    let node = redis.as_ref().map_or_else(|| Node::embedded(cores), |redis| Node::on(redis, cores))?;
+    let node = redis.as_ref().map_or_else(|| Node::embedded(cores), |redis| Node::told(&burst::ROOM, redis, cores))?;
     clock::sleep(SETTLE);
     let before = memory(node.pid())?;
     let redis_before = redis.as_mut().map(Before::read).transpose()?;
@@ -71,19 +81,51 @@ pub(crate) fn measure(mode: Mode, settings: &Settings, cores: Cores) -> Result<I
     let after = memory(node.pid())?;
     // Asked only now, because answering takes memory too.
     let counted = Poster::connect(node.admin)?.sysinfo()?["managerInfo"].take();
+    let connected = login["connected"].as_u64().unwrap_or(0);
     let of_redis = |(redis, before): (&mut Redis, &Before)| InRedis::read(redis, spent.redis, before);
+    let of_redis = redis.as_mut().zip(redis_before.as_ref()).map(of_redis).transpose()?;
+    let later = match &mut redis {
+        Some(redis) if connected > 0 && !settings.own_groups => {
+            traffic(redis, &mut load, connected, settings)?;
+            clock::sleep(SETTLE);
+            Some(memory(node.pid())?)
+        }
+        _ => None,
+    };
     Ok(Idle {
         mode,
         wanted: settings.connections,
-        connected: login["connected"].as_u64().unwrap_or(0),
+        connected,
         trouble: login["trouble"].as_str().map(str::to_owned),
         counted,
         before,
         after,
+        later,
         login_seconds: spent.server.total,
         others_seconds: spent.others,
-        redis: redis.as_mut().zip(redis_before.as_ref()).map(of_redis).transpose()?,
+        login_wall: spent.wall,
+        redis: of_redis,
     })
+}
+
+/// Three seconds of messages to single users, then as many to the group at once as in a burst.
+fn traffic(redis: &mut Redis, load: &mut Child, connected: u64, settings: &Settings) -> Result<()> {
+    let unicast = 3 * settings.unicast_rate;
+    load.tell(&format!("expect {unicast} {}", WITHIN.as_millis()))?;
+    Pace::new(connected, settings).send(unicast, Sink::Stream(redis))?;
+    let single = Outcome::read(&load.hear(WITHIN * 2)?, unicast);
+    let expected = settings.burst_messages * connected;
+    load.tell(&format!("expect {expected} {}", WITHIN.as_millis()))?;
+    let payload = |nth| message::payload(clock::now(), message::numbered(1, nth), settings.payload);
+    redis.add_at_once((1..=settings.burst_messages).map(|nth| (GROUP.to_owned(), payload(nth))))?;
+    let group = Outcome::read(&load.hear(WITHIN * 2)?, expected);
+    redis.settled(LOOK, WITHIN)?;
+    match single.and(group) {
+        outcome if outcome.is_clean() => Ok(()),
+        Outcome { lost, repeated, out_of_order } => {
+            Err(format!("traffic of idle: {lost} lost, {repeated} repeated, {out_of_order} out of order").into())
+        }
+    }
 }
 
 impl Before {
@@ -104,6 +146,11 @@ impl Idle {
     /// Growth of RSS since before the first connection, per connection.
     pub(crate) fn rss_per_connection(&self) -> f64 {
         self.per_connection(self.before.rss, self.after.rss)
+    }
+
+    /// The same after traffic on these connections.
+    pub(crate) fn rss_after_traffic(&self) -> Option<f64> {
+        self.later.map(|later| self.per_connection(self.before.rss, later.rss))
     }
 
     /// The part of it that is no file: heap and stacks.
@@ -143,7 +190,7 @@ impl Idle {
         json!({
             "mode": format!("{:?}", self.mode).to_lowercase(), "wanted": self.wanted, "connected": self.connected, "trouble": self.trouble, "counted": self.counted,
             "before": memory(self.before), "after": memory(self.after),
-            "rss_per_connection": self.rss_per_connection(),
+            "rss_per_connection": self.rss_per_connection(), "rss_per_connection_after_traffic": self.rss_after_traffic(),
             "anonymous_per_connection": self.anonymous_per_connection(), "target_bytes": TARGET_BYTES,
             "met": self.rss_per_connection() <= TARGET_BYTES,
             "login_cpu_seconds": self.login_seconds, "login_cpu_us": self.login_micros(),

@@ -28,6 +28,8 @@ const WINDOW: usize = 128;
 const LOGIN_DEADLINE: Duration = Duration::from_secs(300);
 /// How long to wait for what it says then.
 pub(crate) const LOGIN: Duration = Duration::from_secs(310);
+/// What is read at once, at most. A frame is smaller.
+const READ: usize = 262_144;
 /// What stands in for a connection in the event loop.
 const COMMANDS: u64 = u64::MAX;
 
@@ -106,7 +108,7 @@ impl Load {
             opening: 0,
             ready: 0,
             trouble: None,
-            buffer: vec![0; 65_536],
+            buffer: vec![0; READ],
             tally: Tally::default(),
         })
     }
@@ -142,7 +144,7 @@ impl Load {
         rustix::io::ioctl_fionbio(&socket, true)?;
         epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(index as u64), epoll::EventFlags::IN)?;
         // `{}` in the name of a group stands for the number of the connection.
-        let join = self.work.join.as_ref().map(|group| group.replace("{}", &number.to_string()));
+        let join = self.work.join.iter().map(|group| group.replace("{}", &number.to_string())).collect();
         let terms = Terms { join, acks: self.work.ack };
         self.connections.push(Connection::start(socket, number, server, terms)?);
         self.opening += 1;

@@ -1,7 +1,7 @@
 //! The bench: what an idle connection costs a node, how far fan-out and unicast are from a floor, how fast the queue is,
 //! what it costs to spread a group over nodes.
 //!
-//! `make bench`, or `bench [idle|fanout|unicast|stream|spread|cluster|all] [--json FILE]` with the programs `ws-node` and
+//! `make bench`, or `bench [idle|fanout|burst|unicast|stream|spread|cluster|all] [--json FILE]` with the programs `ws-node` and
 //! `msg-queue` built beside it.
 //!
 //! The program that you start only conducts. Server and load client are child processes, so that memory and CPU
@@ -14,6 +14,7 @@
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
 
 mod args;
+mod burst;
 mod child;
 mod clock;
 mod cluster;
@@ -36,6 +37,7 @@ mod service;
 mod sockets;
 mod spread;
 mod stream;
+mod table;
 mod turn;
 mod unicast;
 mod ws;
@@ -44,6 +46,7 @@ use args::{Args, Mode, Settings, What};
 use clap::Parser;
 use machine::Cores;
 use serde_json::{Value, json};
+use table::{Row, Table};
 
 /// Everything that goes wrong here ends the program with its text, so one boxed type does for all of it.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -68,81 +71,107 @@ fn conduct(what: &What, settings: &Settings) -> Result<()> {
     process::pin(cores.client)?;
     report::heading(&machine, settings, open_files);
     let mut found = json!({ "machine": machine.to_json(), "settings": settings.to_json(open_files) });
+    let mut table = Table::default();
     for (name, measure) in parts(what) {
-        found[name] = measure(settings, cores)?;
+        let measured = measure(settings, cores)?;
+        found[name] = measured.json;
+        table.add(measured.rows);
     }
+    found["table"] = table.to_json();
+    println!("\n{table}");
     if let Some(path) = &settings.json {
         std::fs::write(path, format!("{found:#}\n"))?;
+    }
+    if let Some(folder) = &settings.out {
+        std::fs::create_dir_all(folder)?;
+        std::fs::write(folder.join("bench.json"), format!("{found:#}\n"))?;
+        std::fs::write(folder.join("bench.md"), table.page(&machine, settings))?;
+        println!("\nwritten to {} and bench.json beside it", folder.join("bench.md").display());
     }
     Ok(())
 }
 
-/// Measures something, tells it, and returns all there is to it.
-type Measure = fn(&Settings, Cores) -> Result<Value>;
+/// All there is to something that was measured, and what of it goes into the table.
+struct Measured {
+    json: Value,
+    rows: Vec<Row>,
+}
+
+/// Measures something and tells it.
+type Measure = fn(&Settings, Cores) -> Result<Measured>;
 
 fn parts(what: &What) -> Vec<(&'static str, Measure)> {
-    let all: [(&str, Measure); 7] = [
+    let all: [(&str, Measure); 8] = [
         ("idle", |settings, cores| idle(Mode::Local, settings, cores)),
         ("idle_redis", |settings, cores| idle(Mode::Redis, settings, cores)),
         ("fanout", fanout),
+        ("burst", burst),
         ("unicast", unicast),
         ("stream", stream),
         ("durable", durable),
         ("spread", spread),
     ];
-    let [local, redis, fanout, unicast, stream, durable, spread] = all;
+    let [local, redis, fanout, burst, unicast, stream, durable, spread] = all;
     match what {
         What::Idle(args::Idle { mode: Mode::Local }) => vec![local],
         What::Idle(args::Idle { mode: Mode::Redis }) => vec![redis],
         What::Fanout => vec![fanout],
+        What::Burst => vec![burst],
         What::Unicast => vec![unicast],
         What::Stream => vec![stream],
         What::Durable => vec![durable],
         What::Spread => vec![spread],
         // It takes 90,000 sockets twice: who wants that says so.
         What::Cluster => vec![("cluster", cluster)],
-        _ => all.to_vec(),
+        // Without the last: it takes as long as half of the others together.
+        _ => vec![local, redis, fanout, burst, unicast, stream, durable],
     }
 }
 
-fn idle(mode: Mode, settings: &Settings, cores: Cores) -> Result<Value> {
+fn idle(mode: Mode, settings: &Settings, cores: Cores) -> Result<Measured> {
     let found = idle::measure(mode, settings, cores)?;
     report::idle(&found);
-    Ok(found.to_json())
+    Ok(Measured { json: found.to_json(), rows: table::idle(&found) })
 }
 
-fn fanout(settings: &Settings, cores: Cores) -> Result<Value> {
+fn fanout(settings: &Settings, cores: Cores) -> Result<Measured> {
     let found = fanout::measure(settings, cores, report::fanout_round)?;
     report::fanout(&found);
-    Ok(found.to_json())
+    Ok(Measured { json: found.to_json(), rows: table::fanout(&found) })
 }
 
-fn unicast(settings: &Settings, cores: Cores) -> Result<Value> {
+fn burst(settings: &Settings, cores: Cores) -> Result<Measured> {
+    let found = burst::measure(settings, cores, report::burst_turn)?;
+    report::burst(&found);
+    Ok(Measured { json: found.to_json(), rows: table::burst(&found) })
+}
+
+fn unicast(settings: &Settings, cores: Cores) -> Result<Measured> {
     let found = unicast::measure(settings, cores, report::unicast_round)?;
     report::unicast(&found);
-    Ok(found.to_json())
+    Ok(Measured { json: found.to_json(), rows: table::unicast(&found) })
 }
 
-fn stream(settings: &Settings, cores: Cores) -> Result<Value> {
+fn stream(settings: &Settings, cores: Cores) -> Result<Measured> {
     let found = stream::measure(settings, cores, report::stream_turn)?;
     report::stream(&found);
-    Ok(found.to_json())
+    Ok(Measured { json: found.to_json(), rows: table::stream(&found) })
 }
 
-fn durable(settings: &Settings, cores: Cores) -> Result<Value> {
+fn durable(settings: &Settings, cores: Cores) -> Result<Measured> {
     let found = durable::measure(settings, cores, report::durable_turn)?;
     report::durable(&found);
-    Ok(found.to_json())
+    Ok(Measured { json: found.to_json(), rows: table::durable(&found) })
 }
 
-fn spread(settings: &Settings, cores: Cores) -> Result<Value> {
+fn spread(settings: &Settings, cores: Cores) -> Result<Measured> {
     let found = spread::measure(settings, cores, report::spread_round)?;
     report::spread(&found);
-    Ok(found.to_json())
+    Ok(Measured { json: found.to_json(), rows: Vec::new() })
 }
 
-fn cluster(settings: &Settings, cores: Cores) -> Result<Value> {
+fn cluster(settings: &Settings, cores: Cores) -> Result<Measured> {
     let found = cluster::measure(settings, cores, report::message)?;
     report::cluster(&found);
-    Ok(found.to_json())
+    Ok(Measured { json: found.to_json(), rows: Vec::new() })
 }

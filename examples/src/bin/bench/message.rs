@@ -18,8 +18,24 @@ const NUMBER_DIGITS: usize = 10;
 pub(crate) struct Stamp {
     /// When it was due, in nanoseconds of the monotonic clock.
     pub(crate) due: u64,
-    /// Which of its receiver's messages it is, counted from 1.
+    /// Which of its receiver's messages of this series it is, counted from 1.
     pub(crate) number: u64,
+    /// What is in order among itself: the messages to one group, where a connection is in several.
+    pub(crate) series: usize,
+}
+
+/// Where in a frame a stamp was found last: as a rule the next frame has it in the same place.
+#[derive(Default)]
+pub(crate) struct Stamps {
+    at: usize,
+}
+
+/// The first digit of a number is its series.
+const SERIES: u64 = 1_000_000_000;
+
+/// The number of a message of a series, 0 to 9.
+pub(crate) const fn numbered(series: u64, number: u64) -> u64 {
+    series * SERIES + number
 }
 
 /// Writes a JSON object of exactly `bytes` bytes that carries the stamp.
@@ -45,13 +61,26 @@ pub(crate) fn envelope(id: &str, due: u64, number: u64, payload_bytes: usize) ->
     format!(r#"{{"seq":"","cmd":"","msgType":2,"id":"{id}","response":{{"s":1,"a":{payload}}}}}"#)
 }
 
-/// Finds the stamp in a frame, if it is one of these messages.
-pub(crate) fn stamp_in(frame: &[u8]) -> Option<Stamp> {
-    let head = PAYLOAD_HEAD.as_bytes();
-    let at = frame.windows(head.len()).position(|window| window == head)? + head.len();
-    let rest = frame.get(at + STAMP_DIGITS..)?.strip_prefix(PAYLOAD_NUMBER.as_bytes())?;
-    let number = |digits: &[u8]| std::str::from_utf8(digits).ok()?.parse().ok();
-    Some(Stamp { due: number(frame.get(at..at + STAMP_DIGITS)?)?, number: number(rest.get(..NUMBER_DIGITS)?)? })
+impl Stamps {
+    /// Finds the stamp in a frame, if it is one of these messages.
+    pub(crate) fn find(&mut self, frame: &[u8]) -> Option<Stamp> {
+        let head = PAYLOAD_HEAD.as_bytes();
+        if !frame.get(self.at..).is_some_and(|rest| rest.starts_with(head)) {
+            self.at = frame.windows(head.len()).position(|window| window == head)?;
+        }
+        let stamp = frame.get(self.at + head.len()..)?;
+        let rest = stamp.get(STAMP_DIGITS..)?.strip_prefix(PAYLOAD_NUMBER.as_bytes())?;
+        let number = digits(rest.get(..NUMBER_DIGITS)?)?;
+        let series = usize::try_from(number / SERIES).ok()?;
+        Some(Stamp { due: digits(&stamp[..STAMP_DIGITS])?, number: number % SERIES, series })
+    }
+}
+
+fn digits(text: &[u8]) -> Option<u64> {
+    text.iter().try_fold(0_u64, |number, digit| {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 { None } else { number.checked_mul(10)?.checked_add(u64::from(digit)) }
+    })
 }
 
 /// Finds the offset in a frame, if it is a durable one's.
@@ -74,9 +103,13 @@ mod tests {
 
     #[test]
     fn the_stamp_comes_back_out_of_the_envelope() {
-        let stamp = Stamp { due: 1_234_567, number: 42 };
-        assert_eq!(stamp_in(envelope("a", 1_234_567, 42, 128).as_bytes()), Some(stamp));
-        assert_eq!(stamp_in(br#"{"seq":"1","cmd":"gim.join","msgType":1}"#), None);
+        let mut stamps = Stamps::default();
+        for (id, series) in [("a", 0), ("a", 3), ("longer", 1)] {
+            let frame = envelope(id, 1_234_567, numbered(series, 42), 128);
+            let stamp = Stamp { due: 1_234_567, number: 42, series: usize::try_from(series).unwrap() };
+            assert_eq!(stamps.find(frame.as_bytes()), Some(stamp));
+            assert_eq!(stamps.find(br#"{"seq":"1","cmd":"gim.join","msgType":1}"#), None);
+        }
     }
 
     #[test]

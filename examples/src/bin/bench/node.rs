@@ -48,9 +48,14 @@ impl Node {
 
     /// One of mode `redis`, ready.
     pub(crate) fn on(redis: &Redis, cores: Cores) -> Result<Self> {
+        Self::told(&[], redis, cores)
+    }
+
+    /// The same, with settings that are not the defaults.
+    pub(crate) fn told(settings: &[&str], redis: &Redis, cores: Cores) -> Result<Self> {
         let stands_on = format!("redis.url={}", redis.url());
         let further = ["mode=redis", &stands_on, "node.id=bench", "listen.rpc=127.0.0.1:0"];
-        Self::program(&further, &redis.folder().join("node"), cores)
+        Self::program(&[&further, settings].concat(), &redis.folder().join("node"), cores)
     }
 
     /// One of a cluster, ready: no worker is inside. `cluster` is what all its processes are told.

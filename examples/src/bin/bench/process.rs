@@ -50,11 +50,18 @@ pub(crate) fn memory(pid: u32) -> Result<Memory> {
 }
 
 /// CPU time of all threads of a process, in seconds. Counted in ticks of usually 10 ms.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Cpu {
     /// In the program itself. The rest is the kernel's work for it.
     pub(crate) user: f64,
     pub(crate) total: f64,
+}
+
+impl Cpu {
+    /// What was spent since an earlier reading.
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self { user: self.user - before.user, total: self.total - before.total }
+    }
 }
 
 pub(crate) fn cpu(pid: u32) -> Result<Cpu> {

@@ -80,6 +80,18 @@ impl Redis {
         Ok(pipe.query(&mut self.connection)?)
     }
 
+    /// Puts messages to groups on the stream, all in one transaction: a worker finds them waiting.
+    pub(crate) fn add_at_once(&mut self, messages: impl Iterator<Item = (String, String)>) -> Result<()> {
+        let stream = self.stream();
+        let mut entries = pipe();
+        entries.atomic();
+        for (group, data) in messages {
+            entries.cmd("XADD").arg(&stream).arg("*").arg("tgid").arg(group).arg("data").arg(data);
+        }
+        self.pipe::<Vec<String>>(&entries)?;
+        Ok(())
+    }
+
     /// How often each command was called so far, also by scripts.
     pub(crate) fn commands(&mut self) -> Result<Commands> {
         let text: String = cmd("INFO").arg("commandstats").query(&mut self.connection)?;

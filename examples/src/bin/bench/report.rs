@@ -1,5 +1,6 @@
 //! The table. Says what was measured on what, and beside each figure whether its target was met.
 
+mod burst;
 mod cluster;
 mod durable;
 mod rounds;
@@ -10,6 +11,7 @@ use crate::idle::{Idle, TARGET_BYTES, TARGET_LOGIN};
 use crate::machine::{Machine, build};
 use crate::redis::{Calls, Commands};
 
+pub(crate) use self::burst::{burst, turn as burst_turn};
 pub(crate) use self::cluster::{cluster, message, spread, spread_round};
 pub(crate) use self::durable::{durable, turn as durable_turn};
 pub(crate) use self::rounds::{fanout, fanout_round, unicast, unicast_round};
@@ -62,6 +64,12 @@ pub(crate) fn idle(found: &Idle) {
         found.rss_per_connection(),
         verdict(found.rss_per_connection() <= TARGET_BYTES)
     );
+    if let Some(bytes) = found.rss_after_traffic() {
+        println!(
+            "           after unicast and a burst          {bytes:>9.0} bytes   target <= {TARGET_BYTES:.0}  {}",
+            verdict(bytes <= TARGET_BYTES)
+        );
+    }
     println!("             of it heap and stacks            {:>9.0} bytes", found.anonymous_per_connection());
     println!(
         "           server CPU per login, with join    {:>9.1} us      target <= {TARGET_LOGIN:.0}    {}",
@@ -93,6 +101,6 @@ fn commands(asked: &Commands, messages: u64, each: &str) {
     }
 }
 
-const fn verdict(met: bool) -> &'static str {
+pub(crate) const fn verdict(met: bool) -> &'static str {
     if met { "met" } else { "missed" }
 }

@@ -63,6 +63,15 @@ impl Service {
         self.nodes.iter().map(|node| node.public.as_str()).collect::<Vec<_>>().join(",")
     }
 
+    pub(crate) fn worker_pid(&self) -> u32 {
+        self.worker.pid()
+    }
+
+    /// The first node, which is the only one where there is one.
+    pub(crate) fn node_pid(&self) -> u32 {
+        self.nodes.first().map_or(0, Node::pid)
+    }
+
     /// Puts a message to the group on the stream, by `XADD`.
     pub(crate) fn push(&mut self, id: Option<&str>, payload: &str) -> Result<()> {
         let stream = self.redis.stream();

@@ -70,15 +70,22 @@ impl Spent {
 
     /// What was spent since an earlier reading of the same processes.
     pub(crate) fn since(self, before: Self) -> Self {
-        let server =
-            Cpu { user: self.server.user - before.server.user, total: self.server.total - before.server.total };
         Self {
-            server,
+            server: self.server.since(before.server),
             redis: self.redis - before.redis,
             conductor: self.conductor - before.conductor,
             others: (self.others - before.others).max(0.0),
             wall: self.wall - before.wall,
         }
+    }
+}
+
+impl Spent {
+    /// A worker in a process of its own belongs to the server, not to the others.
+    pub(crate) fn add_worker(&mut self, worker: Cpu) {
+        self.server.user += worker.user;
+        self.server.total += worker.total;
+        self.others = (self.others - worker.total).max(0.0);
     }
 }
 

@@ -13,7 +13,9 @@ use crate::args::Settings;
 use crate::child::Child;
 use crate::machine::Cores;
 use crate::node::Node;
+use crate::process::{self, Cpu};
 use crate::redis::Redis;
+use crate::service::Service;
 use crate::turn::{Pids, Round, Spent, Turn, median};
 use crate::{Result, load};
 
@@ -35,11 +37,21 @@ const SETTLE: Duration = Duration::from_secs(1);
 
 pub(crate) struct Unicast {
     pub(crate) rounds: Vec<Round>,
+    /// The same once, with a worker in a process of its own. No target is set for it.
+    pub(crate) apart: Turn,
 }
 
 enum Server {
-    Relay { child: Child, address: String },
-    Node { node: Node, redis: Box<Redis> },
+    Relay {
+        child: Child,
+        address: String,
+    },
+    Node {
+        node: Node,
+        redis: Box<Redis>,
+    },
+    /// Mode cluster: node and worker in processes of their own, and etcd.
+    Apart(Box<Service>),
 }
 
 pub(crate) fn measure(settings: &Settings, cores: Cores, seen: impl Fn(usize, &Round)) -> Result<Unicast> {
@@ -51,12 +63,13 @@ pub(crate) fn measure(settings: &Settings, cores: Cores, seen: impl Fn(usize, &R
         seen(number, &round);
         rounds.push(round);
     }
-    Ok(Unicast { rounds })
+    let apart = turn(Server::apart(settings, cores)?, settings, cores)?;
+    Ok(Unicast { rounds, apart })
 }
 
 /// A fresh server and a fresh client: no turn inherits anything from the one before.
 fn turn(mut server: Server, settings: &Settings, cores: Cores) -> Result<Turn> {
-    let mut load = load::start(server.address(), settings.members, None, cores)?;
+    let mut load = load::start(&server.address(), settings.members, None, cores)?;
     let users = load::logged_in(&mut load)?;
     let mut pace = Pace::new(users, settings);
     // A second that nobody counts.
@@ -64,10 +77,12 @@ fn turn(mut server: Server, settings: &Settings, cores: Cores) -> Result<Turn> {
     let pids = server.pids(&load);
     let commands = server.redis().map(Redis::commands).transpose()?;
     let before = Spent::until_now(pids)?;
+    let worker_before = server.worker_seconds()?;
     let messages = settings.seconds * settings.unicast_rate;
     let report = send(&mut server, &mut load, &mut pace, messages)?;
     let asked = server.settle()?;
-    let spent = Spent::until_now(pids)?.since(before);
+    let mut spent = Spent::until_now(pids)?.since(before);
+    spent.add_worker(server.worker_seconds()?.since(worker_before));
     let mut turn = Turn::new(&report, users, messages, spent)?;
     if let (Some(redis), Some(before)) = (server.redis(), commands) {
         let since = redis.commands()?.since(&before);
@@ -82,6 +97,7 @@ fn send(server: &mut Server, load: &mut Child, pace: &mut Pace, messages: u64) -
     match server {
         Server::Relay { child, .. } => pace.send(messages, Sink::Lines(child))?,
         Server::Node { redis, .. } => pace.send(messages, Sink::Stream(redis))?,
+        Server::Apart(service) => pace.send(messages, Sink::Stream(&mut service.redis))?,
     }
     load.hear(within + GRACE)
 }
@@ -98,10 +114,23 @@ impl Server {
         Ok(Self::Node { node: Node::on(&redis, cores)?, redis })
     }
 
-    fn address(&self) -> &str {
+    fn apart(settings: &Settings, cores: Cores) -> Result<Self> {
+        Ok(Self::Apart(Box::new(Service::start(1, settings, cores)?)))
+    }
+
+    fn address(&self) -> String {
         match self {
-            Self::Relay { address, .. } => address,
-            Self::Node { node, .. } => &node.public,
+            Self::Relay { address, .. } => address.clone(),
+            Self::Node { node, .. } => node.public.clone(),
+            Self::Apart(service) => service.public(),
+        }
+    }
+
+    /// CPU of a worker in a process of its own.
+    fn worker_seconds(&self) -> Result<Cpu> {
+        match self {
+            Self::Apart(service) => process::cpu(service.worker_pid()),
+            Self::Relay { .. } | Self::Node { .. } => Ok(Cpu::default()),
         }
     }
 
@@ -110,6 +139,7 @@ impl Server {
         match self {
             Self::Relay { child, .. } => Pids { server: child.pid(), load, redis: None },
             Self::Node { node, redis } => Pids { server: node.pid(), load, redis: Some(redis.pid()) },
+            Self::Apart(service) => Pids { server: service.node_pid(), load, redis: Some(service.redis.pid()) },
         }
     }
 
@@ -117,12 +147,13 @@ impl Server {
         match self {
             Self::Relay { .. } => None,
             Self::Node { redis, .. } => Some(redis),
+            Self::Apart(service) => Some(&mut service.redis),
         }
     }
 
     /// Waits until the queue is done, too. Returns how often it was asked.
     fn settle(&mut self) -> Result<u64> {
-        let Self::Node { redis, .. } = self else { return Ok(0) };
+        let Some(redis) = self.redis() else { return Ok(0) };
         let asked = redis.settled(LOOK, GRACE)?;
         crate::clock::sleep(SETTLE);
         match redis.set_aside()? {
@@ -150,7 +181,7 @@ impl Unicast {
         json!({
             "rounds": self.rounds.iter().map(Round::to_json).collect::<Vec<_>>(),
             "median_ratio": ratio, "target_ratio": TARGET, "met": ratio >= TARGET,
-            "median_p50_us": p50, "target_p50_us": TARGET_P50_US, "p50_met": p50 < TARGET_P50_US,
+            "worker_apart": self.apart.to_json(), "median_p50_us": p50, "target_p50_us": TARGET_P50_US, "p50_met": p50 < TARGET_P50_US,
             "median_p99_us": p99, "target_p99_us": TARGET_P99_US, "p99_met": p99 < TARGET_P99_US,
         })
     }

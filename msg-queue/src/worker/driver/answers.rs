@@ -20,8 +20,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 impl Driver {
     pub(super) fn take(&mut self, done: Done) {
         match done {
-            Done::Fetched { draining, result } => {
+            Done::Fetched { draining, most, result } => {
                 self.fetching = false;
+                self.backlog = result.as_ref().is_ok_and(|entries| entries.len() >= most.div_ceil(2));
                 self.fetched(draining, result);
             }
             Done::Confirmed { result } => {
@@ -122,6 +123,7 @@ impl Driver {
         self.route_pause.end();
         let left = jobs.get(routed.covers..).unwrap_or_default();
         self.note_stored(routed.stored);
+        self.note_trims(routed.trims);
         for (leg, outcome) in routed.done {
             self.lane.complete(leg, Verdict::Done(outcome), now);
         }

@@ -5,12 +5,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use gim_proto::{Class, MessageId, Uid};
 use gim_proxy_sdk::delivery::Recipients;
 use gim_proxy_sdk::directory::NodeRef;
-use gim_proxy_sdk::ledger::{Hop, Receipt};
+use gim_proxy_sdk::ledger::{Hop, Receipt, ReceiptState};
 use gim_proxy_sdk::mailbox::Position;
 
 use super::Driver;
 use crate::lane::{Mark, Told};
-use crate::route::Parcel;
+use crate::observe::Event;
+use crate::route::{Parcel, Trims};
 
 impl Driver {
     /// Takes the outcomes that have to be written before the settlements that the lane hands over now.
@@ -44,6 +45,24 @@ impl Driver {
             Mark { id, hop: "stored", target: Some(uid.as_str().into()), detail }
         };
         self.note(stored.into_iter().map(mark).collect());
+    }
+
+    /// Has it written what went to make room, before anything is settled that needed it.
+    pub(super) fn note_trims(&mut self, trims: Trims) {
+        if trims.untold > 0 {
+            self.context.record(&Event::ReceiptsUntold { receipts: trims.untold });
+        }
+        let (node, at_ms) = (self.context.name.as_str(), self.context.clock.unix_ms());
+        let receipt = |(uid, id): (Uid, MessageId)| Receipt {
+            id,
+            target: uid.as_str().into(),
+            state: ReceiptState::Trimmed,
+            reason: Some("full".into()),
+            node: node.into(),
+            at_ms,
+        };
+        let receipts = trims.named.into_iter().map(receipt).collect();
+        self.settling.add(Vec::new(), receipts);
     }
 
     /// Notes what is sent to a node.

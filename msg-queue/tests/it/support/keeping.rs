@@ -11,8 +11,8 @@ use gim_proxy_sdk::ledger::local::LocalLedger;
 use gim_proxy_sdk::ledger::{Hop, Ledger, LedgerBounds, LedgerError, LedgerErrorKind, Log, Noted, Presence, Receipt};
 use gim_proxy_sdk::mailbox::local::LocalMailboxes;
 use gim_proxy_sdk::mailbox::{
-    Ack, Acked, Appended, Arrival, Item, MailboxBounds, MailboxError, MailboxErrorKind, Mailboxes, Opened, Page,
-    PageBounds, Position, Post, Scope, Value,
+    Ack, Acked, Appends, Arrival, Item, MailboxBounds, MailboxError, MailboxErrorKind, Mailboxes, Opened, Overdue,
+    Page, PageBounds, Position, Post, Scope, Value, Wanted,
 };
 
 use super::uid;
@@ -35,16 +35,30 @@ impl ShakyMailboxes {
 
     /// Everybody but these is in every group.
     pub(crate) fn with(fate: impl FnMut(usize) -> Option<usize> + Send + 'static, strangers: &[&str]) -> Arc<Self> {
+        Self::within(MailboxBounds::default(), fate, strangers)
+    }
+
+    fn within(
+        bounds: MailboxBounds,
+        fate: impl FnMut(usize) -> Option<usize> + Send + 'static,
+        strangers: &[&str],
+    ) -> Arc<Self> {
         let strangers: HashSet<Uid> = strangers.iter().map(|name| uid(name)).collect();
         Arc::new(Self {
-            inner: LocalMailboxes::new(
-                MailboxBounds::default(),
-                Arc::new(move |uid: &Uid, _: &[_]| !strangers.contains(uid)),
-            ),
+            inner: LocalMailboxes::new(bounds, Arc::new(move |uid: &Uid, _: &[_]| !strangers.contains(uid))),
             fate: Mutex::new(Box::new(fate)),
             calls: Mutex::default(),
             values: Mutex::default(),
         })
+    }
+
+    /// Mailboxes of so many messages.
+    pub(crate) fn of(messages: usize) -> Arc<Self> {
+        Self::of_fate(messages, |_| None)
+    }
+
+    pub(crate) fn of_fate(messages: usize, fate: impl FnMut(usize) -> Option<usize> + Send + 'static) -> Arc<Self> {
+        Self::within(MailboxBounds { messages, ..MailboxBounds::default() }, fate, &[])
     }
 
     pub(crate) fn willing() -> Arc<Self> {
@@ -77,7 +91,7 @@ impl ShakyMailboxes {
 
 #[async_trait]
 impl Mailboxes for ShakyMailboxes {
-    async fn append(&self, lane: &LaneOrigin, posts: &[Post]) -> Result<Vec<Vec<Appended>>, MailboxError> {
+    async fn append(&self, lane: &LaneOrigin, posts: &[Post]) -> Result<Appends, MailboxError> {
         self.calls.lock().unwrap().push((*lane, posts.to_vec()));
         assert!(posts.iter().all(|post| lane.low_water.is_none_or(|low| low <= post.entry)), "below the low water");
         assert!(posts.iter().map(|post| post.to.len()).sum::<usize>() <= 1_000, "a page is bounded");
@@ -104,6 +118,10 @@ impl Mailboxes for ShakyMailboxes {
         self.inner.ack(acks).await
     }
 
+    async fn wanted(&self, uid: &Uid, upto: Position) -> Result<Vec<Wanted>, MailboxError> {
+        self.inner.wanted(uid, upto).await
+    }
+
     async fn cancel(&self, uid: &Uid, id: &MessageId) -> Result<bool, MailboxError> {
         self.inner.cancel(uid, id).await
     }
@@ -120,8 +138,8 @@ impl Mailboxes for ShakyMailboxes {
         self.inner.kept(scope).await
     }
 
-    async fn sweep(&self) -> Result<(), MailboxError> {
-        self.inner.sweep().await
+    async fn sweep(&self, told: &[Overdue]) -> Result<Vec<Overdue>, MailboxError> {
+        self.inner.sweep(told).await
     }
 }
 

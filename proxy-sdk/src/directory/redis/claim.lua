@@ -1,15 +1,18 @@
 -- Makes a session the owner of a uid.
 --
 -- KEYS  1 bucket  2 the user's groups  3 users of the bucket at the claiming incarnation
+--       4 stream, 5 ids and 6 state of the mailbox, 7 last values: if the mailbox is to be opened
 -- ARGV  1 limit (us)  2 uid  3 session  4 incarnation  5 node  6 `replace` or `keep`  7 session to resume, or ``
 --       8 record that may be replaced although the policy is `keep`, because its incarnation is dead; or ``
---       9 news noted per bucket, or ``
+--       9 news noted per bucket, or ``  10 how long the mailbox is kept (ms)
 -- Answer  {`granted`, fence, record of another session that owned it or ``, {tgid..}, {tgid of unfinished changes..}}
+--         and behind that, if the mailbox was opened: {epoch, last, acked}, {time (ms), {field, value..}}
 --         {`taken`, record of the session that keeps it}
 --
 -- Keeps semantics 3: one owner per uid, and fence = max(previous + 1, TIME in us), which survives releases and lost
 -- data. The same session and incarnation get the same fence again. Keeps semantics 4: temporary groups are for the
 -- session that has them and the one that resumes it, and end otherwise; durable ones are everybody's who owns the uid.
+-- Keeps semantics 6: the mailbox is opened by the owner, not before it is in its groups: where there are any, not here.
 -- (The first word of an answer is never a user's: fred takes an array that begins with `message` for a publication.)
 
 local now = now_us()
@@ -27,6 +30,12 @@ if previous and not same and ARGV[6] ~= 'replace' and value ~= ARGV[8] then
   return { 'taken', value }
 end
 
+-- Read before anything is written: what is no mailbox lets nobody in, and changes nothing.
+local box, values
+if KEYS[4] then
+  box = load(KEYS[4], KEYS[5], KEYS[6])
+  values = redis.call('HGETALL', KEYS[7])
+end
 local fields = redis.call('HGETALL', KEYS[2])
 local of, till = nil, nil
 for at = 1, #fields, 2 do
@@ -78,4 +87,21 @@ end
 redis.call('SADD', KEYS[3], ARGV[2])
 local claimed = { fence = number, session = ARGV[3], node = ARGV[5] }
 note(KEYS[1], ARGV[9], ARGV[2], 'online', claimed, 'login', now)
-return { 'granted', number, previous and not same and value or '', groups, changes }
+local granted = { 'granted', number, previous and not same and value or '', groups, changes }
+if not KEYS[4] or #groups > 0 then
+  return granted
+end
+if not box then
+  redis.call('HSET', KEYS[6], 'epoch', string.format('%.0f', now), 'fence', number)
+  redis.call('DEL', KEYS[4], KEYS[5])
+  redis.call('PEXPIRE', KEYS[6], ARGV[10])
+  box = { epoch = now, last = 0, acked = 0 }
+else
+  keep_for(box, ARGV[10])
+  if fence > box.fence then
+    redis.call('HSET', KEYS[6], 'fence', number)
+  end
+end
+granted[6] = { box.epoch, box.last, box.acked }
+granted[7] = { math.floor(now / 1000), values }
+return granted

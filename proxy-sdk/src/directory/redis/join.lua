@@ -17,9 +17,9 @@ end
 if not record or record.session ~= ARGV[3] or record.fence ~= ARGV[4] then
   return 0
 end
-if redis.call('HGET', KEYS[2], ARGV[5]) == 'leaving' then
+local state = redis.call('HGET', KEYS[2], ARGV[5])
+if state == 'leaving' then
   return 2
 end
-redis.call('HSET', KEYS[2], ' session', ARGV[3])
-redis.call('HSETNX', KEYS[2], ARGV[5], 'temporary')
+redis.call('HSET', KEYS[2], ' session', ARGV[3], ARGV[5], state or 'temporary')
 return 1

@@ -13,7 +13,16 @@ macro_rules! script {
     };
 }
 
-script!(CLAIM, "claim.lua");
+/// Opens a mailbox, too.
+pub(super) static CLAIM: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(concat!(
+        time!(),
+        include_str!("record.lua"),
+        include_str!("../../mailbox/redis/mailbox.lua"),
+        include_str!("claim.lua")
+    ))
+});
+
 script!(REASSERT, "reassert.lua");
 script!(RELEASE, "release.lua");
 script!(JOIN, "join.lua");

@@ -15,7 +15,11 @@ use super::leftovers::Owned;
 use super::record::Record;
 use super::script::{CLAIM, JOIN, LEAVE, REASSERT, RELEASE};
 use super::{RedisDirectory, text};
-use crate::directory::{Claim, ClaimRequest, DirectoryError, DirectoryErrorKind, Held, NodeRef, OnDuplicate, Owner};
+use crate::directory::{
+    Claim, ClaimRequest, DirectoryError, DirectoryErrorKind, Found, Held, NodeRef, OnDuplicate, Owner,
+};
+use crate::mailbox::Opened;
+use crate::mailbox::redis::{kept, numbers};
 use crate::members::View;
 use crate::scripts::Script;
 
@@ -29,17 +33,22 @@ const DURABLE: i64 = 2;
 
 /// What the script says to a claim.
 enum Answer {
-    Granted { fence: Fence, previous: Option<Owner>, groups: Vec<Tgid>, changes: Vec<Tgid> },
+    Granted { fence: Fence, previous: Option<Owner>, groups: Vec<Tgid>, changes: Vec<Tgid>, found: Option<Found> },
     Taken { record: Box<str> },
 }
 
 impl RedisDirectory {
-    pub(super) async fn claim_uid(&self, request: &ClaimRequest) -> Result<Claim, DirectoryError> {
+    /// `opens`: the mailbox, too.
+    pub(super) async fn claim_uid(
+        &self,
+        request: &ClaimRequest,
+        opens: bool,
+    ) -> Result<(Claim, Option<Found>), DirectoryError> {
         let after = self.calls.give_up();
         let ClaimRequest { uid, session, .. } = request;
         let owned = Owned { uid: uid.clone(), session: *session, grace: self.options.grace, after };
         let doubt = self.leftovers.doubt(owned);
-        let claimed = self.claim_until(request, after).await;
+        let claimed = self.claim_until(request, opens, after).await;
         // Without an answer it may have been granted, and nobody will release it.
         if !matches!(claimed, Err(DirectoryError { kind: DirectoryErrorKind::Timeout, .. })) {
             doubt.settled();
@@ -47,7 +56,12 @@ impl RedisDirectory {
         claimed
     }
 
-    async fn claim_until(&self, request: &ClaimRequest, give_up: Instant) -> Result<Claim, DirectoryError> {
+    async fn claim_until(
+        &self,
+        request: &ClaimRequest,
+        opens: bool,
+        give_up: Instant,
+    ) -> Result<(Claim, Option<Found>), DirectoryError> {
         let mut dead: Box<str> = Box::default();
         for _ in 0..CLAIMS {
             // Before anything is claimed: without a view, a record that is in the way could not be judged.
@@ -56,22 +70,22 @@ impl RedisDirectory {
                 // Whoever keeps the uid by this policy may not be on the records again yet.
                 return Err(DirectoryError::unavailable());
             }
-            match self.claim_once(request, &dead, give_up).await? {
-                Answer::Granted { fence, previous, groups, changes } => {
+            match self.claim_once(request, opens, &dead, give_up).await? {
+                Answer::Granted { fence, previous, groups, changes, found } => {
                     self.news.noted(&request.uid);
                     self.finish_found(&request.uid, &changes).await;
                     let previous = self.previous(previous, &groups, view).await;
                     let ClaimRequest { node, session, .. } = request;
                     let owner = Owner { node: node.clone(), session: *session, fence };
                     self.owners.correct(&request.uid, Some(&owner));
-                    return Ok(Claim::Granted { fence, previous, groups });
+                    return Ok((Claim::Granted { fence, previous, groups }, found));
                 }
                 Answer::Taken { record } => {
                     let keeper = Record::parse(&record).ok_or_else(DirectoryError::corrupt)?;
                     let view = self.view_with(view, std::iter::once(keeper.incarnation)).await?;
                     let owner = keeper.owner(&view);
                     if let Some(owner) = owner {
-                        return Ok(Claim::Taken { owner });
+                        return Ok((Claim::Taken { owner }, None));
                     }
                     dead = record;
                 }
@@ -81,14 +95,31 @@ impl RedisDirectory {
         Err(DirectoryError::unavailable())
     }
 
-    async fn claim_once(&self, request: &ClaimRequest, dead: &str, give_up: Instant) -> Result<Answer, DirectoryError> {
+    async fn claim_once(
+        &self,
+        request: &ClaimRequest,
+        opens: bool,
+        dead: &str,
+        give_up: Instant,
+    ) -> Result<Answer, DirectoryError> {
         let ClaimRequest { uid, node, session, on_duplicate, resume } = request;
         let [bucket, groups, at] = self.keys_at(uid, node);
         let policy = if *on_duplicate == OnDuplicate::Replace { "replace" } else { "keep" };
         let resume = resume.map(|session| session.to_string()).unwrap_or_default();
         let (session, incarnation) = (session.to_string(), node.incarnation.to_string());
-        let args = [uid.as_str(), &session, &incarnation, node.id.as_str(), policy, &resume, dead, self.news.bound()];
-        let answer: Value = self.calls.script(&CLAIM, &[&bucket, &groups, &at], &args, give_up).await?;
+        let bound = self.news.bound();
+        let args = [uid.as_str(), &session, &incarnation, node.id.as_str(), policy, &resume, dead, bound];
+        let answer: Value = match self.kept_ms.as_deref().filter(|_| opens) {
+            None => self.calls.script(&CLAIM, &[&bucket, &groups, &at], &args, give_up).await?,
+            Some(kept_ms) => {
+                let (stream, ids) = (self.keys.mailbox(uid), self.keys.mailbox_ids(uid));
+                let (state, values) = (self.keys.mailbox_state(uid), self.keys.user_latest(uid));
+                let keys = [bucket.as_str(), &groups, &at, &stream, &ids, &state, &values];
+                let [uid, session, incarnation, node, policy, resume, dead, bound] = args;
+                let args = [uid, session, incarnation, node, policy, resume, dead, bound, kept_ms];
+                self.calls.script(&CLAIM, &keys, &args, give_up).await?
+            }
+        };
         claimed(answer).ok_or_else(DirectoryError::corrupt)
     }
 
@@ -243,7 +274,16 @@ fn claimed(answer: Value) -> Option<Answer> {
         record => Some(Record::claimant(record)?),
     };
     let (groups, changes) = (tgids(parts.next()?)?, tgids(parts.next()?)?);
-    Some(Answer::Granted { fence, previous, groups, changes })
+    let found = match (parts.next(), parts.next()) {
+        (Some(opened), Some(values)) => Some(found(opened, values)?),
+        _ => None,
+    };
+    Some(Answer::Granted { fence, previous, groups, changes, found })
+}
+
+fn found(opened: Value, values: Value) -> Option<Found> {
+    let [epoch, last, acked] = numbers(opened)?;
+    Some(Found { opened: Opened { epoch, last, acked, is_reset: false }, values: kept(values)? })
 }
 
 fn tgids(answer: Value) -> Option<Vec<Tgid>> {

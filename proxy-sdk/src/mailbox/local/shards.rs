@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use gim_proto::{MessageId, Uid};
 
 use super::super::state::{Blank, Known, Mailbox, Standing, Told};
-use super::super::{MailboxBounds, Post};
+use super::super::{MOST_WANTED, MailboxBounds, Overdue, Post};
 use super::rows;
 use crate::delivery::LaneOrigin;
 use crate::journal::{Change, Journal, JournalError, Kept, Owed};
@@ -111,6 +111,42 @@ impl Shard {
         Some(gone)
     }
 
+    /// Names what the append of a post has trimmed, if receipts are wanted. Returns how many it does not name.
+    pub(super) fn take_trimmed(
+        &mut self,
+        uid: &Uid,
+        lane: &LaneOrigin,
+        post: &Post,
+        trimmed: &mut Vec<(Uid, MessageId)>,
+    ) -> u64 {
+        let Some(Held { mailbox, .. }) = self.mailboxes.get_mut(uid) else { return 0 };
+        if mailbox.has_trims() {
+            let by = Known { id: post.message.id.clone(), lane: lane.lane, entry: post.entry };
+            trimmed.extend(mailbox.trimmed_by(&by).iter().map(|id| (uid.clone(), id.clone())));
+        }
+        mailbox.take_unnamed()
+    }
+
+    /// Names messages of which receipts are wanted and whose time is over.
+    pub(super) fn overdue(&self, now_ms: u64, bounds: &MailboxBounds) -> Vec<Overdue> {
+        let of = |(uid, held): (&Uid, &Held)| {
+            let over = held.mailbox.overdue(now_ms, bounds);
+            let uid = uid.clone();
+            over.into_iter().map(move |(offset, id)| Overdue { uid: uid.clone(), offset, id })
+        };
+        self.mailboxes.iter().flat_map(of).take(MOST_WANTED).collect()
+    }
+
+    /// Forgets one of them. Returns its weight.
+    pub(super) fn forget_told(&mut self, over: &Overdue, note: bool) -> usize {
+        let Some(Held { mailbox, .. }) = self.mailboxes.get_mut(&over.uid) else { return 0 };
+        let before = weight(mailbox);
+        if mailbox.forget_told(over.offset, &over.id) && note {
+            self.noted.push(rows::delete_letter(&over.uid, over.offset));
+        }
+        before - weight(mailbox)
+    }
+
     /// Submits what was noted. With nothing noted it completes when everything submitted before is kept.
     pub(super) fn submit(&mut self, journal: &dyn Journal) -> Result<Kept, JournalError> {
         let noted = std::mem::take(&mut self.noted);
@@ -119,7 +155,10 @@ impl Shard {
 
     /// Names the mailboxes whose oldest message's time is over.
     pub(super) fn worth_sweeping(&self, now_ms: u64, bounds: &MailboxBounds) -> Vec<Uid> {
-        let is_over = |held: &Held| held.mailbox.letters().next().is_some_and(|letter| letter.is_over(now_ms, bounds));
+        let is_over = |held: &Held| {
+            let oldest = held.mailbox.letters().next();
+            oldest.is_some_and(|letter| letter.is_over(now_ms, bounds) && !letter.message.receipt)
+        };
         self.mailboxes.iter().filter(|(_, held)| is_over(held)).map(|(uid, _)| uid.clone()).collect()
     }
 

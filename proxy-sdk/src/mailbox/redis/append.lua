@@ -1,11 +1,13 @@
 -- Appends messages of a lane to mailboxes of one bucket.
 --
--- KEYS  of each user: stream, ids, state, the user's groups
+-- KEYS  1 who of the bucket is to be looked at for what is overdue  of each user: stream, ids, state, the user's groups
 -- ARGV  1 limit (us)  2 lane  3, 4 ms and seq of its low water, or ``  5 messages and 6 bytes a mailbox holds at most
---       7 how long it is kept (ms)  8 ids remembered before any is forgotten  9 term of the lane  10 number of messages
+--       7 how long it is kept (ms)  8 ids remembered before any is forgotten  9 term of the lane
+--       10 how long a letter is kept (ms)  11 trimmed letters named by one append at most  12 number of messages
 --       of each message: id, entry, kind, until (ms, 0: always), flags, payload, groups (with spaces between)
 --       of each user: the messages for it, counted from 1, in order (with spaces between)
--- Answer  {letters trimmed, of each user: {epoch, of each message: offset, or 0: in none of the groups}}
+-- Answer  {letters trimmed, those of them that receipts are wanted of and that are not named, of each user: {epoch, of each
+--         message: offset, or 0: in none of the groups; then the ids of what they trimmed, in lists with spaces between}}
 --
 -- Error: TERM: a later owner of the lane has appended here. It may have forgotten what this one appends once more.
 --
@@ -21,9 +23,10 @@ local lane = ARGV[2]
 local low_ms, low_seq = tonumber(ARGV[3]), tonumber(ARGV[4])
 local most, most_bytes, few = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[8])
 local term = ARGV[9]
-local messages, gone = {}, 0
-local users_at = 10
-for index = 1, tonumber(ARGV[10]) do
+local age, most_told = tonumber(ARGV[10]), tonumber(ARGV[11])
+local messages, gone, untold = {}, 0, 0
+local users_at = 12
+for index = 1, tonumber(ARGV[12]) do
   local id = ARGV[users_at + 1]
   messages[index] = {
     id = id,
@@ -75,18 +78,41 @@ local function forget_ids(box)
   box.look = math.max(count * 2, few)
 end
 
-local function trim(box)
-  local count = redis.call('XLEN', box.stream)
+-- What receipts are wanted of is remembered with what has trimmed it: a repeat names it again.
+local function tell_trimmed(box, message, told)
+  if #told == 0 then
+    return
+  end
+  untold = untold + math.max(#told - most_told, 0)
+  redis.call('HSET', box.ids, '- ' .. message.field, table.concat(told, ' ', 1, math.min(#told, most_told)))
+end
+
+local function trim(box, message)
+  local count, told = redis.call('XLEN', box.stream), {}
   while count > most or (box.bytes > most_bytes and count > 1) do
     local oldest = redis.call('XRANGE', box.stream, '-', '+', 'COUNT', 1)[1]
-    drop(box, oldest)
+    local fields = drop(box, oldest)
+    if is_wanted(fields) then
+      told[#told + 1] = fields.id
+    end
     box.trimmed = offset_of(oldest)
     count = count - 1
     gone = gone + 1
   end
+  tell_trimmed(box, message, told)
 end
 
-local function append(box, message)
+-- The user is looked at when the first letter that receipts are wanted of may be over.
+local function look_for(box, message, uid)
+  box.wanted = box.last
+  local at = over_at({ at = math.floor(now / 1000), ['until'] = message.till }, age)
+  local known = redis.call('ZSCORE', KEYS[1], uid)
+  if not known or tonumber(known) > at then
+    redis.call('ZADD', KEYS[1], number(at), uid)
+  end
+end
+
+local function append(box, message, uid)
   local offset = number(box.last + 1)
   redis.call('XADD', box.stream, offset .. '-0', 'id', message.id, 'kind', message.kind, 'at',
     number(math.floor(now / 1000)), 'until', message.till, 'flags', message.flags, 'payload', message.payload)
@@ -94,14 +120,25 @@ local function append(box, message)
   redis.call('HSET', box.ids, message.field, offset)
   box.last = box.last + 1
   box.bytes = box.bytes + #message.payload
-  trim(box)
+  if is_wanted(message) then
+    look_for(box, message, uid)
+  end
+  trim(box, message)
   return box.last
 end
 
 local function append_all(stream, ids, state, groups, indexes)
   local box = load(stream, ids, state)
   local answer = { box and box.epoch or 0 }
-  local last = box and box.last
+  local last, wanted = box and box.last, box and box.wanted
+  local uid = string.match(stream, '}:m:(.*)$')
+  local trims = {}
+  local function named(message)
+    local ids = box.wanted > 0 and redis.call('HGET', box.ids, '- ' .. message.field)
+    if ids then
+      trims[#trims + 1] = ids
+    end
+  end
   local of_lane = 'term ' .. lane
   local held = box and redis.call('HGET', state, of_lane)
   if held and tonumber(held) > tonumber(term) then
@@ -112,10 +149,12 @@ local function append_all(stream, ids, state, groups, indexes)
     local known = box and tonumber(redis.call('HGET', box.ids, message.field))
     if known then
       answer[#answer + 1] = known
+      named(message)
     elseif is_member(groups, message.groups) then
       box = box or begin(stream, ids, state, now)
       answer[1] = box.epoch
-      answer[#answer + 1] = append(box, message)
+      answer[#answer + 1] = append(box, message, uid)
+      named(message)
     else
       answer[#answer + 1] = 0
     end
@@ -123,9 +162,15 @@ local function append_all(stream, ids, state, groups, indexes)
   if box and box.last ~= last then
     redis.call('HSET', box.state, 'last', number(box.last), 'trimmed', number(box.trimmed), 'bytes',
       number(box.bytes), 'look', number(box.look), of_lane, term)
+    if box.wanted > (wanted or 0) then
+      redis.call('HSET', box.state, 'wanted', number(box.wanted))
+    end
   end
   if box then
     keep_for(box, ARGV[7])
+  end
+  for _, ids in ipairs(trims) do
+    answer[#answer + 1] = ids
   end
   return answer
 end
@@ -136,8 +181,8 @@ local function is_broken(problem)
   return string.find(text, 'WRONGTYPE', 1, true) or string.find(text, 'specified in XADD', 1, true)
 end
 
-local answers = { 0 }
-for at = 1, #KEYS, 4 do
+local answers = { 0, 0 }
+for at = 2, #KEYS, 4 do
   users_at = users_at + 1
   local stream, ids, state, groups, indexes = KEYS[at], KEYS[at + 1], KEYS[at + 2], KEYS[at + 3], ARGV[users_at]
   local done, answer = pcall(append_all, stream, ids, state, groups, indexes)
@@ -153,5 +198,5 @@ for at = 1, #KEYS, 4 do
   end
   answers[#answers + 1] = answer
 end
-answers[1] = gone
+answers[1], answers[2] = gone, untold
 return answers

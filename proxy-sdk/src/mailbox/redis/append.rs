@@ -8,14 +8,14 @@ use std::sync::atomic::Ordering;
 
 use ::fred::types::Value as Answer;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use gim_proto::{Tgid, Uid, bucket_of};
+use gim_proto::{MessageId, Tgid, Uid, bucket_of};
 
 use super::form::{bytes, flags};
 use super::script::APPEND;
 use super::{MailboxErrorKind, RedisMailboxes};
 use crate::delivery::LaneOrigin;
 use crate::mailbox::state::FEW_IDS;
-use crate::mailbox::{Appended, MailboxError, Position, Post};
+use crate::mailbox::{Appended, Appends, MOST_TOLD, MailboxError, Position, Post};
 
 /// Messages appended by one call, counted per mailbox: about 3 ms of Redis' time.
 const MOST: usize = 256;
@@ -36,6 +36,14 @@ struct Load<'a> {
     bytes: usize,
     count: usize,
     users: Vec<(&'a Uid, Vec<At>)>,
+}
+
+/// What the calls of one bucket came to.
+#[derive(Default)]
+struct OfBucket {
+    appended: Vec<(At, Appended)>,
+    trimmed: Vec<(Uid, MessageId)>,
+    untold: u64,
 }
 
 impl<'a> Load<'a> {
@@ -60,23 +68,21 @@ impl<'a> Load<'a> {
 }
 
 impl RedisMailboxes {
-    pub(super) async fn append_all(
-        &self,
-        lane: &LaneOrigin,
-        posts: &[Post],
-    ) -> Result<Vec<Vec<Appended>>, MailboxError> {
-        let mut answers: Vec<Vec<Appended>> =
-            posts.iter().map(|post| vec![Appended::NotMember; post.to.len()]).collect();
+    pub(super) async fn append_all(&self, lane: &LaneOrigin, posts: &[Post]) -> Result<Appends, MailboxError> {
+        let answers = posts.iter().map(|post| vec![Appended::NotMember; post.to.len()]).collect();
+        let mut appends = Appends { answers, ..Appends::default() };
         let buckets: Vec<_> = split(posts).into_values().map(|loads| self.append_loads(lane, posts, loads)).collect();
         let mut appended = stream::iter(buckets).buffer_unordered(AT_ONCE);
-        while let Some(some) = appended.try_next().await? {
-            for ((post, to), one) in some {
-                if let Some(answer) = answers.get_mut(post).and_then(|of_post| of_post.get_mut(to)) {
+        while let Some(of_bucket) = appended.try_next().await? {
+            appends.trimmed.extend(of_bucket.trimmed);
+            appends.untold += of_bucket.untold;
+            for ((post, to), one) in of_bucket.appended {
+                if let Some(answer) = appends.answers.get_mut(post).and_then(|of_post| of_post.get_mut(to)) {
                     *answer = one;
                 }
             }
         }
-        Ok(answers)
+        Ok(appends)
     }
 
     async fn append_loads(
@@ -84,16 +90,18 @@ impl RedisMailboxes {
         lane: &LaneOrigin,
         posts: &[Post],
         loads: Vec<Load<'_>>,
-    ) -> Result<Vec<(At, Appended)>, MailboxError> {
-        let mut appended = Vec::new();
+    ) -> Result<OfBucket, MailboxError> {
+        let mut of_bucket = OfBucket::default();
         for load in loads {
-            let keys: Vec<String> = load.users.iter().flat_map(|(uid, _)| self.keys_to_append(uid)).collect();
+            let bucket = load.users.first().map_or(0, |(uid, _)| bucket_of(uid));
+            let of_users = load.users.iter().flat_map(|(uid, _)| self.keys_to_append(uid));
+            let keys: Vec<String> = std::iter::once(self.keys.overdue_of(bucket)).chain(of_users).collect();
             let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
             let args = self.args(lane, posts, &load);
             let answer: Answer = self.calls.script(&APPEND, &keys, &args, self.calls.give_up()).await?;
-            appended.extend(self.read_answer(answer, load).ok_or(MailboxErrorKind::Corrupt)?);
+            self.read_answer(answer, load, &mut of_bucket).ok_or(MailboxErrorKind::Corrupt)?;
         }
-        Ok(appended)
+        Ok(of_bucket)
     }
 
     fn keys_to_append(&self, uid: &Uid) -> [String; 4] {
@@ -113,6 +121,8 @@ impl RedisMailboxes {
             self.kept_ms.clone(),
             FEW_IDS.to_string(),
             lane.term.to_string(),
+            self.age_ms(),
+            MOST_TOLD.to_string(),
             load.posts.len().to_string(),
         ]
         .map(text)
@@ -131,15 +141,15 @@ impl RedisMailboxes {
         args
     }
 
-    fn read_answer(&self, answer: Answer, load: Load<'_>) -> Option<Vec<(At, Appended)>> {
+    fn read_answer(&self, answer: Answer, load: Load<'_>, of_bucket: &mut OfBucket) -> Option<()> {
         let mut answers = answer.into_array().into_iter();
         self.trimmed.fetch_add(answers.next()?.as_u64()?, Ordering::Relaxed);
-        let mut appended = Vec::with_capacity(load.count);
-        for (_, places) in load.users {
+        of_bucket.untold += answers.next()?.as_u64()?;
+        for (uid, places) in load.users {
             let mut offsets = answers.next()?.into_array().into_iter();
             let epoch = offsets.next()?.as_u64()?;
             for at in places {
-                appended.push((
+                of_bucket.appended.push((
                     at,
                     match offsets.next()?.as_u64()? {
                         0 => Appended::NotMember,
@@ -147,8 +157,13 @@ impl RedisMailboxes {
                     },
                 ));
             }
+            for ids in offsets {
+                for id in ids.into_string()?.split(' ') {
+                    of_bucket.trimmed.push((uid.clone(), MessageId::parse(id).ok()?));
+                }
+            }
         }
-        Some(appended)
+        Some(())
     }
 }
 

@@ -11,8 +11,8 @@ use gim_proto::frame::MsgType;
 use gim_proto::{Class, MessageId, Payload, Uid};
 
 use crate::delivery::Message;
-use crate::mailbox::Page;
 use crate::mailbox::page::Draft;
+use crate::mailbox::{Overdue, Page, Wanted};
 
 const RAW: u64 = 1;
 const RECEIPT: u64 = 2;
@@ -66,15 +66,19 @@ pub(super) fn page(answer: Answer, after: u64) -> Option<Page> {
         let mut fields = letter.into_array().into_iter();
         let offset = fields.next()?.as_u64()?;
         let Some(kind) = fields.next() else {
-            draft.over(offset);
+            draft.over(offset, None);
             continue;
         };
+        if fields.len() == 0 {
+            draft.over(offset, Some(MessageId::parse(&kind.into_string()?).ok()?));
+            continue;
+        }
         match letter_of(&kind, fields) {
             Some((kind, message)) => draft.letter(offset, kind, Arc::new(message)),
             None => {
                 // What nobody can read keeps nobody from what follows.
                 tracing::warn!(offset, "a durable message cannot be read; to its client it is a gap");
-                draft.over(offset);
+                draft.over(offset, None);
             }
         }
     }
@@ -89,8 +93,30 @@ fn letter_of(kind: &Answer, mut fields: impl Iterator<Item = Answer>) -> Option<
     Some((kind, message(Class::Durable, &id, until, flags, payload)?))
 }
 
+/// Reads messages of which receipts are wanted: of each an offset, an id, and one number more.
+pub(super) fn wanted(answer: Answer) -> Option<Vec<Wanted>> {
+    let mut words = answer.into_array().into_iter();
+    let mut wanted = Vec::with_capacity(words.len() / 3);
+    while let Some(offset) = words.next() {
+        let id = MessageId::parse(&words.next()?.into_string()?).ok()?;
+        wanted.push(Wanted { offset: offset.as_u64()?, id, is_over: words.next()?.as_u64()? == 1 });
+    }
+    Some(wanted)
+}
+
+/// Reads offsets and ids.
+pub(super) fn overdue(answer: Answer, uid: &Uid) -> Option<Vec<Overdue>> {
+    let mut words = answer.into_array().into_iter();
+    let mut overdue = Vec::with_capacity(words.len() / 2);
+    while let Some(offset) = words.next() {
+        let id = MessageId::parse(&words.next()?.into_string()?).ok()?;
+        overdue.push(Overdue { uid: uid.clone(), offset: offset.as_u64()?, id });
+    }
+    Some(overdue)
+}
+
 /// Reads so many numbers.
-pub(super) fn numbers<const N: usize>(answer: Answer) -> Option<[u64; N]> {
+pub(crate) fn numbers<const N: usize>(answer: Answer) -> Option<[u64; N]> {
     let numbers: Option<Vec<u64>> = answer.into_array().iter().map(Answer::as_u64).collect();
     numbers?.try_into().ok()
 }

@@ -14,6 +14,7 @@ use super::script::{KEEP, KEPT};
 use super::{MailboxErrorKind, RedisMailboxes};
 use crate::delivery::Message;
 use crate::mailbox::{MailboxError, Scope, Value};
+use crate::scripts::Command;
 
 /// Bytes of values in one call, unless one alone has more.
 const MOST_BYTES: usize = 1 << 20;
@@ -58,6 +59,11 @@ impl RedisMailboxes {
 
     pub(super) async fn kept_for(&self, scope: &Scope) -> Result<Vec<Arc<Message>>, MailboxError> {
         let key = self.values_of(scope);
+        // Most have none, and a script costs many times of this question.
+        let there = self.calls.together(vec![Command::new("EXISTS", [key.clone()])]).await?;
+        if there.first().and_then(Answer::as_u64) == Some(0) {
+            return Ok(Vec::new());
+        }
         let answer: Answer = self.calls.script(&KEPT, &[&key], &[""], self.calls.give_up()).await?;
         read(answer).ok_or(MailboxErrorKind::Corrupt.into())
     }
@@ -70,7 +76,8 @@ impl RedisMailboxes {
     }
 }
 
-fn read(answer: Answer) -> Option<Vec<Arc<Message>>> {
+/// Reads the values kept for somebody, and the time.
+pub(crate) fn read(answer: Answer) -> Option<Vec<Arc<Message>>> {
     let mut parts = answer.into_array().into_iter();
     let now_ms = parts.next()?.as_u64()?;
     let (mut order, mut values) = (Vec::new(), BTreeMap::new());

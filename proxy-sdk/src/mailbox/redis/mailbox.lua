@@ -1,8 +1,8 @@
 -- What the scripts of mailboxes share; put before each of them. It answers nothing by itself.
 --
 -- A mailbox is a stream of letters (entry id `<offset>-0`), a hash of the messages known (`<message id> <lane> <entry>`,
--- ids having no spaces, -> offset) and a hash of its state (epoch, last, acked, trimmed, bytes, look, fence, and
--- `term <lane>` of the last owner of each lane that appended; what is missing there is 0). Where the state is missing, so
+-- ids having no spaces, -> offset; `- <message id> <lane> <entry>` -> ids that its append has trimmed, of those that
+-- receipts are wanted of) and a hash of its state (epoch, last, acked, trimmed, bytes, look, fence, wanted, and `term <lane>` of the last owner of each lane that appended; what is missing there is 0). Where the state is missing, so
 -- is the mailbox. All in whole numbers below 2^53.
 --
 -- The first write of a script that takes room is one that Redis refuses when it has none; of one that makes room it is
@@ -13,7 +13,8 @@ local function number(value)
 end
 
 local function load(stream, ids, state)
-  local held = redis.call('HMGET', state, 'epoch', 'last', 'acked', 'trimmed', 'bytes', 'look', 'fence')
+  local held = redis.call('HMGET', state, 'epoch', 'last', 'acked', 'trimmed', 'bytes', 'look', 'fence',
+    'wanted')
   if not tonumber(held[1]) then
     return nil
   end
@@ -28,6 +29,8 @@ local function load(stream, ids, state)
     bytes = tonumber(held[5]) or 0,
     look = tonumber(held[6]) or 0,
     fence = tonumber(held[7]) or 0,
+    -- The highest offset of which receipts are wanted.
+    wanted = tonumber(held[8]) or 0,
   }
 end
 
@@ -56,8 +59,44 @@ local function fields_of(letter)
 end
 
 local function drop(box, letter)
+  local fields = fields_of(letter)
   redis.call('XDEL', box.stream, letter[1])
-  box.bytes = box.bytes - #fields_of(letter).payload
+  box.bytes = box.bytes - #fields.payload
+  return fields
+end
+
+local function is_wanted(fields)
+  return math.floor((tonumber(fields.flags) or 0) / 2) % 2 == 1
+end
+
+-- When its time is over, Unix milliseconds.
+local function over_at(fields, age)
+  local till = tonumber(fields['until'])
+  local aged = tonumber(fields.at) + age
+  return till > 0 and math.min(till, aged) or aged
+end
+
+-- Letters up to an offset that receipts are wanted of, the first of them: {offset, fields} each.
+local function wanted_upto(box, offset, most)
+  local found, from = {}, '-'
+  local upto = math.min(offset, box.wanted)
+  if upto <= box.acked then
+    return found
+  end
+  repeat
+    local letters = redis.call('XRANGE', box.stream, from, number(upto), 'COUNT', 100)
+    for _, letter in ipairs(letters) do
+      local fields = fields_of(letter)
+      if is_wanted(fields) then
+        found[#found + 1] = { offset_of(letter), fields }
+        if #found == most then
+          return found
+        end
+      end
+      from = '(' .. letter[1]
+    end
+  until #letters == 0
+  return found
 end
 
 -- Whether a session with this fence was superseded: a higher one is on record, or has opened the mailbox.

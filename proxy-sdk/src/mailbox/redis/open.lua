@@ -5,7 +5,7 @@
 --       5 `anew`, `resumes` or `survives`  6, 7 epoch and offset that the client or the session has
 -- Answer  {epoch, last, acked, 1: what it had is of no use any more}
 --
--- Keeps semantics 6 and 8: resuming acknowledges; the epoch rises where somebody saw more than there is now. A session
+-- Keeps semantics 6 and 8: resuming acknowledges, unless receipts are wanted of any of that: who opens writes them first; the epoch rises where somebody saw more than there is now. A session
 -- that was superseded is told how it stands, and changes nothing.
 
 local now = now_us()
@@ -22,7 +22,7 @@ if is_owner then
   if is_reset and epoch == box.epoch then
     box.epoch = math.max(now, box.epoch + 1)
     redis.call('HSET', box.state, 'epoch', number(box.epoch))
-  elseif ARGV[5] == 'resumes' and not is_reset then
+  elseif ARGV[5] == 'resumes' and not is_reset and #wanted_upto(box, offset, 1) == 0 then
     ack_upto(box, offset)
   end
 end

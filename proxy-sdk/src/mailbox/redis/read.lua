@@ -3,8 +3,8 @@
 -- KEYS  1 stream  2 state
 -- ARGV  1 limit (us), of no matter: it changes nothing  2 offset after which it is read  3 messages and 4 bytes at most
 --       5 how long a letter is kept (ms)
--- Answer  {epoch, last, acked, trimmed, 1: there is more, of each letter: {offset, kind, id, until, flags, payload}, or
---         {offset} where its time is over}; of no mailbox: {0}
+-- Answer  {epoch, last, acked, trimmed, 1: there is more, of each letter: {offset, kind, id, until, flags, payload}, or,
+--         where its time is over, {offset}, and the id too if receipts of it are wanted}; of no mailbox: {0}
 --
 -- At least one letter, if there is one.
 
@@ -23,13 +23,12 @@ while after do
   after = #letters == COUNT and '(' .. letters[COUNT][1]
   for _, letter in ipairs(letters) do
     local fields = fields_of(letter)
-    local till = tonumber(fields['until'])
     if count > 0 and (count >= most or bytes + #fields.payload > most_bytes) then
       page[5] = 1
       return page
     end
-    if (till > 0 and till <= now_ms) or tonumber(fields.at) + age <= now_ms then
-      page[#page + 1] = { offset_of(letter) }
+    if over_at(fields, age) <= now_ms then
+      page[#page + 1] = { offset_of(letter), is_wanted(fields) and fields.id or nil }
     else
       count = count + 1
       bytes = bytes + #fields.payload

@@ -157,7 +157,7 @@ async fn a_message_reads_as_it_was_written<W: World>(make: impl AsyncFn(MailboxB
 
 async fn a_mailbox_of_nobody_reads_as_none<W: World>(make: impl AsyncFn(MailboxBounds) -> W) {
     let world = make(MailboxBounds::default()).await;
-    let Page { epoch, last, items } = world.page("a", 0, 10, 10_000).await;
+    let Page { epoch, last, items, .. } = world.page("a", 0, 10, 10_000).await;
     assert_eq!((epoch, last, items.len()), (0, 0, 0));
     assert_eq!(world.ack("a", 1, 0, 0).await, Acked::Unknown);
     assert!(!world.mailboxes().cancel(&uid("a"), &MessageId::parse("m1").unwrap()).await.unwrap());

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use gim_proto::frame::MsgType;
 use gim_proto::{Fence, MessageId, Payload};
 use gim_proxy_sdk::delivery::{LaneOrigin, Message};
-use gim_proxy_sdk::mailbox::state::Mailbox;
+use gim_proxy_sdk::mailbox::state::{Known, Mailbox};
 use gim_proxy_sdk::mailbox::{
     Ack, Appended, Arrival, Item, MailboxBounds, Mailboxes, Page, PageBounds, Position, Post,
 };
@@ -24,6 +24,7 @@ struct Sent {
     id: u64,
     bytes: usize,
     is_over: bool,
+    receipt: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -58,8 +59,16 @@ enum Op {
 /// with one of three that all of them share.
 fn sent() -> impl Strategy<Value = Sent> {
     let id = prop_oneof![2 => Just(None), 1 => (0..3_u64).prop_map(Some)];
-    (0..2_u16, 0..30_u64, id, 0..70_usize, prop::bool::weighted(0.2))
-        .prop_map(|(lane, entry, id, bytes, is_over)| Sent { lane, entry, id: id.unwrap_or(entry), bytes, is_over })
+    (0..2_u16, 0..30_u64, id, 0..70_usize, prop::bool::weighted(0.2), prop::bool::weighted(0.3)).prop_map(
+        |(lane, entry, id, bytes, is_over, receipt)| Sent {
+            lane,
+            entry,
+            id: id.unwrap_or(entry),
+            bytes,
+            is_over,
+            receipt,
+        },
+    )
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -162,6 +171,7 @@ impl Both {
                 message: Arc::new(Message {
                     payload: Payload::Json(Bytes::from("x".repeat(sent.bytes))),
                     expires_ms: sent.is_over.then_some(1),
+                    receipt: sent.receipt,
                     ..message(&format!("m{}", sent.id), "")
                 }),
                 kind: if sent.bytes % 2 == 0 { MsgType::User } else { MsgType::Group },
@@ -170,12 +180,26 @@ impl Both {
             })
             .collect();
         let redis = self.world.mailboxes.append(&lane, &posts).await.unwrap();
-        for (redis, post) in redis.into_iter().flatten().zip(&posts) {
+        let mut trimmed = Vec::new();
+        for (redis, post) in redis.answers.into_iter().flatten().zip(&posts) {
             let Appended::Stored(redis) = redis else { panic!("no group is named") };
             let model = self.model().append(&lane, post.entry, &post.message, post.kind, now_us() / 1_000, &BOUNDS);
             assert_eq!(redis.offset, model.offset);
             self.epochs_are(redis.epoch);
+            let by = Known { id: post.message.id.clone(), lane: lane.lane, entry: post.entry };
+            trimmed.extend(self.model().trimmed_by(&by).iter().map(|id| (uid("u"), id.clone())));
         }
+        assert_eq!(redis.trimmed, trimmed);
+        if self.model.is_some() {
+            self.wants().await;
+        }
+    }
+
+    async fn wants(&mut self) {
+        let upto = |epoch| Position { epoch, offset: u64::MAX >> 12 };
+        let redis = self.world.mailboxes.wanted(&uid("u"), upto(self.epochs.0)).await.unwrap();
+        let epoch = self.epochs.1;
+        assert_eq!(redis, self.model().wanted(upto(epoch), now_us() / 1_000, &BOUNDS));
     }
 
     async fn reads(&self, after: u64, messages: usize, bytes: usize) {
@@ -183,7 +207,7 @@ impl Both {
         let redis = self.world.mailboxes.read(&uid("u"), Position { epoch: 0, offset: after }, bounds).await.unwrap();
         let model = self.model.as_ref().map(|model| model.read(after, bounds, now_us() / 1_000, &BOUNDS));
         let model = model.unwrap_or_default();
-        assert_eq!((redis.last, items(&redis)), (model.last, items(&model)));
+        assert_eq!((redis.last, items(&redis), &redis.over), (model.last, items(&model), &model.over));
     }
 }
 

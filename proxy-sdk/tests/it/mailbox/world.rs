@@ -9,8 +9,8 @@ use gim_proto::{Class, EntryId, Fence, Keys, MessageId, Payload, Tgid, Uid};
 use gim_proxy_sdk::delivery::{LaneOrigin, Message};
 use gim_proxy_sdk::mailbox::local::LocalMailboxes;
 use gim_proxy_sdk::mailbox::{
-    Ack, Acked, Appended, Arrival, Item, MailboxBounds, Mailboxes, Opened, Page, PageBounds, Position, Post,
-    RedisMailboxes,
+    Ack, Acked, Appended, Appends, Arrival, Item, MailboxBounds, Mailboxes, Opened, Overdue, Page, PageBounds,
+    Position, Post, RedisMailboxes, Wanted,
 };
 use gim_proxy_sdk::store::{Link, RedisOptions, Store, Topology};
 use gim_proxy_sdk::testing::{RedisCluster, RedisServer, prefix, shared_redis};
@@ -89,7 +89,33 @@ pub(crate) trait World {
     async fn leaves(&self, name: &str, group: &str);
 
     async fn append(&self, lane: &LaneOrigin, posts: &[Post]) -> Vec<Vec<Appended>> {
-        self.mailboxes().append(lane, posts).await.unwrap()
+        self.mailboxes().append(lane, posts).await.unwrap().answers
+    }
+
+    /// Appends and names what receipts are wanted of and went for it, as `user:id`.
+    async fn trims(&self, lane: &LaneOrigin, posts: &[Post]) -> Vec<String> {
+        let Appends { trimmed, untold, .. } = self.mailboxes().append(lane, posts).await.unwrap();
+        assert_eq!(untold, 0);
+        trimmed.into_iter().map(|(uid, id)| format!("{uid}:{id}")).collect()
+    }
+
+    /// Names what receipts are wanted of, as `id@offset`, with `!` if its time is over.
+    async fn wanted(&self, name: &str, epoch: u64, offset: u64) -> Vec<String> {
+        let wanted = self.mailboxes().wanted(&uid(name), Position { epoch, offset }).await.unwrap();
+        let one = |wanted: Wanted| format!("{}@{}{}", wanted.id, wanted.offset, if wanted.is_over { "!" } else { "" });
+        wanted.into_iter().map(one).collect()
+    }
+
+    /// Sweeps until something is overdue.
+    async fn overdue(&self, told: &[Overdue]) -> Vec<Overdue> {
+        let mut overdue = self.mailboxes().sweep(told).await.unwrap();
+        // Mailboxes are swept in turn: a part of them, or a bucket of 1,024.
+        for _ in 0..1_030 {
+            if overdue.is_empty() {
+                overdue = self.mailboxes().sweep(&[]).await.unwrap();
+            }
+        }
+        overdue
     }
 
     /// Appends for one user and names the offsets; 0 where the user is in none of the groups.

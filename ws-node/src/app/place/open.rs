@@ -74,8 +74,7 @@ impl Opening<'_> {
         let others = self.others(&node).await?;
         let directory = self.directory(&others).await?;
         assert_nothing(&self.lease);
-        let options = self.store.options();
-        let mailboxes = RedisMailboxes::connect(options, self.keys.clone(), self.config.mailbox.bounds()).await?;
+        let mailboxes = RedisMailboxes::beside(&directory, self.config.mailbox.bounds());
         let ledger = RedisLedger::new(&self.store, self.keys.clone(), self.config.ledger.bounds());
         let queue = Arc::new(RedisQueue::new(&self.store, self.keys.clone(), self.config.queue.lanes, self.bounds()));
         let (peers, live, sight) = match &others {
@@ -145,6 +144,7 @@ impl Opening<'_> {
             proof: Some(Arc::clone(proof)),
             judge,
             presence: self.config.ledger.presence.then_some(self.config.ledger.presence_entries),
+            mailboxes: Some(self.config.mailbox.bounds().kept()),
         };
         Ok(RedisDirectory::connect(self.store.options(), live, options).await?)
     }

@@ -1,7 +1,7 @@
 //! Acknowledgements of one session on their way to the store.
 //!
 //! Owns the rule for what may be acknowledged, and the one call under way: what is acknowledged meanwhile goes with the
-//! next, the highest counts. Tries again while the store is away; a session that has ended gets a few tries more.
+//! next, the highest counts. Receipts are written before the mailbox forgets what they are of. Tries again while the store is away; a session that has ended gets a few tries more.
 
 use std::time::Duration;
 
@@ -11,7 +11,6 @@ use tokio::time::sleep;
 
 use super::Session;
 use super::cursor::Cursor;
-use crate::receipts::Step;
 
 /// What became of an acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +139,7 @@ impl Session {
             // What nobody takes is not tried again: the client may.
             let known = cursor.acked.max(upto.offset);
             match told {
-                AckAnswer::Done => self.note_acked(cursor, known),
+                AckAnswer::Done => cursor.acked = known,
                 AckAnswer::OtherEpoch => {
                     cursor.wanted = cursor.acked;
                     cursor.doubt();
@@ -152,17 +151,21 @@ impl Session {
         answer.map(|_| ())
     }
 
-    fn note_acked(&self, cursor: &mut Cursor, upto: u64) {
-        cursor.acked = upto;
-        for mark in cursor.marks.acked(upto) {
-            self.0.core.tell_step(self.uid(), &mark.id, mark.flags, Step::Acked);
-        }
+    /// Writes down what the client has acknowledged: that is so whatever becomes of the call.
+    async fn tell_acked(&self, upto: Position) {
+        let marks = match &mut self.stand().cursor {
+            Some(cursor) if cursor.epoch == upto.epoch => cursor.marks.acked(upto.offset),
+            Some(_) | None => return,
+        };
+        let ends: Vec<_> = marks.iter().map(|mark| mark.ends(self.uid())).collect();
+        self.0.core.tell_ends(&ends).await;
     }
 }
 
 async fn acknowledge(session: Session) {
     let (mut late, mut pause) = (0, PAUSE);
     while let Some(ack) = session.next_ack() {
+        session.tell_acked(ack.upto).await;
         if session.send_ack(ack).await.is_ok() {
             pause = PAUSE;
             continue;

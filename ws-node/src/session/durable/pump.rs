@@ -12,6 +12,7 @@ use tokio::time::sleep;
 use super::Session;
 use super::cursor::{Asked, Cursor, Doubt};
 use super::letter::{Frame, Letter};
+use super::marks::Mark;
 use crate::session::outbox::FAIR;
 
 /// What is handed at once.
@@ -100,13 +101,19 @@ impl Session {
             }
             return;
         }
+        let mut over = page.over.into_iter().peekable();
         for piece in &pieces {
             match piece {
                 Piece::Letter(offset, letter) => {
                     cursor.hand(*offset, Some(letter.print));
                     self.mark(cursor, *offset, letter);
                 }
-                Piece::Gap { to, .. } => cursor.hand(*to, None),
+                Piece::Gap { to, .. } => {
+                    cursor.hand(*to, None);
+                    while let Some((offset, id)) = over.next_if(|(offset, _)| offset <= to) {
+                        self.add_mark(cursor, Mark::over(offset, id));
+                    }
+                }
             }
         }
         cursor.known = cursor.known.max(page.last);

@@ -6,15 +6,17 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use super::order::Order;
+use super::order::{Order, Placed};
 use super::tally::Tally;
 use crate::{Result, clock, message, ws};
 
 pub(super) struct Connection {
     socket: OwnedFd,
     phase: Phase,
-    join: Option<String>,
-    order: Order,
+    /// The groups it has still to join, the next one last.
+    join: Vec<String>,
+    /// What came, of each series.
+    order: Vec<Order>,
     /// Acknowledges what it gets.
     acks: bool,
     /// The highest offset read and not acknowledged. 0: none.
@@ -32,8 +34,8 @@ enum Phase {
 
 /// What a connection does once it is in.
 pub(super) struct Terms {
-    /// The group it joins.
-    pub(super) join: Option<String>,
+    /// The groups it joins.
+    pub(super) join: Vec<String>,
     /// It acknowledges what it gets.
     pub(super) acks: bool,
 }
@@ -52,8 +54,8 @@ impl Connection {
             ws::KEY
         );
         let Terms { join, acks } = terms;
-        let (phase, order) = (Phase::Handshake, Order::default());
-        let connection = Self { socket, phase, join, order, acks, read: 0, rest: Vec::new() };
+        let phase = Phase::Handshake;
+        let connection = Self { socket, phase, join, order: Vec::new(), acks, read: 0, rest: Vec::new() };
         connection.send(request.as_bytes())?;
         Ok(connection)
     }
@@ -69,7 +71,12 @@ impl Connection {
 
     /// Reads once. Further bytes make the event loop call again.
     pub(super) fn read(&mut self, buffer: &mut [u8], tally: &mut Tally) -> Result<Progress> {
-        let count = match recv(&self.socket, &mut *buffer, RecvFlags::DONTWAIT) {
+        // What came of a frame stands in front of what comes now.
+        let rest = self.rest.len();
+        let Some(free) = buffer.get_mut(rest..).filter(|free| !free.is_empty()) else {
+            return Err("a frame is larger than what is read at once".into());
+        };
+        let count = match recv(&self.socket, free, RecvFlags::DONTWAIT) {
             Ok((_, 0)) => return Err("the server closed a connection".into()),
             Ok((count, _)) => count,
             Err(Errno::AGAIN) => return Ok(Progress::Waits),
@@ -78,15 +85,11 @@ impl Connection {
         tally.bytes += count as u64;
         let arrived = clock::now();
         let was_ready = self.is_ready();
-        if self.rest.is_empty() {
-            let used = self.take(&buffer[..count], arrived, tally)?;
-            self.rest.extend_from_slice(&buffer[used..count]);
-        } else {
-            let mut all = std::mem::take(&mut self.rest);
-            all.extend_from_slice(&buffer[..count]);
-            let used = self.take(&all, arrived, tally)?;
-            self.rest.extend_from_slice(&all[used..]);
-        }
+        buffer[..rest].copy_from_slice(&self.rest);
+        let all = &buffer[..rest + count];
+        let used = self.take(all, arrived, tally)?;
+        self.rest.clear();
+        self.rest.extend_from_slice(&all[used..]);
         self.acknowledge()?;
         Ok(if self.is_ready() && !was_ready { Progress::BecameReady } else { Progress::Waits })
     }
@@ -111,13 +114,18 @@ impl Connection {
             let status = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
             return Err(format!("the server answered {:?}", String::from_utf8_lossy(status)).into());
         }
-        self.phase = Phase::Ready;
-        if let Some(group) = &self.join {
-            let command = format!(r#"{{"seq":"join","cmd":"gim.join","data":{{"tgid":"{group}"}}}}"#);
-            self.send(&ws::client_frame(ws::TEXT, command.as_bytes()))?;
-            self.phase = Phase::Joining;
-        }
-        Ok(())
+        self.join()
+    }
+
+    /// Joins the next group. There is none: it is in.
+    fn join(&mut self) -> Result<()> {
+        let Some(group) = self.join.pop() else {
+            self.phase = Phase::Ready;
+            return Ok(());
+        };
+        self.phase = Phase::Joining;
+        let command = format!(r#"{{"seq":"join","cmd":"gim.join","data":{{"tgid":"{group}"}}}}"#);
+        self.send(&ws::client_frame(ws::TEXT, command.as_bytes()))
     }
 
     fn frame(&mut self, frame: &ws::Frame<'_>, arrived: u64, tally: &mut Tally) -> Result<()> {
@@ -126,9 +134,9 @@ impl Connection {
             ws::CLOSE => return Err("the server closed a connection".into()),
             _ => {}
         }
-        if let Some(stamp) = message::stamp_in(frame.payload) {
+        if let Some(stamp) = tally.stamps.find(frame.payload) {
             tally.delivered(stamp.due, arrived, frame.size);
-            tally.place(self.order.take(stamp.number)?);
+            tally.place(self.place(stamp)?);
             if self.acks {
                 self.read = message::offset_in(frame.payload).unwrap_or(self.read);
             }
@@ -136,11 +144,19 @@ impl Connection {
             if !frame.payload.windows(6).any(|window| window == br#""s":1,"#) {
                 return Err(format!("the join was refused: {}", String::from_utf8_lossy(frame.payload)).into());
             }
-            self.phase = Phase::Ready;
+            return self.join();
         } else {
             tally.other += 1;
         }
         Ok(())
+    }
+
+    /// Tells where a message comes among those of its series.
+    fn place(&mut self, stamp: message::Stamp) -> Result<Placed> {
+        if self.order.len() <= stamp.series {
+            self.order.resize_with(stamp.series + 1, Order::default);
+        }
+        self.order[stamp.series].take(stamp.number)
     }
 
     /// One acknowledgement for all that one read brought.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::order::Placed;
+use crate::message::Stamps;
 use crate::{Result, clock};
 
 #[derive(Default)]
@@ -17,6 +18,8 @@ pub(super) struct Tally {
     pub(super) ended: usize,
     /// Microseconds from when each message was due to when it was read, in the order of arrival.
     latencies: Vec<u32>,
+    /// Where stamps stand in frames.
+    pub(super) stamps: Stamps,
     repeated: usize,
     out_of_order: usize,
     shortest: usize,

@@ -106,6 +106,8 @@ pub(crate) fn unicast(found: &Unicast) {
             verdict(found < target)
         );
     }
+    println!("           the same once, with the worker in a process of its own, mode cluster:");
+    line("", "apart", &found.apart, None);
     outcome(&found.rounds);
     if let Some(turn) = found.rounds.last().map(|round| &round.node) {
         turn.commands.iter().for_each(|asked| commands(asked, turn.expected, "message, last round"));

@@ -1,0 +1,146 @@
+//! How calls get there: by a connection of our own, in a cluster by fred, which knows where which slot is.
+//!
+//! Owns the form in which each is told what to send. Never decides whether a call is made again.
+
+use ::fred::clients::Client;
+use ::fred::error::Error;
+use ::fred::interfaces::ClientLike;
+use ::fred::types::config::Options;
+use ::fred::types::{ClusterHash, CustomCommand, Value};
+use gim_proto::slot_of;
+use tokio::time::{Duration, Instant};
+
+use super::fault::Fault;
+use super::pipe::{Pipe, Word, Words};
+use super::script::Script;
+use crate::store::{RedisOptions, Store, StoreError, Topology, fred_client};
+
+/// See the module.
+pub(super) enum Way {
+    Pipe(Pipe),
+    Fred(Client),
+}
+
+/// One command of several that go out together.
+pub(crate) struct Command {
+    name: &'static str,
+    args: Vec<String>,
+}
+
+impl Command {
+    /// The first argument is the key.
+    pub(crate) fn new(name: &'static str, args: impl IntoIterator<Item = String>) -> Self {
+        Self { name, args: args.into_iter().collect() }
+    }
+}
+
+/// What a script is called with.
+pub(super) struct Call<'a, W> {
+    pub(super) script: &'a Script,
+    pub(super) keys: &'a [&'a str],
+    pub(super) args: &'a [W],
+}
+
+impl Way {
+    pub(super) fn new(options: &RedisOptions) -> Result<Self, StoreError> {
+        Ok(match options.topology() {
+            Topology::Cluster { .. } => Self::Fred(fred_client(options)?),
+            Topology::Standalone { .. } | Topology::Sentinel { .. } => {
+                Self::Pipe(Pipe::new(Store::new(options.clone())))
+            }
+        })
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        match self {
+            Self::Pipe(pipe) => pipe.is_up(),
+            Self::Fred(client) => client.is_connected(),
+        }
+    }
+
+    /// Calls a script, by its name if it is `known`. `limit`: the time after which it takes no effect.
+    pub(super) async fn run<W: Word>(
+        &self,
+        call: &Call<'_, W>,
+        known: bool,
+        limit: i64,
+        give_up: Instant,
+    ) -> Result<Value, Fault> {
+        let Call { script, keys, args } = call;
+        let (command, text) = if known { ("EVALSHA", script.hash.as_str()) } else { ("EVAL", script.lua) };
+        let limit = u64::try_from(limit).unwrap_or(0);
+        match self {
+            Self::Pipe(pipe) => {
+                let answer = pipe.call(give_up, |words| {
+                    words.command(4 + keys.len() + args.len());
+                    words.word(command.as_bytes());
+                    words.word(text.as_bytes());
+                    words.number(keys.len() as u64);
+                    keys.iter().for_each(|key| words.word(key.as_bytes()));
+                    words.number(limit);
+                    args.iter().for_each(|arg| arg.write(words));
+                });
+                Ok(answer.await?)
+            }
+            Self::Fred(client) => {
+                // Said in numbers: of a command that fred does not know it hashes the first argument, which is no key here.
+                let slot = ClusterHash::Custom(slot_of(keys.first().copied().unwrap_or_default()));
+                let command = CustomCommand::new_static(command, slot, false);
+                let (count, limit) = (keys.len().to_string(), limit.to_string());
+                let words = [text, &count].into_iter().chain(keys.iter().copied()).chain([limit.as_str()]);
+                let words: Vec<Value> = words.map(Value::from).chain(args.iter().map(Word::value)).collect();
+                Ok(client.with_options(&options(give_up)).custom(command, words).await?)
+            }
+        }
+    }
+
+    /// Sends several commands in one go. Answers come in order.
+    pub(super) async fn together(&self, commands: Vec<Command>, give_up: Instant) -> Result<Vec<Value>, StoreError> {
+        match self {
+            Self::Pipe(pipe) => {
+                let write = |words: &mut Words<'_>| {
+                    for Command { name, args } in &commands {
+                        words.command(1 + args.len());
+                        words.word(name.as_bytes());
+                        args.iter().for_each(|arg| words.word(arg.as_bytes()));
+                    }
+                };
+                pipe.call_all(commands.len(), give_up, write).await
+            }
+            Self::Fred(client) => Ok(by_fred(client, commands, give_up).await?),
+        }
+    }
+
+    /// Asks for the time.
+    pub(super) async fn time(&self, give_up: Instant) -> Result<Value, StoreError> {
+        match self {
+            Self::Pipe(pipe) => {
+                let write = |words: &mut Words<'_>| {
+                    words.command(1);
+                    words.word(b"TIME");
+                };
+                pipe.call(give_up, write).await
+            }
+            Self::Fred(client) => {
+                let time = CustomCommand::new_static("TIME", ClusterHash::Random, false);
+                Ok(client.with_options(&options(give_up)).custom(time, Vec::<Value>::new()).await?)
+            }
+        }
+    }
+}
+
+async fn by_fred(client: &Client, commands: Vec<Command>, give_up: Instant) -> Result<Vec<Value>, Error> {
+    let pipeline = client.with_options(&options(give_up)).pipeline();
+    for Command { name, args } in commands {
+        let command = CustomCommand::new_static(name, ClusterHash::FirstKey, false);
+        let _queued: Value = pipeline.custom(command, args).await?;
+    }
+    pipeline.try_all().await.into_iter().collect()
+}
+
+/// What is on its way when a connection breaks fails, and fails at once while there is none.
+fn options(give_up: Instant) -> Options {
+    let left = give_up.saturating_duration_since(Instant::now());
+    // 0 would mean no deadline.
+    Options { fail_fast: true, timeout: Some(left.max(Duration::from_millis(1))), ..Options::default() }
+}

@@ -1,0 +1,140 @@
+//! Where a reply ends, and what is where in it: RESP2, looked at once however it comes in.
+//!
+//! Owns no bytes. A nested list is no recursion here: a list only says how many parts follow.
+
+/// Bytes of one line, at most: of a length, a number, a status or an error.
+const MOST_LINE: usize = 64 << 10;
+
+/// A part of a reply. Positions are in the reply's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Token {
+    /// A list of so many parts, which follow.
+    List(u32),
+    /// Bytes, or the text of a status.
+    Bytes {
+        at: u32,
+        length: u32,
+    },
+    Error {
+        at: u32,
+        length: u32,
+    },
+    Number(i64),
+    Nil,
+}
+
+/// How far it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// The reply has so many bytes.
+    Whole { bytes: usize },
+    /// It has at least so many, more than there are.
+    Needs { bytes: usize },
+}
+
+/// This is no RESP2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Malformed;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Scan {
+    /// Everything before it was looked at.
+    at: usize,
+    /// Parts still to come, once one has come.
+    left: usize,
+    tokens: Vec<Token>,
+}
+
+impl Scan {
+    /// Goes on with all bytes that have come of a reply so far, and perhaps more behind it.
+    pub(super) fn advance(&mut self, input: &[u8]) -> Result<Progress, Malformed> {
+        while self.left > 0 || self.tokens.is_empty() {
+            let Some(rest) = input.get(self.at..).filter(|rest| !rest.is_empty()) else {
+                return Ok(Progress::Needs { bytes: self.at + 1 });
+            };
+            let Some(line) = line(rest)? else { return Ok(Progress::Needs { bytes: input.len() + 1 }) };
+            let (kind, text) = line.split_first().ok_or(Malformed)?;
+            let head = line.len() + 2;
+            let (token, length) = match kind {
+                b'*' => (count(text)?.map_or(Token::Nil, Token::List), head),
+                b'$' => match count(text)? {
+                    None => (Token::Nil, head),
+                    Some(length) => {
+                        let whole = head + length as usize + 2;
+                        if rest.len() < whole {
+                            return Ok(Progress::Needs { bytes: self.at + whole });
+                        }
+                        if rest.get(whole - 2..whole) != Some(b"\r\n") {
+                            return Err(Malformed);
+                        }
+                        (Token::Bytes { at: place(self.at + head)?, length }, whole)
+                    }
+                },
+                b':' => (Token::Number(number(text)?), head),
+                b'+' => (Token::Bytes { at: place(self.at + 1)?, length: place(text.len())? }, head),
+                b'-' => (Token::Error { at: place(self.at + 1)?, length: place(text.len())? }, head),
+                _ => return Err(Malformed),
+            };
+            self.take_up(token)?;
+            self.at += length;
+        }
+        Ok(Progress::Whole { bytes: self.at })
+    }
+
+    /// Hands over what was found of a whole reply, and begins anew.
+    pub(super) fn take(&mut self) -> Vec<Token> {
+        let next = Vec::with_capacity(self.tokens.len());
+        (self.at, self.left) = (0, 0);
+        std::mem::replace(&mut self.tokens, next)
+    }
+
+    fn take_up(&mut self, token: Token) -> Result<(), Malformed> {
+        self.left = self.left.max(usize::from(self.tokens.is_empty())) - 1;
+        if let Token::List(parts) = token {
+            self.left = self.left.checked_add(parts as usize).ok_or(Malformed)?;
+        }
+        self.tokens.push(token);
+        Ok(())
+    }
+}
+
+/// Finds the line that comes first, without what ends it. None: it is not whole yet.
+fn line(input: &[u8]) -> Result<Option<&[u8]>, Malformed> {
+    let within = input.get(..MOST_LINE).unwrap_or(input);
+    let Some(end) = within.iter().position(|byte| *byte == b'\r') else {
+        return if input.len() > MOST_LINE { Err(Malformed) } else { Ok(None) };
+    };
+    match input.get(end + 1) {
+        None => Ok(None),
+        Some(b'\n') => Ok(input.get(..end)),
+        Some(_) => Err(Malformed),
+    }
+}
+
+/// Reads how many there are of something. None: -1, for nothing at all.
+fn count(text: &[u8]) -> Result<Option<u32>, Malformed> {
+    match number(text)? {
+        -1 => Ok(None),
+        number => u32::try_from(number).map(Some).map_err(|_| Malformed),
+    }
+}
+
+fn number(text: &[u8]) -> Result<i64, Malformed> {
+    let (negative, digits) = match text.strip_prefix(b"-") {
+        Some(digits) => (true, digits),
+        None => (false, text),
+    };
+    if digits.is_empty() {
+        return Err(Malformed);
+    }
+    let add = |number: i64, byte: &u8| {
+        let digit = i64::from(byte.checked_sub(b'0').filter(|digit| *digit < 10)?);
+        number.checked_mul(10)?.checked_add(if negative { -digit } else { digit })
+    };
+    digits.iter().try_fold(0, add).ok_or(Malformed)
+}
+
+fn place(at: usize) -> Result<u32, Malformed> {
+    u32::try_from(at).map_err(|_| Malformed)
+}
