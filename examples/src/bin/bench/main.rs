@@ -1,7 +1,10 @@
 //! The bench: what an idle connection costs a node, how far fan-out and unicast are from a floor, how fast the queue is,
 //! what it costs to spread a group over nodes.
 //!
-//! `make bench`, or `bench [idle|fanout|burst|unicast|stream|spread|cluster|all] [--json FILE]` with the programs `ws-node` and
+//! Load clients, pace and counting are those of `gim bench`, in `gim_proxy_sdk::bench`; starting servers, the floor, the
+//! cores and the table with its targets are this program's.
+//!
+//! `make bench`, or `bench [idle|fanout|burst|unicast|stream|durable|spread|soak|cluster|all] [--out FOLDER]` with the programs `ws-node` and
 //! `msg-queue` built beside it.
 //!
 //! The program that you start only conducts. Server and load client are child processes, so that memory and CPU
