@@ -4,6 +4,7 @@
 //! [`reports`]. Sends nothing that is not preceded, immediately, by a look whether the lane is still this worker's.
 
 mod answers;
+mod noted;
 mod reports;
 mod told;
 
@@ -19,6 +20,7 @@ use gim_proxy_sdk::directory::NodeRef;
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep_until};
 
+use self::noted::Noted;
 use super::handle::Lane as Context;
 use super::pause::Pause;
 use super::pipes::Pipes;
@@ -62,6 +64,7 @@ pub(super) struct Driver {
     confirming: bool,
     routing: bool,
     settling: Settling,
+    noted: Noted,
     read_pause: Pause,
     own_pause: Pause,
     store_pause: Pause,
@@ -92,6 +95,7 @@ impl Driver {
             confirming: false,
             routing: false,
             settling: Settling::default(),
+            noted: Noted::default(),
             read_pause: Pause::default(),
             own_pause: Pause::default(),
             store_pause: Pause::default(),
@@ -193,6 +197,9 @@ impl Driver {
         }
         self.note_marks();
         let unsettled = self.lane.messages() + self.settling.len();
+        if unsettled == 0 {
+            self.noted.forget();
+        }
         if self.context.unsettled.swap(unsettled, Ordering::Relaxed) != unsettled {
             self.context.record(&Event::Window { messages: unsettled, bytes: self.lane.bytes() });
         }
@@ -247,9 +254,10 @@ impl Driver {
     }
 
     fn begin_round(&mut self, turn: Instant) {
-        // Nothing is routed before it can be delivered.
+        // Nothing is routed before it can be delivered, nor as long as too much is untold of what went for it.
         let pauses = [&self.own_pause, &self.store_pause, &self.route_pause];
-        let paused = pauses.into_iter().any(|pause| pause.is_on(turn)) || !self.pipes.may_flow(turn);
+        let paused =
+            pauses.into_iter().any(|pause| pause.is_on(turn)) || !self.pipes.may_flow(turn) || self.settling.is_full();
         let now = self.at(turn);
         if self.routing || self.confirming || paused || !self.lane.has_ready(now) {
             return;
