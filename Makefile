@@ -2,7 +2,7 @@
 
 BENCH = -p gim-examples --bin bench -p gim-ws-node --bin ws-node -p gim-msg-queue --bin msg-queue
 
-.PHONY: run test faults needs previous lint fmt clippy doc deploy-check bench fuzz producers
+.PHONY: run test faults needs previous lint fmt clippy doc deploy-check bench microbench fuzz producers
 
 run:
 	cargo run --release
@@ -42,6 +42,7 @@ fmt:
 
 clippy:
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --locked -p gim-ws-node --features measure --bench fan -- -D warnings
 
 doc:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
@@ -57,6 +58,13 @@ deploy-check:
 bench:
 	cargo build --release --locked $(BENCH)
 	cargo run --release --locked -p gim-examples --bin bench -- all --out $(or $(OUT),target/bench)
+
+# The parts by themselves: codec, lane, fan-out and outbox. PROFILE=quick compiles in half the time. FILTER: only what
+# has this in its name.
+microbench:
+	cargo bench --locked --profile $(or $(PROFILE),bench) -p gim-proto --bench codec -- $(FILTER)
+	cargo bench --locked --profile $(or $(PROFILE),bench) -p gim-msg-queue --bench lane -- $(FILTER)
+	cargo bench --locked --profile $(or $(PROFILE),bench) -p gim-ws-node --features measure --bench fan -- $(FILTER)
 
 # The producers of docs/producing.md, those whose language is at hand, with client libraries from their registries.
 producers:

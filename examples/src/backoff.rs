@@ -6,9 +6,13 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
+/// Hints come in whole seconds: those who were given the same one come spread over so much.
+const SPREAD: Duration = Duration::from_secs(1);
+
 /// Waits that double up to a bound, each drawn at random from zero up ("full jitter").
 ///
-/// Without the random part all clients of a node that restarts would come back in the same moment, again and again.
+/// Without the random part all clients of a node that restarts would come back in the same moment, again and again. A
+/// server that says when to come back has reckoned with that: nobody comes sooner, nor much later.
 #[derive(Clone, Debug)]
 pub struct Backoff {
     first: Duration,
@@ -35,9 +39,10 @@ impl Backoff {
         random_below(bound)
     }
 
-    /// Returns the next wait where the server may have given a hint: never less than that. No hint is zero.
+    /// Returns the next wait where the server may have given a hint: that and up to a second more. No hint is zero.
     pub fn next_wait_after(&mut self, hint: Duration) -> Duration {
-        hint.saturating_add(self.next_wait())
+        let wait = self.next_wait();
+        if hint.is_zero() { wait } else { hint.saturating_add(random_below(SPREAD)) }
     }
 
     fn bound(&self) -> Duration {
@@ -71,10 +76,11 @@ mod tests {
     }
 
     #[test]
-    fn a_hint_is_never_undercut() {
+    fn a_hint_is_never_undercut_nor_passed_by_much() {
         let mut backoff = Backoff::new(FIRST, LONGEST);
         let hint = Duration::from_secs(7);
-        assert!((0..50).all(|_| (hint..=hint + LONGEST).contains(&backoff.next_wait_after(hint))));
+        assert!((0..50).all(|_| (hint..=hint + SPREAD).contains(&backoff.next_wait_after(hint))));
+        assert!((0..50).any(|_| backoff.next_wait_after(Duration::ZERO) > SPREAD), "without a hint it doubles");
     }
 
     #[test]

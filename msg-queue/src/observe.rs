@@ -129,6 +129,11 @@ pub enum Event {
         /// How many.
         letters: u64,
     },
+    /// Another run of the store answers: durable entries that were stored under the one before begin anew.
+    StoredAnew {
+        /// How many.
+        entries: usize,
+    },
     /// Messages that receipts are wanted of were trimmed without any: one append sent too many out of a mailbox.
     ReceiptsUntold {
         /// How many.
@@ -248,6 +253,9 @@ fn log(lane: u16, event: &Event) {
         }
         Event::Panicked { error } => error!(lane, %error, "lane panicked, starts again with what is not settled"),
         Event::DeadLettersDropped { letters } => error!(lane, letters, "dead letters dropped, there are too many"),
+        Event::StoredAnew { entries } => {
+            warn!(lane, entries, "redis is another run: what was stored and not settled is stored anew");
+        }
         Event::ReceiptsUntold { receipts } => {
             warn!(lane, receipts, "one message has sent too many out of a mailbox; some have no receipt");
         }

@@ -120,6 +120,20 @@ impl RedisSource {
         }
     }
 
+    async fn try_settle(&self, batch: &[(EntryId, Settlement)], run: Option<u64>) -> Result<(), Trouble> {
+        match self.shared.settle(batch, run).await {
+            // Nobody else's: Redis has lost it, or nobody renewed it while the process stood still.
+            Err(Trouble::NoLease) => {
+                self.shared.lease.doubt();
+                match self.shared.own().await? {
+                    Own::Held => self.shared.settle(batch, run).await,
+                    Own::Waits(_) => Err(Trouble::NoLease),
+                }
+            }
+            other => other,
+        }
+    }
+
     async fn try_fetch(&self, room: Room) -> Result<Vec<Fetched>, Trouble> {
         if !self.own().await? {
             return Ok(Vec::new());
@@ -178,18 +192,25 @@ impl Source for RedisSource {
     }
 
     async fn settle(&self, batch: &[(EntryId, Settlement)]) -> Result<(), SourceError> {
-        let settled = match self.shared.settle(batch).await {
-            // Nobody else's: Redis has lost it, or nobody renewed it while the process stood still.
-            Err(Trouble::NoLease) => {
-                self.shared.lease.doubt();
-                match self.shared.own().await? {
-                    Own::Held => self.shared.settle(batch).await,
-                    Own::Waits(_) => Err(Trouble::NoLease),
-                }
-            }
-            other => other,
-        };
+        self.try_settle(batch, None).await.map_err(SourceError::from)
+    }
+
+    fn run(&self) -> u64 {
+        self.shared.run()
+    }
+
+    async fn settle_in(&self, run: u64, batch: &[(EntryId, Settlement)]) -> Result<(), SourceError> {
+        let settled = self.try_settle(batch, Some(run)).await;
+        if matches!(settled, Err(Trouble::OtherRun)) && self.shared.run() == run {
+            // Redis has said so before anybody here knew: from now on it is known.
+            self.shared.meet_run().await?;
+        }
         settled.map_err(SourceError::from)
+    }
+
+    fn look_again(&self) {
+        self.shared.caught_up.store(false, Ordering::Release);
+        self.shared.chores().taken(false);
     }
 
     async fn rewind(&self) -> Result<usize, SourceError> {

@@ -111,6 +111,8 @@ pub enum SourceErrorKind {
     Lost,
     /// What was found there is not what this version writes.
     Corrupt,
+    /// The store is another run than the one that is named: what was written to that one may be lost.
+    Replaced,
 }
 
 /// One lane's entries, for its one reader.
@@ -156,6 +158,21 @@ pub trait Source: Send + Sync + 'static {
 
     /// Settles entries. Repeating a batch has no effect on those that were settled before.
     async fn settle(&self, batch: &[(EntryId, Settlement)]) -> Result<(), SourceError>;
+
+    /// Counts the runs of the store that were noticed. What was written under one number may be lost under the next.
+    fn run(&self) -> u64 {
+        0
+    }
+
+    /// Settles entries as [`settle`](Source::settle) does, if the store is still the run of that number: of what was written
+    /// under it before, no settlement outlives what it is of. Otherwise nothing is settled, and it is `Replaced`.
+    async fn settle_in(&self, run: u64, batch: &[(EntryId, Settlement)]) -> Result<(), SourceError> {
+        if self.run() == run { self.settle(batch).await } else { Err(SourceErrorKind::Replaced.into()) }
+    }
+
+    /// Has what the store holds as handed out, and the worker does not know of, read again, before anything that is new. Until
+    /// then it has not [caught up](Source::has_caught_up).
+    fn look_again(&self) {}
 
     /// Makes everything read and not settled come again, in order, each counted as one more attempt; in between what was
     /// put aside, because others may have been held back behind it. Returns how many. No `fetch` is on its way.

@@ -6,6 +6,8 @@
 
 mod answer;
 mod args;
+#[cfg(all(feature = "bench", target_os = "linux"))]
+mod bench;
 mod cancel;
 mod dead;
 mod drain;
@@ -44,6 +46,8 @@ pub const FAILED: u8 = 1;
 pub const USAGE: u8 = 2;
 /// Exit code: the user is not online, nobody took what was sent, or what was to be taken back was not there any more.
 pub const NOT_THERE: u8 = 3;
+/// Exit code: it was measured, but something was lost, came twice or out of order, or the load side was the bound.
+pub const UNCLEAN: u8 = 4;
 
 /// Does what a command line asks for, whose first argument is the program. Returns the exit code.
 ///
@@ -63,6 +67,12 @@ where
 
 /// Tells the exit code, and whether what there was to say could be said.
 async fn execute(flags: Flags, screen: &mut Screen<'_>) -> (u8, io::Result<()>) {
+    #[cfg(all(feature = "bench", target_os = "linux"))]
+    match flags.command {
+        Command::Bench(load) => return bench::run(*load, flags.place.prefix, screen).await,
+        Command::BenchClient(work) => return bench::client(&work, screen),
+        Command::Once(_) | Command::Top(_) | Command::Trace(_) => {}
+    }
     let way = match open(flags.place, flags.timeout, flags.token_file.as_deref()).await {
         Ok(way) => way,
         Err(error) => return (FAILED, screen.complain(&error)),
@@ -70,6 +80,8 @@ async fn execute(flags: Flags, screen: &mut Screen<'_>) -> (u8, io::Result<()>) 
     let answer = match flags.command {
         Command::Top(top) => return top::run(&top, &way, screen).await,
         Command::Trace(trace) => return trace::run(trace, &way, screen).await,
+        #[cfg(all(feature = "bench", target_os = "linux"))]
+        Command::Bench(_) | Command::BenchClient(_) => return (USAGE, Ok(())),
         Command::Once(once) => ask(once, &way).await,
     };
     match answer {

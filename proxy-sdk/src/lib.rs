@@ -2,6 +2,8 @@
 // Redis clients make types of futures that are deeper than the default.
 #![recursion_limit = "256"]
 
+#[cfg(all(feature = "bench", target_os = "linux"))]
+pub mod bench;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod client;
@@ -10,6 +12,7 @@ pub mod delivery;
 pub mod directory;
 pub mod error;
 pub mod etcd;
+pub mod few;
 pub mod journal;
 pub mod lease;
 pub mod ledger;

@@ -20,7 +20,7 @@ use gim_proto::codes::ErrorCode;
 use gim_proxy_sdk::Sent;
 use serde_json::{Value, json};
 
-pub(crate) use self::request::Attributes;
+pub(crate) use self::request::{Attributes, Headers};
 pub use self::request::{Identity, Refusal, UpgradeRequest};
 use crate::proxy::Proxy;
 use crate::session::{CloseReason, Session};
@@ -174,11 +174,11 @@ pub(crate) struct Handlers {
 
 impl Handlers {
     /// Asks the application who connects. Without one the uid is taken from the query.
-    pub(crate) async fn authorize(&self, request: UpgradeRequest) -> Result<Identity, Refusal> {
+    pub(crate) async fn authorize(&self, request: &UpgradeRequest) -> Result<Identity, Refusal> {
         let Some(authorize) = &self.authorize else {
-            return Identity::from_query(&request);
+            return Identity::from_query(request);
         };
-        guarded(self.deadline, || authorize(request)).await
+        guarded(self.deadline, || authorize(request.clone())).await
     }
 
     pub(crate) async fn connected(&self, session: &Session) {

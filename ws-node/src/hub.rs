@@ -7,6 +7,8 @@ mod deliver;
 mod gather;
 mod groups;
 mod hints;
+#[cfg(feature = "measure")]
+pub(crate) mod measure;
 mod plans;
 mod slots;
 mod users;

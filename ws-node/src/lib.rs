@@ -15,6 +15,9 @@ mod http;
 mod hub;
 mod intake;
 mod listener;
+#[cfg(feature = "measure")]
+#[doc(hidden)]
+pub mod measure;
 mod metrics;
 mod node;
 mod proxy;

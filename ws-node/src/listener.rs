@@ -12,6 +12,7 @@ mod superseded;
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ const BATCH: usize = 32;
 /// Accepts until `stop` is cancelled. Connections that are sessions by then live on.
 pub(crate) async fn serve(core: Arc<Core>, listener: TcpListener, router: Router, stop: CancellationToken) {
     let plain = TaskTracker::new();
+    // Whatever is accepted inherits it. A socket that refuses the option works all the same.
+    let _nodelay = rustix::net::sockopt::set_tcp_nodelay(listener.as_fd(), true);
     let mut batch = 0;
     loop {
         if batch == BATCH {
@@ -71,8 +74,6 @@ async fn accept_failed(core: &Core, error: &io::Error) {
 
 async fn handshake(core: Arc<Core>, socket: TcpStream, peer: SocketAddr, permit: Permit, router: Router) {
     let limit = core.settings.handshake;
-    // A socket that refuses the option works all the same.
-    let _nodelay = socket.set_nodelay(true);
     let deadline = tokio::time::Instant::now() + limit;
     let read = tokio::time::timeout_at(deadline, head::read(&socket, &core.settings)).await;
     let bytes = match read {
@@ -80,11 +81,11 @@ async fn handshake(core: Arc<Core>, socket: TcpStream, peer: SocketAddr, permit:
         Ok(Err(HeadError::TooLarge)) => {
             let refusal =
                 Refusal::of_status(http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the request head is too large");
-            return answer::refuse(&core, &socket, &refusal, limit).await;
+            return Box::pin(answer::refuse(&core, &socket, &refusal, limit)).await;
         }
         Ok(Err(HeadError::Malformed)) => {
             let refusal = Refusal::bad_request("the request is not HTTP/1.1");
-            return answer::refuse(&core, &socket, &refusal, limit).await;
+            return Box::pin(answer::refuse(&core, &socket, &refusal, limit)).await;
         }
         Ok(Err(HeadError::Gone)) => return core.metrics.refused("gone"),
         Err(_) => return core.metrics.refused("handshake_timeout"),
@@ -98,17 +99,18 @@ async fn handshake(core: Arc<Core>, socket: TcpStream, peer: SocketAddr, permit:
             }
             Err(_) => {
                 let refusal = Refusal::bad_request("the query is not UTF-8");
-                answer::refuse(&core, &socket, &refusal, limit).await;
+                Box::pin(answer::refuse(&core, &socket, &refusal, limit)).await;
             }
         },
+        // Boxed, like all that is rare and large: every login would carry it.
         Ok(_) => Box::pin(answer::route(socket, bytes, router, limit)).await,
         Err(HeadError::TooLarge) => {
             let refusal = Refusal::of_status(http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many headers");
-            answer::refuse(&core, &socket, &refusal, limit).await;
+            Box::pin(answer::refuse(&core, &socket, &refusal, limit)).await;
         }
         Err(_) => {
             let refusal = Refusal::bad_request("the request is not HTTP/1.1");
-            answer::refuse(&core, &socket, &refusal, limit).await;
+            Box::pin(answer::refuse(&core, &socket, &refusal, limit)).await;
         }
     }
 }

@@ -19,7 +19,7 @@ mod values;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
@@ -40,6 +40,7 @@ pub(crate) use self::values::Values;
 use self::durable::Stand;
 use self::groups::Membership;
 use self::outbox::{Drained, Keep, Offer, Outbox, Part};
+use self::requests::Rates;
 use crate::core::Core;
 use crate::embed::Attributes;
 use crate::listener::Permit;
@@ -67,16 +68,22 @@ pub(crate) struct Inner {
     /// When bytes last came in, in milliseconds of the node's clock.
     seen_ms: AtomicU64,
     pinged_ms: AtomicU64,
+    rates: Rates,
     taken_down: AtomicBool,
     /// Application code works for the client, and nothing is read meanwhile.
     attending: AtomicBool,
     /// Wakes the reader when the session is closed by somebody else.
     reader: AtomicWaker,
-    ending: Mutex<Option<Box<CloseReason>>>,
-    attributes: Mutex<Option<Box<Attributes>>>,
+    aside: Mutex<Aside>,
     core: Arc<Core>,
+}
+
+/// What is hardly ever looked at.
+struct Aside {
+    ending: Option<Box<CloseReason>>,
+    attributes: Option<Box<Attributes>>,
     /// The connection's place, given back when its task ends: a handle may live longer.
-    permit: Mutex<Option<Permit>>,
+    permit: Option<Permit>,
 }
 
 /// How frames to one connection are written.
@@ -130,13 +137,12 @@ impl Session {
             acks: opening.acks,
             seen_ms: AtomicU64::new(now),
             pinged_ms: AtomicU64::new(now),
+            rates: Rates::default(),
             taken_down: AtomicBool::new(false),
             attending: AtomicBool::new(false),
             reader: AtomicWaker::new(),
-            ending: Mutex::new(None),
-            attributes: Mutex::new(opening.attributes),
+            aside: Mutex::new(Aside { ending: None, attributes: opening.attributes, permit: Some(opening.permit) }),
             core,
-            permit: Mutex::new(Some(opening.permit)),
         }))
     }
 
@@ -241,6 +247,10 @@ impl Session {
 }
 
 impl Inner {
+    fn aside(&self) -> MutexGuard<'_, Aside> {
+        self.aside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn send(&self, bytes: &[u8]) -> std::io::Result<usize> {
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         Ok(rustix::net::send(self.socket.as_fd(), bytes, flags)?)

@@ -144,6 +144,24 @@ impl Lane {
         self.settlements.push((entry_id, Settlement::Ack));
     }
 
+    /// Takes a message out that has no outcome, to be admitted anew. What waits behind it goes on; what is on its way of it
+    /// is not waited for.
+    pub fn abandon(&mut self, entry_id: EntryId, now: Now) {
+        let Some(pending) = self.forget(entry_id) else { return };
+        for (at, leg) in pending.legs.iter().enumerate() {
+            for key in pending.keys_of(at) {
+                match leg.state {
+                    LegState::Waiting => self.candidates.extend(self.keys.withdraw(&key, entry_id)),
+                    LegState::Routing | LegState::Flying => {
+                        let landed = self.keys.finish(&key, entry_id);
+                        self.land(&key, landed, now);
+                    }
+                    LegState::Done | LegState::Dead => {}
+                }
+            }
+        }
+    }
+
     pub(super) fn forget(&mut self, entry_id: EntryId) -> Option<Pending> {
         let pending = self.window.remove(&entry_id)?;
         self.bytes -= pending.size;

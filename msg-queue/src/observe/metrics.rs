@@ -44,10 +44,11 @@ const GONE: &str = "gim_worker_entries_gone_total";
 const PANICS: &str = "gim_worker_panics_total";
 const DEAD_DROPPED: &str = "gim_worker_dead_dropped_total";
 const IDS_FORGOTTEN: &str = "gim_worker_ids_forgotten_total";
+const STORED_ANEW: &str = "gim_worker_stored_anew_total";
 const RECEIPTS_UNTOLD: &str = "gim_worker_receipts_untold_total";
 const REFUSED: &str = "gim_worker_refused_total";
 
-const COUNTERS: [(&str, &str); 18] = [
+const COUNTERS: [(&str, &str); 19] = [
     (READ, "Entries read."),
     (OUTCOME, "Outcomes, one per target."),
     (REROUTED, "Messages looked up again because a node did not hold the session."),
@@ -64,6 +65,7 @@ const COUNTERS: [(&str, &str); 18] = [
     (PANICS, "Panics of a lane's task."),
     (DEAD_DROPPED, "Dead letters dropped at their bound."),
     (IDS_FORGOTTEN, "Message ids forgotten before their window ended."),
+    (STORED_ANEW, "Durable entries stored anew because another run of Redis answered before they were settled."),
     (RECEIPTS_UNTOLD, "Messages trimmed without the receipt that was wanted, because one append trimmed too many."),
     (REFUSED, "Enqueues refused at a bound."),
 ];
@@ -97,6 +99,7 @@ struct LaneMetrics {
     dead_dropped: Counter,
     ids_forgotten: Counter,
     receipts_untold: Counter,
+    stored_anew: Counter,
     refused: [Counter; BOUNDS.len()],
 }
 
@@ -142,6 +145,7 @@ impl LaneMetrics {
             dead_dropped: of(DEAD_DROPPED),
             ids_forgotten: of(IDS_FORGOTTEN),
             receipts_untold: of(RECEIPTS_UNTOLD),
+            stored_anew: of(STORED_ANEW),
             refused: BOUNDS.map(|bound| with(REFUSED, "reason", bound)),
         }
     }
@@ -172,6 +176,7 @@ impl LaneMetrics {
             Event::Panicked { .. } => self.panics.increment(1),
             Event::DeadLettersDropped { letters } => self.dead_dropped.increment(*letters),
             Event::IdsForgotten { ids } => self.ids_forgotten.increment(*ids),
+            Event::StoredAnew { entries } => self.stored_anew.increment(*entries as u64),
             Event::ReceiptsUntold { receipts } => self.receipts_untold.increment(*receipts),
             Event::Refused { bound } => bump(&self.refused, &BOUNDS, bound, 1),
         }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use ::redis::Value;
 use gim_proto::Incarnation;
 use gim_proxy_sdk::lease::BootClock;
-use gim_proxy_sdk::store::StoreErrorKind;
+use gim_proxy_sdk::store::{StoreErrorKind, Topology};
 use tokio::time::Instant;
 
 use super::chores::ReaderId;
@@ -58,11 +58,13 @@ struct State {
     confirmed_ms: Option<u64>,
     /// The run of Redis that answered last, and when.
     run: Option<(Box<str>, Instant)>,
+    /// How often it was another one than before.
+    changes: u64,
 }
 
 impl Lease {
     pub(super) fn new(void: Vec<Incarnation>) -> Self {
-        let state = State { void, lost: false, confirmed_ms: None, run: None };
+        let state = State { void, lost: false, confirmed_ms: None, run: None, changes: 0 };
         Self { term: AtomicU64::new(0), state: Mutex::new(state), taking: tokio::sync::Mutex::default() }
     }
 
@@ -223,7 +225,7 @@ impl Shared {
         }
     }
 
-    async fn meet_run(&self) -> Result<(), Trouble> {
+    pub(super) async fn meet_run(&self) -> Result<(), Trouble> {
         match self.link.query::<String>(::redis::cmd("INFO").arg("server")).await {
             Ok(info) => self.met_run(run_of(&info)),
             // Whoever may not ask does without: connections break too when Redis restarts.
@@ -237,10 +239,34 @@ impl Shared {
     pub(super) fn met_run(&self, run: &str) {
         let now = Instant::now();
         let met = Some((run.into(), now));
-        let before = std::mem::replace(&mut self.lease.state().run, met);
-        if let Some((_, heard)) = before.filter(|(before, _)| **before != *run) {
+        let changed = {
+            let mut state = self.lease.state();
+            let before = std::mem::replace(&mut state.run, met).filter(|(before, _)| **before != *run);
+            state.changes += u64::from(before.is_some());
+            before
+        };
+        if let Some((_, heard)) = changed {
             self.chores().run_changed();
             self.tell(&Event::StoreReplaced { silent: now - heard });
+        }
+    }
+
+    /// Counts runs. In a cluster mailboxes are with other masters than the lane: there every change of any counts.
+    pub(super) fn run(&self) -> u64 {
+        self.lease.state().changes + self.changes_elsewhere()
+    }
+
+    /// Names the run of Redis that holds the lane, if it is still the one of that number.
+    pub(super) fn name_of_run(&self, run: u64) -> Option<Box<str>> {
+        let state = self.lease.state();
+        let is_still = state.changes + self.changes_elsewhere() == run;
+        is_still.then(|| state.run.as_ref().map(|(name, _)| name.clone()).unwrap_or_default())
+    }
+
+    fn changes_elsewhere(&self) -> u64 {
+        match self.store.options().topology() {
+            Topology::Cluster { .. } => self.store.losses().count(),
+            Topology::Standalone { .. } | Topology::Sentinel { .. } => 0,
         }
     }
 }

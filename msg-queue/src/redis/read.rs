@@ -45,9 +45,9 @@ impl Reader {
         // Taken out: a read that is dropped or fails drops the connection, and the next one drains.
         let Some(mut connection) = self.connection.take() else { return Ok(Vec::new()) };
         let count = (room.bytes / self.average).clamp(1, room.entries);
-        let answer = connection.read(shared, count).await?;
+        let answer = connection.read(shared, count).await?.ok()?;
         self.connection = Some(connection);
-        let read = reply::entries(shared, &answer.ok()?)?;
+        let read = reply::entries(shared, &answer)?;
         self.learn_size(&read);
         behind::note(shared, &read);
         Ok(read)

@@ -70,24 +70,34 @@ impl Args {
 
 impl Shared {
     /// Writes down the call of a script about the lane. None: the lane was never this source's.
-    pub(super) fn written(&self, script: &Script, args: &Args) -> Option<Command> {
+    pub(super) fn written(&self, script: &Script, args: &Args, run: Option<u64>) -> Result<Option<Command>, Trouble> {
         let term = self.lease.term();
         if term == 0 {
-            return None;
+            return Ok(None);
         }
         let mut command = Command::new("EVALSHA");
         command.arg(script.get_hash());
         let keys = self.names.of_lane();
         command.number(keys.len() as u64);
         keys.iter().for_each(|key| command.arg(key));
-        command.number(term);
+        command.arg(&self.claim(term, run)?);
         args.iter().for_each(|arg| command.arg(arg));
-        Some(command)
+        Ok(Some(command))
     }
 
     /// Calls a script about the lane, if the lane is still this source's.
     pub(super) async fn fenced<T: FromRedisValue + Send>(&self, script: &Script, args: &Args) -> Result<T, Trouble> {
         self.fenced_on(script, &self.names.of_lane(), args).await
+    }
+
+    /// Calls a script about the lane, if Redis is still that run, too.
+    pub(super) async fn fenced_in<T: FromRedisValue + Send>(
+        &self,
+        run: Option<u64>,
+        script: &Script,
+        args: &Args,
+    ) -> Result<T, Trouble> {
+        self.call_fenced(script, &self.names.of_lane(), args, run).await
     }
 
     /// Calls a script about other keys of the lane's slot, of which the lease is the first.
@@ -97,13 +107,31 @@ impl Shared {
         keys: &[&str],
         args: &Args,
     ) -> Result<T, Trouble> {
+        self.call_fenced(script, keys, args, None).await
+    }
+
+    /// What a script compares first: the term, and the run if it matters.
+    fn claim(&self, term: u64, run: Option<u64>) -> Result<String, Trouble> {
+        match run {
+            None => Ok(term.to_string()),
+            Some(run) => Ok(format!("{term} {}", self.name_of_run(run).ok_or(Trouble::OtherRun)?)),
+        }
+    }
+
+    async fn call_fenced<T: FromRedisValue + Send>(
+        &self,
+        script: &Script,
+        keys: &[&str],
+        args: &Args,
+        run: Option<u64>,
+    ) -> Result<T, Trouble> {
         for _ in 0..TRIES {
             let term = self.lease.term();
             if term == 0 {
                 return Err(Trouble::NoLease);
             }
             let mut call = script.prepare_invoke();
-            call.key(keys).arg(term);
+            call.key(keys).arg(self.claim(term, run)?);
             args.iter().for_each(|arg| {
                 call.arg(arg);
             });

@@ -33,10 +33,15 @@ struct Calls {
 }
 
 impl Shared {
-    pub(super) async fn settle(self: &Arc<Self>, batch: &[(EntryId, Settlement)]) -> Result<(), Trouble> {
-        self.ack(batch).await?;
-        let soonest = self.put_aside(batch).await?;
-        self.bury(batch).await?;
+    /// `run`: the run of Redis that it has to be.
+    pub(super) async fn settle(
+        self: &Arc<Self>,
+        batch: &[(EntryId, Settlement)],
+        run: Option<u64>,
+    ) -> Result<(), Trouble> {
+        self.ack(batch, run).await?;
+        let soonest = self.put_aside(batch, run).await?;
+        self.bury(batch, run).await?;
         // All at once: a batch that failed half way is repeated whole, and nothing of it may be handed out in between.
         self.are_settled(batch.iter().map(|(entry_id, _)| *entry_id).collect());
         if soonest.is_some_and(|soonest| self.wake.is_due_at(soonest)) {
@@ -45,7 +50,7 @@ impl Shared {
         Ok(())
     }
 
-    async fn ack(&self, batch: &[(EntryId, Settlement)]) -> Result<(), Trouble> {
+    async fn ack(&self, batch: &[(EntryId, Settlement)], run: Option<u64>) -> Result<(), Trouble> {
         let acked = batch.iter().filter(|(_, how)| matches!(how, Settlement::Ack)).map(|(entry_id, _)| *entry_id);
         let acked: Vec<EntryId> = acked.collect();
         if acked.is_empty() {
@@ -62,17 +67,17 @@ impl Shared {
         let mut args = Args::default().with(of(Origin::Later).count());
         of(Origin::Later).for_each(|entry_id| args.push(entry_id));
         of(Origin::Stream).for_each(|entry_id| args.push(member(entry_id)));
-        if let Some(command) = self.written(&ACK, &args)
+        if let Some(command) = self.written(&ACK, &args, run)?
             && self.ride.along(command, self.store.options().deadline()).await?
         {
             return Ok(());
         }
-        self.fenced::<Value>(&ACK, &args).await?;
+        self.fenced_in::<Value>(run, &ACK, &args).await?;
         Ok(())
     }
 
     /// Tells when the first of them is due.
-    async fn put_aside(&self, batch: &[(EntryId, Settlement)]) -> Result<Option<u64>, Trouble> {
+    async fn put_aside(&self, batch: &[(EntryId, Settlement)], run: Option<u64>) -> Result<Option<u64>, Trouble> {
         let mut calls = Calls::new(&[]);
         let mut soonest = u64::MAX;
         for (entry_id, how) in batch {
@@ -84,7 +89,7 @@ impl Shared {
             calls.push(*entry_id, held, args);
         }
         for (args, _) in calls.calls {
-            let gone = reply::list(self.fenced(&ASIDE, &args).await?, "entries that are gone")?;
+            let gone = reply::list(self.fenced_in(run, &ASIDE, &args).await?, "entries that are gone")?;
             let count = gone.len() as u64;
             self.tell_gone(count, false, gone.into_iter().next().map(reply::entry_id).transpose()?);
         }
@@ -101,7 +106,7 @@ impl Shared {
         (due_ms, score_aside(due_ms))
     }
 
-    async fn bury(&self, batch: &[(EntryId, Settlement)]) -> Result<(), Trouble> {
+    async fn bury(&self, batch: &[(EntryId, Settlement)], run: Option<u64>) -> Result<(), Trouble> {
         let mut calls = Calls::new(&[self.section.dead_letters.to_string()]);
         for (entry_id, how) in batch {
             let Settlement::Dead(death) = how else { continue };
@@ -113,7 +118,7 @@ impl Shared {
             calls.push(*entry_id, self.outstanding().find(*entry_id), args);
         }
         for (args, _) in calls.calls {
-            let letters: u64 = self.fenced(&BURY, &args).await?;
+            let letters: u64 = self.fenced_in(run, &BURY, &args).await?;
             if letters > 0 {
                 self.tell(&Event::DeadLettersDropped { letters });
             }

@@ -14,6 +14,8 @@ pub(super) enum Trouble {
     NoLease,
     /// The stream or its consumer group is gone.
     NoGroup,
+    /// Redis is another run than the one that is named.
+    OtherRun,
     /// An answer has another form than it should.
     Odd(&'static str),
     /// The store failed.
@@ -31,6 +33,7 @@ impl From<StoreError> for Trouble {
             Some("LOSTTERM") => Self::Lost,
             Some("NOLEASE") => Self::NoLease,
             Some("NOGROUP") => Self::NoGroup,
+            Some("OTHERRUN") => Self::OtherRun,
             _ => Self::Store(error),
         }
     }
@@ -41,6 +44,7 @@ impl From<Trouble> for SourceError {
         match trouble {
             Trouble::Lost => SourceErrorKind::Lost.into(),
             Trouble::NoLease | Trouble::NoGroup => SourceErrorKind::Unavailable.into(),
+            Trouble::OtherRun => SourceErrorKind::Replaced.into(),
             Trouble::Odd(what) => Self { kind: SourceErrorKind::Corrupt, source: Some(Box::new(Odd(what))) },
             Trouble::Store(error) => Self { kind: kind_of(&error), source: Some(Box::new(error)) },
         }
@@ -81,5 +85,6 @@ mod tests {
         assert_eq!(kind(StoreErrorKind::Refused, Some("LOSTTERM")), Lost);
         assert_eq!(kind(StoreErrorKind::Refused, Some("NOLEASE")), Unavailable);
         assert_eq!(kind(StoreErrorKind::Refused, Some("NOGROUP")), Unavailable);
+        assert_eq!(kind(StoreErrorKind::Refused, Some("OTHERRUN")), SourceErrorKind::Replaced);
     }
 }

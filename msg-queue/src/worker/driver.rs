@@ -3,6 +3,7 @@
 //! Owns what is on its way and when the next step may begin. What the answers are to the lane is told by [`answers`] and
 //! [`reports`]. Sends nothing that is not preceded, immediately, by a look whether the lane is still this worker's.
 
+mod anew;
 mod answers;
 mod noted;
 mod reports;
@@ -20,6 +21,7 @@ use gim_proxy_sdk::directory::NodeRef;
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep_until};
 
+use self::anew::Anew;
 use self::noted::Noted;
 use super::handle::Lane as Context;
 use super::pause::Pause;
@@ -78,6 +80,8 @@ pub(super) struct Driver {
     lost: bool,
     /// Entries to take one at a time.
     one_by_one: usize,
+    /// What was stored for, under which run of the store.
+    anew: Anew,
     /// The last read found so much that there is more.
     backlog: bool,
 }
@@ -86,6 +90,7 @@ impl Driver {
     pub(super) fn new(context: Arc<Context>, drain: watch::Receiver<bool>, one_by_one: usize) -> Self {
         Self {
             lane: Lane::new(context.limits.clone(), Jitter::random()),
+            anew: Anew::of(context.source.run()),
             context,
             pipes: Pipes::default(),
             work: FuturesUnordered::new(),
@@ -178,7 +183,7 @@ impl Driver {
     }
 
     fn is_over(&self) -> bool {
-        let settled = self.lane.messages() == 0 && self.settling.is_empty();
+        let settled = self.lane.messages() == 0 && self.settling.is_empty() && self.anew.is_settled();
         self.lost || (self.draining && self.read_all && settled && self.work.is_empty() && self.pipes.is_idle())
     }
 
@@ -210,6 +215,7 @@ impl Driver {
         if self.lost {
             return;
         }
+        self.begin_anew_if_replaced(turn);
         self.begin_round(turn);
         self.begin_to_settle(turn);
         if !self.holds_back() {
@@ -241,13 +247,14 @@ impl Driver {
     fn begin_to_settle(&mut self, turn: Instant) {
         let receipts = self.receipts();
         self.settling.add(self.lane.take_settlements(), receipts);
-        if self.settle_pause.is_on(turn) {
+        if self.settle_pause.is_on(turn) || self.anew.is_replaced() {
             return;
         }
         let Some(mut batch) = self.settling.begin() else { return };
+        let run = self.anew.run_of(&batch.settled);
         let (source, ledger) = (Arc::clone(&self.context.source), Arc::clone(&self.context.ledger));
         let settle = async move {
-            let result = batch.carry_out(&*ledger, &*source).await;
+            let result = batch.carry_out(&*ledger, &*source, run).await;
             Done::Settled { batch, result }
         };
         self.work.push(Box::pin(settle));
@@ -259,7 +266,7 @@ impl Driver {
         let paused =
             pauses.into_iter().any(|pause| pause.is_on(turn)) || !self.pipes.may_flow(turn) || self.settling.is_full();
         let now = self.at(turn);
-        if self.routing || self.confirming || paused || !self.lane.has_ready(now) {
+        if self.routing || self.confirming || paused || self.anew.is_replaced() || !self.lane.has_ready(now) {
             return;
         }
         if !self.context.source.is_owned() {
@@ -316,6 +323,6 @@ impl Driver {
         if !self.context.source.has_caught_up() {
             return Some(EntryId::default());
         }
-        [self.lane.low_water(), self.settling.lowest()].into_iter().flatten().min()
+        [self.lane.low_water(), self.settling.lowest(), self.anew.lowest()].into_iter().flatten().min()
     }
 }

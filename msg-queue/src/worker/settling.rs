@@ -32,14 +32,24 @@ pub(super) enum Unsettled {
 
 impl Batch {
     /// Writes the receipts, then settles. What was done need not be done again.
-    pub(super) async fn carry_out(&mut self, ledger: &dyn Ledger, source: &dyn Source) -> Result<(), Unsettled> {
+    /// `run`: the run of the store under which some of it was stored.
+    pub(super) async fn carry_out(
+        &mut self,
+        ledger: &dyn Ledger,
+        source: &dyn Source,
+        run: Option<u64>,
+    ) -> Result<(), Unsettled> {
         while !self.receipts.is_empty() {
             let page = self.receipts.len().min(PAGE);
             let (now, _) = self.receipts.split_at(page);
             ledger.receipts(now).await.map_err(Unsettled::Ledger)?;
             self.receipts.drain(..page);
         }
-        source.settle(&self.settled).await.map_err(Unsettled::Source)
+        let settled = match run {
+            None => source.settle(&self.settled).await,
+            Some(run) => source.settle_in(run, &self.settled).await,
+        };
+        settled.map_err(Unsettled::Source)
     }
 }
 
@@ -99,6 +109,16 @@ impl Settling {
         receipts.append(&mut self.receipts);
         self.lowest = None;
         self.add(settled, receipts);
+    }
+
+    /// Gives up settlements that wait. Their receipts are true all the same.
+    pub(super) fn give_up(&mut self, which: impl Fn(EntryId) -> bool) {
+        self.waiting.retain(|(entry_id, _)| !which(*entry_id));
+        self.lowest = self.waiting.iter().map(|(entry_id, _)| *entry_id).min();
+    }
+
+    pub(super) const fn is_under_way(&self) -> bool {
+        self.is_under_way
     }
 
     /// Names the lowest entry of all.

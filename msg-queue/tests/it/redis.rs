@@ -1,5 +1,6 @@
 //! A lane in a real Redis.
 
+mod anew;
 mod aside;
 mod cancel;
 mod dead;

@@ -9,7 +9,11 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use gim_proto::{EntryId, Keys, MessageId, NodeId, Tgid, Uid};
 
+#[cfg(all(feature = "bench", target_os = "linux"))]
+use super::bench::Bench;
 use super::time;
+#[cfg(all(feature = "bench", target_os = "linux"))]
+use crate::bench::client::Work;
 use crate::client::Address;
 use crate::etcd::EtcdOptions;
 
@@ -66,6 +70,13 @@ pub(super) enum Command {
     Top(Top),
     /// Shows the way of a message step by step, or with --uid what a user does right now
     Trace(Trace),
+    /// Puts load on a service that runs already, and measures what its clients see
+    #[cfg(all(feature = "bench", target_os = "linux"))]
+    Bench(Box<Bench>),
+    /// A load client: a child of the former
+    #[cfg(all(feature = "bench", target_os = "linux"))]
+    #[command(hide = true)]
+    BenchClient(Box<Work>),
 }
 
 /// What has one answer.

@@ -36,6 +36,7 @@ async fn questions_about_the_program_are_answered() {
         (&["--help"], "dead"),
         (&["push", "--help"], "--tgid-list"),
         (&["dead", "purge", "--help"], "--yes"),
+        (&["bench", "soak", "--help"], "--cut-percent"),
     ] {
         let output = gim(arguments).await;
         assert_eq!((output.code, output.err.as_str()), (DONE, ""), "{arguments:?}");
@@ -105,6 +106,17 @@ async fn mistakes_on_the_command_line_are_usage() {
         "dead purge --lane 0",
         "dead purge --lane 0 --yes",
         "dead purge --lane 0 --all",
+        "bench",
+        "bench storm",
+        "bench fanout --url wss://a/ws",
+        "bench fanout --url ws://a/acc",
+        "bench fanout --http http://a:1 --redis redis://a",
+        "bench fanout --http https://a:1",
+        "bench fanout --sdk",
+        "bench fanout --window 0",
+        "bench fanout --grace 0s",
+        "bench fanout --rate many",
+        "bench idle --rate 1",
     ];
     for mistake in mistakes {
         let output = gim(&mistake.split_whitespace().collect::<Vec<_>>()).await;
@@ -165,6 +177,13 @@ async fn a_node_that_is_not_there_is_named_with_the_cause() {
         assert!(output.err.starts_with(&start) && output.err.contains("refused"), "{line}: {}", output.err);
         assert_eq!(output.err.lines().count(), 1, "{}", output.err);
     }
+}
+
+#[tokio::test]
+async fn plain_xadd_goes_to_a_single_redis() {
+    let output = gim(&["bench", "unicast", "--redis", "redis-cluster://a:1,b:2"]).await;
+    assert_eq!((output.code, output.out.as_str()), (FAILED, ""));
+    assert!(output.err.contains("add --sdk"), "{}", output.err);
 }
 
 #[tokio::test]

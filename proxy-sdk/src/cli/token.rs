@@ -12,11 +12,16 @@ pub(super) const VARIABLE: &str = "GIM_RPC__TOKEN";
 
 /// Reads the token. An empty one is none.
 pub(super) fn read(file: Option<&Path>) -> Result<Option<Arc<str>>, Error> {
+    read_from(file, VARIABLE)
+}
+
+/// The same from another variable.
+pub(super) fn read_from(file: Option<&Path>, variable: &str) -> Result<Option<Arc<str>>, Error> {
     let text = match file {
         Some(file) => std::fs::read_to_string(file).map_err(|error| {
             Error::with_source(ErrorKind::Invalid, format!("the token file {} cannot be read", file.display()), error)
         })?,
-        None => std::env::var(VARIABLE).unwrap_or_default(),
+        None => std::env::var(variable).unwrap_or_default(),
     };
     let token = text.trim_end_matches(['\r', '\n']);
     Ok((!token.is_empty()).then(|| Arc::from(token)))

@@ -3,6 +3,7 @@
 //! Owns the rules. The mailboxes of mode `local` are made of it; those in Redis do the same in scripts, and are compared
 //! with it.
 
+mod blank;
 mod wanted;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use gim_proto::frame::MsgType;
 use gim_proto::{EntryId, Fence, MessageId, Payload};
 
+pub use self::blank::Blank;
 use super::page::Draft;
 use super::{Acked, Arrival, MailboxBounds, Opened, Page, PageBounds, Position};
 use crate::delivery::{LaneOrigin, Message};

@@ -1,4 +1,4 @@
-//! The same Redis for fred, the client of the directory: pipelined, aware of clusters, reconnecting by itself.
+//! The same Redis for fred, which the directory goes by in a cluster: pipelined, aware of slots, reconnecting by itself.
 //!
 //! Owns the translation of the options, nothing else.
 

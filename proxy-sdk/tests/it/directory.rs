@@ -7,6 +7,7 @@ mod faults;
 mod kinds;
 mod lookups;
 mod model;
+mod opened;
 mod presence;
 mod reassert;
 mod sweep;

@@ -15,8 +15,38 @@ use super::Failure;
 pub struct UpgradeRequest {
     pub(crate) dialect: Dialect,
     pub(crate) query: Vec<(String, String)>,
-    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) headers: Headers,
     pub(crate) peer: SocketAddr,
+}
+
+/// The headers of one request, in one text: there are many, and few are looked at.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Headers {
+    text: String,
+    /// Where each name begins, where it ends, and where its value ends.
+    lines: Vec<[u32; 3]>,
+}
+
+impl Headers {
+    pub(crate) fn with_capacity(lines: usize, bytes: usize) -> Self {
+        Self { text: String::with_capacity(bytes), lines: Vec::with_capacity(lines) }
+    }
+
+    /// Appends one. What is not UTF-8 of a value is replaced.
+    pub(crate) fn push(&mut self, name: &str, value: &[u8]) {
+        // A head has a bound far below 4 GiB.
+        let place = |text: &String| u32::try_from(text.len()).unwrap_or(u32::MAX);
+        let begin = place(&self.text);
+        self.text.push_str(name);
+        let middle = place(&self.text);
+        self.text.push_str(String::from_utf8_lossy(value).trim());
+        self.lines.push([begin, middle, place(&self.text)]);
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let slice = |from: u32, to: u32| self.text.get(from as usize..to as usize).unwrap_or_default();
+        self.lines.iter().map(move |[begin, middle, end]| (slice(*begin, *middle), slice(*middle, *end)))
+    }
 }
 
 impl UpgradeRequest {
@@ -44,7 +74,7 @@ impl UpgradeRequest {
     /// A header, whatever the case of its name. The first counts.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     /// Whether a header that is a comma list holds a word, over all lines of that name.

@@ -4,12 +4,15 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 
 use gim_proto::frame::Dialect;
+use rustix::net::RecvFlags;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use crate::core::Settings;
-use crate::embed::UpgradeRequest;
+use crate::embed::{Headers, UpgradeRequest};
 
 /// Why a head could not be read.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,16 +25,16 @@ pub(super) enum HeadError {
 
 /// A parsed request, still borrowing the bytes it came in.
 pub(super) struct Head<'a> {
-    pub(super) method: &'a str,
+    method: &'a str,
     target: &'a str,
-    headers: Vec<(&'a str, &'a [u8])>,
+    headers: Headers,
     behind: &'a [u8],
 }
 
 /// A request for a session, on its own.
 #[derive(Debug)]
 pub(super) struct SessionRequest {
-    pub(super) method: String,
+    pub(super) is_get: bool,
     pub(super) upgrade: UpgradeRequest,
 }
 
@@ -41,10 +44,7 @@ pub(super) async fn read(socket: &TcpStream, settings: &Settings) -> Result<Vec<
     let mut bytes = Vec::with_capacity(STEP);
     loop {
         socket.readable().await.map_err(|_| HeadError::Gone)?;
-        if bytes.len() == bytes.capacity() {
-            bytes.reserve(STEP);
-        }
-        match socket.try_read_buf(&mut bytes) {
+        match read_some(socket, &mut bytes, STEP) {
             Ok(0) => return Err(HeadError::Gone),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
@@ -60,6 +60,25 @@ pub(super) async fn read(socket: &TcpStream, settings: &Settings) -> Result<Vec<
     }
 }
 
+/// Reads what is there, once, up to `most` bytes.
+fn read_some(socket: &TcpStream, bytes: &mut Vec<u8>, most: usize) -> io::Result<usize> {
+    let before = bytes.len();
+    bytes.resize(before + most, 0);
+    let mut got = None;
+    let outcome = socket.try_io(Interest::READABLE, || {
+        let room = bytes.get_mut(before..).unwrap_or_default();
+        let (read, _) = rustix::net::recv(socket.as_fd(), room, RecvFlags::DONTWAIT)?;
+        got = Some(read);
+        // The socket is empty: saying so clears the readiness, and whoever looks next asks the kernel nothing.
+        if read > 0 && read < most { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    });
+    bytes.truncate(before + got.unwrap_or(0));
+    match got {
+        Some(read) => Ok(read),
+        None => outcome.map(|()| 0),
+    }
+}
+
 fn end_of_head(bytes: &[u8]) -> Option<usize> {
     bytes.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4)
 }
@@ -72,9 +91,18 @@ fn may_become_http(bytes: &[u8]) -> bool {
 }
 
 pub(super) fn parse(bytes: &[u8], most_headers: usize) -> Result<Head<'_>, HeadError> {
-    let mut headers = vec![httparse::EMPTY_HEADER; most_headers];
-    let mut request = httparse::Request::new(&mut headers);
-    let size = match request.parse(bytes) {
+    // Few requests have more than this, and a table for all that are allowed takes 2 KiB.
+    const FEW: usize = 24;
+    let mut few = [httparse::EMPTY_HEADER; FEW];
+    let mut many = Vec::new();
+    let mut request = httparse::Request::new(few.get_mut(..FEW.min(most_headers)).unwrap_or_default());
+    let mut parsed = request.parse(bytes);
+    if parsed == Err(httparse::Error::TooManyHeaders) {
+        many.resize(most_headers, httparse::EMPTY_HEADER);
+        request = httparse::Request::new(&mut many);
+        parsed = request.parse(bytes);
+    }
+    let size = match parsed {
         Ok(httparse::Status::Complete(size)) => size,
         Ok(httparse::Status::Partial) => return Err(HeadError::Malformed),
         Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooLarge),
@@ -83,12 +111,13 @@ pub(super) fn parse(bytes: &[u8], most_headers: usize) -> Result<Head<'_>, HeadE
     let (Some(method), Some(target), Some(1)) = (request.method, request.path, request.version) else {
         return Err(HeadError::Malformed);
     };
-    Ok(Head {
-        method,
-        target,
-        headers: request.headers.iter().map(|header| (header.name, header.value)).collect(),
-        behind: bytes.get(size..).unwrap_or_default(),
-    })
+    Ok(Head { method, target, headers: copied(request.headers, size), behind: bytes.get(size..).unwrap_or_default() })
+}
+
+fn copied(headers: &[httparse::Header<'_>], bytes: usize) -> Headers {
+    let mut copied = Headers::with_capacity(headers.len(), bytes);
+    headers.iter().for_each(|header| copied.push(header.name, header.value));
+    copied
 }
 
 impl Head<'_> {
@@ -111,15 +140,13 @@ impl Head<'_> {
     /// The query is not UTF-8 once decoded.
     pub(super) fn detach(self, peer: SocketAddr) -> Result<(SessionRequest, Vec<u8>), HeadError> {
         let query = self.target.split_once('?').map_or("", |(_, query)| query);
-        let header =
-            |(name, value): &(&str, &[u8])| ((*name).to_owned(), String::from_utf8_lossy(value).trim().to_owned());
         let upgrade = UpgradeRequest {
             dialect: self.dialect().unwrap_or(Dialect::Ws),
             query: parse_query(query).ok_or(HeadError::Malformed)?,
-            headers: self.headers.iter().map(header).collect(),
+            headers: self.headers,
             peer,
         };
-        Ok((SessionRequest { method: self.method.to_owned(), upgrade }, self.behind.to_vec()))
+        Ok((SessionRequest { is_get: self.method == "GET", upgrade }, self.behind.to_vec()))
     }
 }
 

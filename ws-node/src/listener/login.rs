@@ -45,7 +45,7 @@ pub(super) async fn login(
 ) {
     let (key, turn) = match let_in(&core, &permit, &request, deadline).await {
         Ok(let_in) => let_in,
-        Err(refusal) => return answer::refuse(&core, &socket, &refusal, core.settings.handshake).await,
+        Err(refusal) => return Box::pin(answer::refuse(&core, &socket, &refusal, core.settings.handshake)).await,
     };
     // What the rest takes is allocated only now: ten thousand may wait for their turn.
     let upgrade = request.upgrade;
@@ -107,7 +107,8 @@ async fn in_turn(core: Arc<Core>, upgrading: Upgrading) {
 /// Ends the turn first: whoever reads its refusal slowly holds up nobody.
 async fn refuse(core: &Core, turn: Turn, socket: &TcpStream, refusal: &Refusal) {
     drop(turn);
-    answer::refuse(core, socket, refusal, core.settings.handshake).await;
+    // Boxed: it is rare, and has a buffer.
+    Box::pin(answer::refuse(core, socket, refusal, core.settings.handshake)).await;
 }
 
 /// Where the client says it stands in its mailbox. Without an epoch it says nothing.
@@ -145,7 +146,7 @@ async fn let_in(
 /// Asks the application, before the uid is claimed.
 async fn admit(core: &Core, request: UpgradeRequest) -> Result<(Identity, UpgradeRequest), Refusal> {
     is_open(core)?;
-    let identity = core.handlers.authorize(request.clone()).await?;
+    let identity = core.handlers.authorize(&request).await?;
     Ok((identity, request))
 }
 
@@ -155,8 +156,8 @@ fn is_open(core: &Core) -> Result<(), Refusal> {
 
 /// Returns the client's key if the request is an upgrade as RFC 6455, section 4.2.1, wants it.
 fn check_upgrade(request: &SessionRequest) -> Result<String, Refusal> {
-    let SessionRequest { method, upgrade } = request;
-    if method != "GET" {
+    let SessionRequest { is_get, upgrade } = request;
+    if !is_get {
         return Err(Refusal::of_status(StatusCode::METHOD_NOT_ALLOWED, "sessions are opened with GET"));
     }
     if !upgrade.lists("upgrade", "websocket") || !upgrade.lists("connection", "upgrade") {

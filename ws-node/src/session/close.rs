@@ -3,7 +3,6 @@
 //! Owns the one way to a close frame. Everything after that frame (groups, directory, callbacks, the socket) is the
 //! reader's, which [`Session::end`] wakes.
 
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use gim_proto::codes::CloseCode;
@@ -93,13 +92,11 @@ impl Session {
 
     /// The first reason counts.
     pub(super) fn remember_end(&self, why: CloseReason) {
-        let mut ending = self.0.ending.lock().unwrap_or_else(PoisonError::into_inner);
-        ending.get_or_insert_with(|| Box::new(why));
+        self.0.aside().ending.get_or_insert_with(|| Box::new(why));
     }
 
     pub(super) fn ended_by(&self) -> Option<CloseReason> {
-        let ending = self.0.ending.lock().unwrap_or_else(PoisonError::into_inner);
-        ending.as_deref().cloned()
+        self.0.aside().ending.as_deref().cloned()
     }
 }
 

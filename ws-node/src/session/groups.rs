@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError};
 
 use futures_util::stream::{self, StreamExt};
 use gim_proto::Tgid;
+use gim_proxy_sdk::few::Few;
 use gim_proxy_sdk::mailbox::{MailboxError, Scope};
 use tokio::time::Instant;
 
@@ -16,12 +17,19 @@ use super::handle::JoinError;
 use super::values::Values;
 use crate::hub::Group;
 
-/// What a session is a member of.
-#[derive(Default)]
-pub(super) struct Membership {
-    joined: Vec<Arc<Group>>,
-    /// The session has ended: nothing is joined any more.
-    closed: bool,
+/// What a session is a member of. None: the session has ended, and joins nothing any more.
+pub(super) struct Membership(Option<Few<Arc<Group>>>);
+
+impl Default for Membership {
+    fn default() -> Self {
+        Self(Some(Few::default()))
+    }
+}
+
+impl Membership {
+    fn joined(&self) -> &[Arc<Group>] {
+        self.0.as_ref().map_or(&[], Few::as_slice)
+    }
 }
 
 impl Session {
@@ -141,12 +149,8 @@ impl Session {
 
     /// Leaves every group for good, as the session ends.
     pub(super) async fn leave_all_groups(&self) {
-        let joined = {
-            let mut membership = self.membership();
-            membership.closed = true;
-            std::mem::take(&mut membership.joined)
-        };
-        for group in joined {
+        let joined = self.membership().0.take();
+        for group in joined.into_iter().flatten() {
             self.0.core.hub.groups.remove(&group, self);
             self.0.core.settle_group(group).await;
         }
@@ -155,44 +159,39 @@ impl Session {
     pub(crate) fn is_member_of_any(&self, tgids: &[Tgid]) -> bool {
         const FEW: usize = 8;
         if tgids.len() <= FEW {
-            return self.membership().joined.iter().any(|group| tgids.contains(&group.tgid));
+            return self.membership().joined().iter().any(|group| tgids.contains(&group.tgid));
         }
         let tgids: HashSet<&Tgid> = tgids.iter().collect();
-        self.membership().joined.iter().any(|group| tgids.contains(&group.tgid))
+        self.membership().joined().iter().any(|group| tgids.contains(&group.tgid))
     }
 
     /// Names the groups the session is in.
     #[must_use]
     pub fn groups(&self) -> Vec<Tgid> {
-        self.membership().joined.iter().map(|group| group.tgid.clone()).collect()
+        self.membership().joined().iter().map(|group| group.tgid.clone()).collect()
     }
 
     /// Makes it a member. False: it was one before.
     fn enter(&self, tgid: &Tgid) -> Result<(Arc<Group>, bool), JoinError> {
         let mut membership = self.membership();
-        if membership.closed {
-            return Err(JoinError::Ended);
-        }
-        if let Some(group) = membership.joined.iter().find(|group| &group.tgid == tgid) {
+        let Some(joined) = &mut membership.0 else { return Err(JoinError::Ended) };
+        if let Some(group) = joined.as_slice().iter().find(|group| &group.tgid == tgid) {
             return Ok((Arc::clone(group), false));
         }
         let most = self.0.core.settings.groups;
-        if membership.joined.len() >= most {
+        if joined.as_slice().len() >= most {
             return Err(JoinError::TooMany { most });
         }
         let group = self.0.core.hub.groups.insert(tgid, self);
-        membership.joined.reserve_exact(1);
-        membership.joined.push(Arc::clone(&group));
+        joined.push(Arc::clone(&group));
         Ok((group, true))
     }
 
     async fn withdraw_from(&self, tgid: &Tgid) -> bool {
         let group = {
             let mut membership = self.membership();
-            let Some(at) = membership.joined.iter().position(|group| &group.tgid == tgid) else {
-                return false;
-            };
-            let group = membership.joined.swap_remove(at);
+            let at = membership.joined().iter().position(|group| &group.tgid == tgid);
+            let Some(group) = at.and_then(|at| membership.0.as_mut()?.swap_remove(at)) else { return false };
             self.0.core.hub.groups.remove(&group, self);
             group
         };

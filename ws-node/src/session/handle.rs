@@ -1,7 +1,6 @@
 //! What application code may do with a session.
 
 use std::net::SocketAddr;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use gim_proto::frame::{Dialect, MsgType};
@@ -79,14 +78,12 @@ impl Session {
     /// Reads what the application noted about this session.
     #[must_use]
     pub fn attribute(&self, key: &str) -> Option<String> {
-        let attributes = self.0.attributes.lock().unwrap_or_else(PoisonError::into_inner);
-        attributes.as_ref().and_then(|all| all.0.get(key).cloned())
+        self.0.aside().attributes.as_ref().and_then(|all| all.0.get(key).cloned())
     }
 
     /// Notes something about this session, for as long as it lives.
     pub fn set_attribute(&self, key: impl Into<String>, value: impl Into<String>) {
-        let mut attributes = self.0.attributes.lock().unwrap_or_else(PoisonError::into_inner);
-        attributes.get_or_insert_default().0.insert(key.into(), value.into());
+        self.0.aside().attributes.get_or_insert_default().0.insert(key.into(), value.into());
     }
 
     /// Joins a group, for as long as the session lives.

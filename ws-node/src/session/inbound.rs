@@ -58,6 +58,11 @@ impl Inbound {
         Self { buffer: leftover, start: 0, message: None }
     }
 
+    /// Whether nothing has come in part.
+    pub(super) fn is_empty(&self) -> bool {
+        self.buffer.is_empty() && self.message.is_none()
+    }
+
     /// Takes the next event out of what was kept.
     pub(super) fn next_kept(&mut self, bounds: InboundBounds) -> Option<Event> {
         if self.buffer.is_empty() {

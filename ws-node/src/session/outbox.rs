@@ -4,6 +4,8 @@
 //! memory beyond its lock, and a frame goes to the kernel in the caller's own write call. It never waits for a client:
 //! when the socket would block, the rest stays here and [`Offer::Waiting`] asks the caller to start the one drainer.
 
+#[cfg(feature = "measure")]
+pub(crate) mod measure;
 mod notes;
 mod total;
 mod waiting;

@@ -3,6 +3,8 @@
 //! Owns the answer to one message. Commands of a session are handled one at a time, in order, each with a deadline;
 //! a handler that panics or is late costs its request alone.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use gim_proto::codes::{CloseCode, ErrorCode};
 use gim_proto::frame::{self, ClientFrame, FrameError};
 use gim_proto::{MessageId, Tgid};
@@ -23,57 +25,55 @@ pub(super) struct Rates {
     joins: Window,
 }
 
-/// Counts within one span of time after another.
+/// Counts within one span of time after another: the number of the span in the upper half, the count in the lower. Only
+/// the session's own task counts.
 #[derive(Debug, Default)]
-struct Window {
-    number: u64,
-    count: u32,
-}
+struct Window(AtomicU64);
 
 impl Window {
     /// Counts one more and returns how many there are in this span.
-    fn count(&mut self, now_ms: u64, span_ms: u64) -> u32 {
-        let number = now_ms / span_ms;
-        if number != self.number {
-            *self = Self { number, count: 0 };
-        }
-        self.count = self.count.saturating_add(1);
-        self.count
+    fn count(&self, now_ms: u64, span_ms: u64) -> u32 {
+        const LOWER: u64 = u32::MAX as u64;
+        let number = (now_ms / span_ms) & LOWER;
+        let before = self.0.load(Ordering::Relaxed);
+        let count = if before >> 32 == number { (before & LOWER).saturating_add(1).min(LOWER) } else { 1 };
+        self.0.store((number << 32) | count, Ordering::Relaxed);
+        u32::try_from(count).unwrap_or(u32::MAX)
     }
 }
 
 impl Session {
     /// Handles one message of the client.
-    pub(super) async fn handle(&self, message: Frame, rates: &mut Rates) {
+    pub(super) async fn handle(&self, message: Frame) {
         let core = &self.0.core;
         core.metrics.messages_in.increment(1);
         if core.handlers.takes_frames() && core.handlers.took_frame(self, message.clone()).await {
             return;
         }
         match ClientFrame::decode(message.bytes()) {
-            Ok(request) => self.answer(request, rates).await,
-            Err(error) => self.refuse(&error, rates),
+            Ok(request) => self.answer(request).await,
+            Err(error) => self.refuse(&error),
         }
     }
 
-    fn refuse(&self, error: &FrameError, rates: &mut Rates) {
+    fn refuse(&self, error: &FrameError) {
         let core = &self.0.core;
         core.metrics.bad_frames.increment(1);
         tracing::debug!(uid = %self.0.uid, detail = %error.detail, "bad frame");
         self.reply_error(&error.seq, &error.cmd, error.code, &error.detail);
-        let this_minute = rates.bad_frames.count(core.clock.elapsed_ms(), 60_000);
+        let this_minute = self.0.rates.bad_frames.count(core.clock.elapsed_ms(), 60_000);
         if this_minute >= core.settings.bad_frames_per_minute {
             self.close(CloseCode::BadFrames, "too many bad frames");
         }
     }
 
-    async fn answer(&self, mut request: ClientFrame, rates: &mut Rates) {
+    async fn answer(&self, mut request: ClientFrame) {
         let data = request.data.take();
         // Follow the answer to a join.
         let mut values = None;
         let outcome = match request.cmd.as_str() {
             "gim.ping" => Ok(json!({ "now_ms": self.0.core.clock.unix_ms() })),
-            "gim.join" => self.answer_join(data.as_ref(), rates, &mut values).await,
+            "gim.join" => self.answer_join(data.as_ref(), &mut values).await,
             "gim.leave" => self.answer_leave(data.as_ref()).await,
             "gim.ack" => match self.answer_ack(data.as_ref(), !request.seq.is_empty()).await {
                 // A successful ack is silent unless asked.
@@ -149,12 +149,11 @@ impl Session {
     async fn answer_join(
         &self,
         data: Option<&Map<String, Value>>,
-        rates: &mut Rates,
         values: &mut Option<Values>,
     ) -> Result<Value, HandlerError> {
         let core = &self.0.core;
         let most = core.settings.joins_per_second;
-        if most > 0 && rates.joins.count(core.clock.elapsed_ms(), 1_000) > most {
+        if most > 0 && self.0.rates.joins.count(core.clock.elapsed_ms(), 1_000) > most {
             return Err(HandlerError::new(
                 ErrorCode::RateLimited,
                 format!("a session joins at most {most} groups a second"),

@@ -30,7 +30,11 @@ impl Session {
     /// The store did not answer.
     pub(crate) async fn read_values(&self, scopes: Vec<Scope>) -> Result<Values, MailboxError> {
         let mut values = self.note_values();
-        if scopes.is_empty() {
+        if let [] | [_] = scopes.as_slice() {
+            // As at nearly every login and join.
+            for scope in &scopes {
+                values.add(scope, &self.0.core.mailboxes.kept(scope).await?);
+            }
             return Ok(values);
         }
         let read = stream::iter(scopes).map(|scope| async move {

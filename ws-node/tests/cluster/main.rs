@@ -16,6 +16,7 @@ mod support;
 
 mod beside;
 mod cost;
+mod crowd;
 mod everywhere;
 mod figures;
 mod follows;

@@ -1,6 +1,9 @@
 //! What the tests share: a whole cluster of processes with links that break, numbered traffic, clients that note what they
 //! see and come back elsewhere, and the oracle.
 
+#[expect(unreachable_pub, reason = "the rule of the example client itself")]
+#[path = "../../../examples/src/backoff.rs"]
+pub(crate) mod backoff;
 #[expect(dead_code, reason = "shared with the suites of one process, which use more of it")]
 #[path = "../it/support/client.rs"]
 pub(crate) mod client;

@@ -1,5 +1,6 @@
 //! The operators' command against a running node: every subcommand, and what the node refuses.
 
+mod bench;
 mod operate;
 mod push;
 mod trace;

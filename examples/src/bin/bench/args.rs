@@ -1,13 +1,13 @@
 //! The command line: what to measure and with which numbers, and the roles of the children.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use gim_proxy_sdk::bench::client::Work;
+use gim_proxy_sdk::bench::message::{MAX_PAYLOAD, MIN_PAYLOAD};
 use serde_json::{Value, json};
 
 use crate::Result;
-use crate::message::MIN_PAYLOAD;
 
 /// Measures the node beside a floor that does nothing but send.
 #[derive(Parser)]
@@ -36,9 +36,11 @@ pub(crate) enum What {
     /// Mode cluster: a group over two nodes beside the same on one, worker and nodes in processes of their own. Not part of
     /// all
     Spread,
+    /// Mode redis: everything at once for ten minutes, on 19,000 connections of which some break. Not part of all
+    Soak,
     /// Mode cluster: one group over five nodes, 90,000 connections. Not part of all
     Cluster,
-    /// All of these (the default) but spread and cluster, idle in both modes
+    /// All of these (the default) but spread, soak and cluster, idle in both modes
     All,
     /// A child: the node
     #[command(hide = true)]
@@ -51,7 +53,7 @@ pub(crate) enum What {
     ServeRelay(Place),
     /// A child: the load client
     #[command(hide = true)]
-    Load(Work),
+    Load(Box<Work>),
 }
 
 /// On what the node of `idle` stands.
@@ -113,6 +115,12 @@ pub(crate) struct Settings {
     /// Turns of stream more: entries with receipts, and entries whose steps are written down
     #[arg(long, global = true)]
     pub(crate) kept: bool,
+    /// Connections of soak
+    #[arg(long, global = true, default_value_t = 19_000)]
+    pub(crate) soak_connections: usize,
+    /// How long soak lasts, in seconds
+    #[arg(long, global = true, default_value_t = 600)]
+    pub(crate) soak_seconds: u64,
     /// Nodes of cluster
     #[arg(long, global = true, default_value_t = 5)]
     pub(crate) nodes: usize,
@@ -155,8 +163,8 @@ impl Settings {
         if !(1..=100).contains(&self.nodes) || self.each == 0 || self.group_messages == 0 {
             return Err("nodes are 1 to 100, connections at each and messages to the group start at 1".into());
         }
-        if !(MIN_PAYLOAD..=16_384).contains(&self.payload) {
-            return Err(format!("a payload has {MIN_PAYLOAD} to 16384 bytes").into());
+        if !(MIN_PAYLOAD..=MAX_PAYLOAD).contains(&self.payload) {
+            return Err(format!("a payload has {MIN_PAYLOAD} to {MAX_PAYLOAD} bytes").into());
         }
         Ok(())
     }
@@ -191,7 +199,7 @@ impl Settings {
             "seconds": self.seconds, "messages_per_second": self.rate, "payload_bytes": self.payload,
             "own_groups": self.own_groups, "unicast_ids": self.unicast_ids, "unicast_per_second": self.unicast_rate,
             "durable_per_second": self.durable_rate, "durable_group_per_second": self.durable_group_rate, "entries": self.entries,
-            "burst_messages": self.burst_messages, "burst_groups": self.burst_groups, "nodes": self.nodes, "connections_each": self.each, "group_messages": self.group_messages,
+            "burst_messages": self.burst_messages, "burst_groups": self.burst_groups, "soak_connections": self.soak_connections, "soak_seconds": self.soak_seconds, "nodes": self.nodes, "connections_each": self.each, "group_messages": self.group_messages,
             "appendonly": self.appendonly, "open_files": open_files,
         })
     }
@@ -203,26 +211,4 @@ pub(crate) struct Place {
     /// The core it is pinned to; without it, wherever the kernel likes
     #[arg(long)]
     pub(crate) core: Option<usize>,
-}
-
-/// What the load client does.
-#[derive(Clone, clap::Args)]
-pub(crate) struct Work {
-    #[command(flatten)]
-    pub(crate) place: Place,
-    /// The servers' WebSocket listeners, which get connections in turn
-    #[arg(long, value_delimiter = ',', required = true)]
-    pub(crate) server: Vec<SocketAddr>,
-    /// How many connections to hold
-    #[arg(long)]
-    pub(crate) hold: usize,
-    /// The number of the first one, where other load clients hold those below
-    #[arg(long, default_value_t = 0)]
-    pub(crate) first: usize,
-    /// Each acknowledges the durable messages it gets
-    #[arg(long)]
-    pub(crate) ack: bool,
-    /// The groups each of them joins; without it, none
-    #[arg(long, value_delimiter = ',')]
-    pub(crate) join: Vec<String>,
 }

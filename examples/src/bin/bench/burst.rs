@@ -6,15 +6,16 @@
 
 use std::time::Duration;
 
+use gim_proxy_sdk::bench::report::Report;
 use serde_json::{Value, json};
 
 use crate::args::Settings;
-use crate::child::Child;
+use crate::load::Load;
 use crate::machine::Cores;
 use crate::node::Node;
 use crate::redis::Redis;
 use crate::turn::{Pids, Spent, Turn, median_of};
-use crate::{Result, clock, load, message};
+use crate::{Result, clock, message};
 
 /// Deliveries per second of the node's CPU that should be reached, at least.
 pub(crate) const TARGET: f64 = 4_000_000.0;
@@ -36,7 +37,7 @@ pub(crate) struct Burst {
 struct Stage {
     node: Node,
     redis: Redis,
-    load: Child,
+    load: Load,
     members: u64,
 }
 
@@ -57,8 +58,8 @@ impl Stage {
         let redis = Redis::start(settings)?;
         let node = Node::told(&ROOM, &redis, cores)?;
         let groups: Vec<String> = (0..settings.burst_groups).map(group).collect();
-        let mut load = load::start(&node.public, settings.members, Some(&groups.join(",")), cores)?;
-        let members = load::logged_in(&mut load)?;
+        let mut load = Load::start(&node.public, settings.members, Some(&groups.join(",")), cores)?;
+        let members = load.logged_in()?;
         Ok(Self { node, redis, load, members })
     }
 
@@ -76,14 +77,14 @@ impl Stage {
     }
 
     /// Sends so many messages, of which `sent` were sent before.
-    fn send(&mut self, sent: u64, messages: u64, settings: &Settings) -> Result<Value> {
-        self.load.tell(&format!("expect {} {}", messages * self.members, WITHIN.as_millis()))?;
+    fn send(&mut self, sent: u64, messages: u64, settings: &Settings) -> Result<Report> {
+        self.load.begin()?;
         let due = clock::now();
         self.redis.add_at_once((sent..sent + messages).map(|nth| {
             let (series, number) = (nth % settings.burst_groups, nth / settings.burst_groups + 1);
             (group(series), message::payload(due, message::numbered(series, number), settings.payload))
         }))?;
-        let report = self.load.hear(WITHIN + LOOK)?;
+        let report = self.load.end(messages * self.members, WITHIN)?;
         self.redis.settled(LOOK, WITHIN)?;
         Ok(report)
     }

@@ -3,19 +3,19 @@
 //! A message at a time goes on the stream by plain `XADD`, and is waited for until the last socket has it. Each node has
 //! a load client of its own, because a process may open 20,000 files.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
+use gim_proxy_sdk::bench::report::Report;
 use serde_json::{Value, json};
 
 use crate::args::Settings;
-use crate::child::Child;
 use crate::fanout::GROUP;
+use crate::load::Load;
 use crate::machine::Cores;
 use crate::process::{Memory, memory};
 use crate::service::{Batches, Service, Usage};
 use crate::turn::{Outcome, median_of};
-use crate::{Result, clock, load, message};
+use crate::{Result, clock, message};
 
 /// Before figures are read: what starts late has started, what is given back has been given back.
 const SETTLE: Duration = Duration::from_secs(3);
@@ -61,14 +61,14 @@ pub(crate) fn measure(settings: &Settings, cores: Cores, seen: impl Fn(u64, &Mes
     let memory_before = memories(&service)?;
     let before = service.usage(&[])?;
     let mut loads = log_in(&service, settings, cores)?;
-    let logins = loads.iter_mut().map(|load| load.hear(load::LOGIN)).collect::<Result<Vec<_>>>()?;
+    let logins = loads.iter_mut().map(|load| load.logins()).collect::<Result<Vec<_>>>()?;
     let login = service.usage(&loads)?.since(&before);
     clock::sleep(SETTLE);
     let memory_after = memories(&service)?;
     let before = service.usage(&loads)?;
     clock::sleep(IDLE);
     let idle = service.usage(&loads)?.since(&before);
-    let holds: Vec<u64> = logins.iter().map(|login| login["connected"].as_u64().unwrap_or(0)).collect();
+    let holds: Vec<u64> = logins.iter().map(|login| login.connected).collect();
     let first = send(&mut service, &mut loads, &holds, 1, settings)?;
     seen(0, &first);
     let mut messages = Vec::new();
@@ -83,7 +83,7 @@ pub(crate) fn measure(settings: &Settings, cores: Cores, seen: impl Fn(u64, &Mes
     Ok(Cluster {
         wanted: settings.nodes * settings.each,
         connected: holds.iter().sum(),
-        trouble: logins.iter().filter_map(|login| login["trouble"].as_str().map(str::to_owned)).collect(),
+        trouble: logins.into_iter().filter_map(|login| login.trouble).collect(),
         claimed: service.redis.claimed()?,
         redis_version: service.redis.version()?,
         login,
@@ -95,76 +95,40 @@ pub(crate) fn measure(settings: &Settings, cores: Cores, seen: impl Fn(u64, &Mes
 }
 
 /// Starts a load client for each node, all at once.
-fn log_in(service: &Service, settings: &Settings, cores: Cores) -> Result<Vec<Child>> {
+fn log_in(service: &Service, settings: &Settings, cores: Cores) -> Result<Vec<Load>> {
     let start = |(number, node): (usize, &crate::node::Node)| {
-        load::start_from(number * settings.each, &node.public, settings.each, Some(GROUP), cores)
+        Load::start_from(number * settings.each, &node.public, settings.each, Some(GROUP), cores)
     };
     service.nodes.iter().enumerate().map(start).collect()
 }
 
 /// One message, from the entry until every socket has it and the queue is done with it.
-fn send(
-    service: &mut Service,
-    loads: &mut [Child],
-    holds: &[u64],
-    number: u64,
-    settings: &Settings,
-) -> Result<Message> {
+fn send(service: &mut Service, loads: &mut [Load], holds: &[u64], number: u64, settings: &Settings) -> Result<Message> {
     let batches = service.batches()?;
-    for (load, hold) in loads.iter_mut().zip(holds) {
-        load.tell(&format!("expect {hold} {}", MESSAGE.as_millis()))?;
-    }
-    // Each makes room before it reads on.
-    clock::sleep(LOOK);
+    loads.iter_mut().try_for_each(Load::begin)?;
     let before = service.usage(loads)?;
     service.push(None, &message::payload(clock::now(), number, settings.payload))?;
-    let reports = loads.iter_mut().map(|load| load.hear(MESSAGE * 2)).collect::<Result<Vec<_>>>()?;
+    let ends = loads.iter_mut().zip(holds).map(|(load, &hold)| load.end(hold, MESSAGE));
+    let report = ends.collect::<Result<Vec<_>>>()?.into_iter().fold(Report::default(), Report::and);
     service.redis.settled(LOOK, MESSAGE)?;
     let usage = service.usage(loads)?.since(&before);
     let batches = service.batches()?.since(batches);
-    Ok(Message::new(&reports, holds, batches, usage))
+    Ok(Message::new(&report, holds.iter().sum(), batches, usage))
 }
 
 impl Message {
-    fn new(reports: &[Value], holds: &[u64], batches: Batches, usage: Usage) -> Self {
-        let outcomes = reports.iter().zip(holds).map(|(report, &hold)| Outcome::read(report, hold));
-        let outcome = outcomes.fold(Outcome::default(), Outcome::and);
-        let latest = reports.iter().filter_map(|report| report["max_us"].as_u64()).max();
-        let max_ms = latest.unwrap_or(0) as f64 / 1e3;
-        let by_ms = by_ms(reports);
-        let [p50_ms, p99_ms] = [50, 99].map(|percent| quantile(&by_ms, percent).min(max_ms));
-        Self { outcome, p50_ms, p99_ms, max_ms, batches, usage }
+    fn new(report: &Report, expected: u64, batches: Batches, usage: Usage) -> Self {
+        let ms = |share: u64| report.latency.per_mille(share) as f64 / 1e3;
+        Self { outcome: report.outcome(expected), p50_ms: ms(500), p99_ms: ms(990), max_ms: ms(1_000), batches, usage }
     }
 
     fn to_json(&self) -> Value {
         let Self { outcome, p50_ms, p99_ms, max_ms, batches, usage } = self;
         json!({
-            "outcome": outcome.to_json(), "p50_ms": p50_ms, "p99_ms": p99_ms, "max_ms": max_ms,
+            "outcome": outcome, "p50_ms": p50_ms, "p99_ms": p99_ms, "max_ms": max_ms,
             "batches_done": batches.done, "batches_not_done": batches.not_done, "cpu_seconds": usage.to_json(),
         })
     }
-}
-
-/// How many arrived within each millisecond, at all load clients.
-fn by_ms(reports: &[Value]) -> BTreeMap<u64, u64> {
-    let mut all = BTreeMap::new();
-    for pair in reports.iter().filter_map(|report| report["by_ms"].as_array()).flatten() {
-        if let (Some(ms), Some(count)) = (pair[0].as_u64(), pair[1].as_u64()) {
-            *all.entry(ms).or_insert(0) += count;
-        }
-    }
-    all
-}
-
-/// Nearest-rank percentile, to half a millisecond.
-fn quantile(by_ms: &BTreeMap<u64, u64>, percent: u64) -> f64 {
-    let rank = (by_ms.values().sum::<u64>() * percent).div_ceil(100).max(1);
-    let mut below = 0;
-    let reached = by_ms.iter().find(|(_, count)| {
-        below += *count;
-        below >= rank
-    });
-    reached.map_or(0.0, |(&ms, _)| ms as f64 + 0.5)
 }
 
 impl Cluster {
@@ -213,18 +177,5 @@ impl Cluster {
             "deliveries_per_cpu_second": self.usage().map(|usage| self.deliveries() as f64 / usage.whole()),
             "unclean_messages": self.unclean(), "messages_asked_again": self.asked_again(),
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn percentiles_are_taken_over_all_load_clients() {
-        let reports = [json!({ "by_ms": [[10, 50], [20, 40]] }), json!({ "by_ms": [[10, 5], [30, 4], [40, 1]] })];
-        let all = by_ms(&reports);
-        assert_eq!((quantile(&all, 50), quantile(&all, 99), quantile(&all, 100)), (10.5, 30.5, 40.5));
-        assert_eq!(quantile(&BTreeMap::new(), 50), 0.0);
     }
 }

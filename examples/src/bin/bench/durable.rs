@@ -6,17 +6,18 @@
 
 use std::time::Duration;
 
+use gim_proxy_sdk::bench::report::Report;
 use serde_json::{Value, json};
 
 use crate::args::Settings;
-use crate::child::Child;
 use crate::fanout::GROUP;
+use crate::load::Load;
 use crate::machine::Cores;
 use crate::node::Node;
 use crate::redis::Redis;
 use crate::turn::{Pids, Spent, Turn};
 use crate::unicast::pace::{Class, Pace, Sink};
-use crate::{Result, clock, load, message};
+use crate::{Result, clock, message};
 
 /// How long after its last message a turn may take. What comes later counts as lost.
 const GRACE: Duration = Duration::from_secs(30);
@@ -43,7 +44,7 @@ pub(crate) enum To {
 struct Stage {
     node: Node,
     redis: Box<Redis>,
-    load: Child,
+    load: Load,
     members: u64,
 }
 
@@ -65,8 +66,8 @@ impl Stage {
         let redis = Box::new(Redis::start(settings)?);
         let node = Node::on(&redis, cores)?;
         let group = (to == To::Group).then_some(GROUP);
-        let mut load = load::start_acking(&node.public, settings.members, group, cores)?;
-        let members = load::logged_in(&mut load)?;
+        let mut load = Load::start_acking(&node.public, settings.members, group, cores)?;
+        let members = load.logged_in()?;
         Ok(Self { node, redis, load, members })
     }
 
@@ -112,9 +113,9 @@ impl Course {
         }
     }
 
-    fn send(&mut self, stage: &mut Stage, seconds: u64) -> Result<Value> {
-        let within = Duration::from_secs(seconds) + GRACE;
-        stage.load.tell(&format!("expect {} {}", self.deliveries(seconds), within.as_millis()))?;
+    fn send(&mut self, stage: &mut Stage, seconds: u64) -> Result<Report> {
+        let expected = self.deliveries(seconds);
+        stage.load.begin()?;
         match self {
             Self::Users { pace, per_second } => pace.send(*per_second * seconds, Sink::Stream(&mut stage.redis))?,
             Self::Group { class, per_second, payload, sent, .. } => {
@@ -128,7 +129,7 @@ impl Course {
                 }
             }
         }
-        stage.load.hear(within + GRACE)
+        stage.load.end(expected, GRACE)
     }
 }
 

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use gim_proxy_sdk::bench::report::Report;
 use serde_json::{Value, json};
 
 use crate::args::Settings;
 use crate::child::Child;
+use crate::load::Load;
 use crate::machine::Cores;
 use crate::node::Node;
 use crate::post::Poster;
 use crate::turn::{Pids, Round, Spent, Turn, median};
-use crate::{Result, clock, load, message};
+use crate::{Result, clock, message};
 
 /// The group that everybody is in.
 pub(crate) const GROUP: &str = "bench";
@@ -60,7 +62,7 @@ pub(crate) fn floor(settings: &Settings, cores: Cores) -> Result<Turn> {
 /// A fresh server and a fresh client: no turn inherits anything from the one before.
 fn turn(mut server: Server, settings: &Settings, cores: Cores) -> Result<Turn> {
     let mut load = server.log_in(settings.members, cores)?;
-    let members = load::logged_in(&mut load)?;
+    let members = load.logged_in()?;
     let mut course = Course { settings, members, sent: 0 };
     // A second of messages that nobody counts: first allocations, caches, congestion windows.
     course.send(&mut server, &mut load, settings.rate)?;
@@ -71,19 +73,18 @@ fn turn(mut server: Server, settings: &Settings, cores: Cores) -> Result<Turn> {
 }
 
 impl Course<'_> {
-    fn send(&mut self, server: &mut Server, load: &mut Child, messages: u64) -> Result<Value> {
+    fn send(&mut self, server: &mut Server, load: &mut Load, messages: u64) -> Result<Report> {
         let Settings { rate, payload, .. } = *self.settings;
-        let within = Duration::from_nanos(clock::interval(rate) * messages) + GRACE;
-        load.tell(&format!("expect {} {}", self.members * messages, within.as_millis()))?;
+        load.begin()?;
         match server {
             Server::Floor { child, .. } => {
                 child.tell(&format!("send {messages} {rate} {payload} {}", self.sent))?;
-                child.hear(within)?;
+                child.hear(Duration::from_nanos(clock::interval(rate) * messages) + GRACE)?;
             }
             Server::Node { poster, .. } => self.post(poster, messages)?,
         }
         self.sent += messages;
-        load.hear(within + GRACE)
+        load.end(self.members * messages, GRACE)
     }
 
     /// One message per tick into the node's queue, over the road that applications take.
@@ -103,7 +104,7 @@ impl Course<'_> {
 
 impl Server {
     fn floor(cores: Cores) -> Result<Self> {
-        let mut child = Child::start("serve-floor", cores.server, &[])?;
+        let mut child = Child::start(&["serve-floor"], cores.server, &[])?;
         let address = child.hear(START)?["address"].as_str().ok_or("the floor has no address")?.to_owned();
         Ok(Self::Floor { child, address })
     }
@@ -122,10 +123,10 @@ impl Server {
     }
 
     /// The floor knows no groups, so nobody joins one there.
-    fn log_in(&self, members: usize, cores: Cores) -> Result<Child> {
+    fn log_in(&self, members: usize, cores: Cores) -> Result<Load> {
         match self {
-            Self::Floor { address, .. } => load::start(address, members, None, cores),
-            Self::Node { node, .. } => load::start(&node.public, members, Some(GROUP), cores),
+            Self::Floor { address, .. } => Load::start(address, members, None, cores),
+            Self::Node { node, .. } => Load::start(&node.public, members, Some(GROUP), cores),
         }
     }
 }

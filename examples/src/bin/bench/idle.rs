@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::args::{Mode, Settings};
-use crate::child::Child;
 use crate::fanout::GROUP;
+use crate::load::Load;
 use crate::machine::Cores;
 use crate::node::Node;
 use crate::post::Poster;
@@ -16,7 +16,7 @@ use crate::process::{Memory, memory};
 use crate::redis::{Commands, Redis};
 use crate::turn::{Outcome, Pids, Spent};
 use crate::unicast::pace::{Pace, Sink};
-use crate::{Result, burst, clock, load, message};
+use crate::{Result, burst, clock, message};
 
 /// Bytes of RSS that one idle connection may cost.
 pub(crate) const TARGET_BYTES: f64 = 2_048.0;
@@ -74,14 +74,14 @@ pub(crate) fn measure(mode: Mode, settings: &Settings, cores: Cores) -> Result<I
     let group = if settings.own_groups { "bench-{}" } else { GROUP };
     let pids = |load| Pids { server: node.pid(), load, redis: redis.as_ref().map(Redis::pid) };
     let spent_before = Spent::until_now(pids(None))?;
-    let mut load = load::start(&node.public, settings.connections, Some(group), cores)?;
-    let login = load.hear(load::LOGIN)?;
+    let mut load = Load::start(&node.public, settings.connections, Some(group), cores)?;
+    let logins = load.logins()?;
     let spent = Spent::until_now(pids(Some(load.pid())))?.since(spent_before);
     clock::sleep(SETTLE);
     let after = memory(node.pid())?;
     // Asked only now, because answering takes memory too.
     let counted = Poster::connect(node.admin)?.sysinfo()?["managerInfo"].take();
-    let connected = login["connected"].as_u64().unwrap_or(0);
+    let connected = logins.connected;
     let of_redis = |(redis, before): (&mut Redis, &Before)| InRedis::read(redis, spent.redis, before);
     let of_redis = redis.as_mut().zip(redis_before.as_ref()).map(of_redis).transpose()?;
     let later = match &mut redis {
@@ -96,7 +96,7 @@ pub(crate) fn measure(mode: Mode, settings: &Settings, cores: Cores) -> Result<I
         mode,
         wanted: settings.connections,
         connected,
-        trouble: login["trouble"].as_str().map(str::to_owned),
+        trouble: logins.trouble,
         counted,
         before,
         after,
@@ -109,16 +109,16 @@ pub(crate) fn measure(mode: Mode, settings: &Settings, cores: Cores) -> Result<I
 }
 
 /// Three seconds of messages to single users, then as many to the group at once as in a burst.
-fn traffic(redis: &mut Redis, load: &mut Child, connected: u64, settings: &Settings) -> Result<()> {
+fn traffic(redis: &mut Redis, load: &mut Load, connected: u64, settings: &Settings) -> Result<()> {
     let unicast = 3 * settings.unicast_rate;
-    load.tell(&format!("expect {unicast} {}", WITHIN.as_millis()))?;
+    load.begin()?;
     Pace::new(connected, settings).send(unicast, Sink::Stream(redis))?;
-    let single = Outcome::read(&load.hear(WITHIN * 2)?, unicast);
+    let single = load.end(unicast, WITHIN)?.outcome(unicast);
     let expected = settings.burst_messages * connected;
-    load.tell(&format!("expect {expected} {}", WITHIN.as_millis()))?;
+    load.begin()?;
     let payload = |nth| message::payload(clock::now(), message::numbered(1, nth), settings.payload);
     redis.add_at_once((1..=settings.burst_messages).map(|nth| (GROUP.to_owned(), payload(nth))))?;
-    let group = Outcome::read(&load.hear(WITHIN * 2)?, expected);
+    let group = load.end(expected, WITHIN)?.outcome(expected);
     redis.settled(LOOK, WITHIN)?;
     match single.and(group) {
         outcome if outcome.is_clean() => Ok(()),

@@ -1,223 +1,78 @@
-//! The load client: holds connections in one epoll loop, counts every frame and byte, and times every delivery.
-//!
-//! It never sends but what a client must (handshake, join, pong), and knows nothing of which server it talks to.
+//! Load clients, on the core that is theirs. The bench runs one, but where a process cannot hold enough connections.
 
-mod connection;
-mod order;
-mod tally;
-
-use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use rustix::event::epoll;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
-use serde_json::json;
+use gim_proxy_sdk::bench::client::{Clients, Work};
+use gim_proxy_sdk::bench::report::{Logins, Report};
 
-use self::connection::{Connection, Progress, Terms};
-use self::tally::Tally;
-use crate::args::Work;
-use crate::child::{Child, Commands, say};
+use crate::Result;
 use crate::machine::Cores;
-use crate::{Result, clock, events, process};
 
-/// Logins under way at once: enough to keep a server busy, few enough for its accept queue.
-const WINDOW: usize = 128;
-/// How long all logins together may take. There may be 90,000, on a machine that others use, too.
-const LOGIN_DEADLINE: Duration = Duration::from_secs(300);
-/// How long to wait for what it says then.
-pub(crate) const LOGIN: Duration = Duration::from_secs(310);
-/// What is read at once, at most. A frame is smaller.
-const READ: usize = 262_144;
-/// What stands in for a connection in the event loop.
-const COMMANDS: u64 = u64::MAX;
+/// What a load client is called on the command line.
+pub(crate) const ROLE: &[&str] = &["load"];
 
-struct Load {
-    epoll: OwnedFd,
-    work: Work,
-    /// Last byte of the source address 127.0.0.x: the next one is taken when the ports of one run out.
-    source: u8,
-    connections: Vec<Connection>,
-    /// Those whose login is under way.
-    opening: usize,
-    /// Those that are in, and have not ended.
-    ready: usize,
-    /// The first thing that went wrong with a connection.
-    trouble: Option<String>,
-    buffer: Vec<u8>,
-    tally: Tally,
-}
+pub(crate) struct Load(Clients);
 
-/// Starts a load client, of one server or of several with commas between. What it says first is how many connections it holds, and what stopped it if not all.
-pub(crate) fn start(server: &str, hold: usize, join: Option<&str>, cores: Cores) -> Result<Child> {
-    start_from(0, server, hold, join, cores)
-}
-
-/// The same, for one of several load clients: its connections are numbered from `first` on.
-pub(crate) fn start_from(first: usize, server: &str, hold: usize, join: Option<&str>, cores: Cores) -> Result<Child> {
-    start_with(&[], first, server, hold, join, cores)
-}
-
-/// The same, for one that acknowledges what it gets.
-pub(crate) fn start_acking(server: &str, hold: usize, join: Option<&str>, cores: Cores) -> Result<Child> {
-    start_with(&["--ack"], 0, server, hold, join, cores)
-}
-
-fn start_with(
-    flags: &[&str],
-    first: usize,
-    server: &str,
-    hold: usize,
-    join: Option<&str>,
-    cores: Cores,
-) -> Result<Child> {
-    let (first, count) = (first.to_string(), hold.to_string());
-    let mut arguments = ["--server", server, "--hold", &count, "--first", &first].map(str::to_owned).to_vec();
-    arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
-    arguments.extend(join.iter().flat_map(|group| ["--join".to_owned(), (*group).to_owned()]));
-    Child::start("load", cores.client, &arguments)
-}
-
-/// Waits until a load client has logged in. Tells how many connections it holds, one at least.
-pub(crate) fn logged_in(load: &mut Child) -> Result<u64> {
-    let login = load.hear(LOGIN)?;
-    match login["connected"].as_u64().unwrap_or(0) {
-        0 => Err(format!("nobody could connect: {}", login["trouble"]).into()),
-        connected => Ok(connected),
-    }
-}
-
-/// The child's main.
-pub(crate) fn run(work: &Work) -> Result<()> {
-    process::end_with_parent()?;
-    process::pin(work.place.core)?;
-    let mut load = Load::new(work)?;
-    load.log_in()?;
-    say(&json!({ "connected": load.ready, "trouble": load.trouble }))?;
-    load.serve()
+/// The uid of a connection.
+pub(crate) fn uid(number: usize) -> String {
+    Work::new(Vec::new(), 0).uid(number)
 }
 
 impl Load {
-    fn new(work: &Work) -> Result<Self> {
-        Ok(Self {
-            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
-            work: work.clone(),
-            source: 1,
-            connections: Vec::with_capacity(work.hold),
-            opening: 0,
-            ready: 0,
-            trouble: None,
-            buffer: vec![0; READ],
-            tally: Tally::default(),
-        })
+    /// Starts one at a server, or at several with commas between; its connections join groups, also with commas between.
+    pub(crate) fn start(server: &str, hold: usize, join: Option<&str>, cores: Cores) -> Result<Self> {
+        Self::begin_with(work(server, hold, join, cores)?)
     }
 
-    /// Opens connections, [`WINDOW`] at a time, until all are there or one could not be opened. Those on their way
-    /// then are waited for.
-    fn log_in(&mut self) -> Result<()> {
-        let deadline = clock::deadline(LOGIN_DEADLINE);
-        let mut events = Vec::with_capacity(WINDOW);
-        while clock::now() < deadline {
-            while self.trouble.is_none() && self.connections.len() < self.work.hold && self.opening < WINDOW {
-                if let Err(error) = self.open() {
-                    self.trouble = Some(error.to_string());
-                }
-            }
-            if self.opening == 0 {
-                break;
-            }
-            events::wait(&self.epoll, &mut events, Some(deadline))?;
-            for event in events.drain(..) {
-                self.read(event.data.u64());
-            }
-        }
-        Ok(())
+    /// The same, for one of several load clients: its connections are numbered from `first` on.
+    pub(crate) fn start_from(
+        first: usize,
+        server: &str,
+        hold: usize,
+        join: Option<&str>,
+        cores: Cores,
+    ) -> Result<Self> {
+        Self::begin_with(Work { first, ..work(server, hold, join, cores)? })
     }
 
-    fn open(&mut self) -> Result<()> {
-        let index = self.connections.len();
-        let number = self.work.first + index;
-        let server = self.work.server[index % self.work.server.len()];
-        let socket = self.connect(&server)?;
-        sockopt::set_tcp_nodelay(&socket, true)?;
-        rustix::io::ioctl_fionbio(&socket, true)?;
-        epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(index as u64), epoll::EventFlags::IN)?;
-        // `{}` in the name of a group stands for the number of the connection.
-        let join = self.work.join.iter().map(|group| group.replace("{}", &number.to_string())).collect();
-        let terms = Terms { join, acks: self.work.ack };
-        self.connections.push(Connection::start(socket, number, server, terms)?);
-        self.opening += 1;
-        Ok(())
+    /// The same, for one that acknowledges what it gets.
+    pub(crate) fn start_acking(server: &str, hold: usize, join: Option<&str>, cores: Cores) -> Result<Self> {
+        Self::begin_with(Work { ack: true, ..work(server, hold, join, cores)? })
     }
 
-    fn connect(&mut self, server: &SocketAddr) -> Result<OwnedFd> {
-        loop {
-            let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-            if self.source > 1 {
-                bind(&socket, &SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, self.source), 0))?;
-            }
-            match connect(&socket, server).map_err(std::io::Error::from) {
-                Ok(()) => return Ok(socket),
-                Err(error) if error.kind() == ErrorKind::AddrNotAvailable && self.source < 250 => self.source += 1,
-                Err(error) => return Err(error.into()),
-            }
-        }
+    fn begin_with(work: Work) -> Result<Self> {
+        Ok(Self(Clients::start(ROLE, &work, 1)?))
     }
 
-    /// Counts and answers until the parent goes.
-    fn serve(&mut self) -> Result<()> {
-        let commands_here = epoll::EventData::new_u64(COMMANDS);
-        epoll::add(&self.epoll, std::io::stdin(), commands_here, epoll::EventFlags::IN)?;
-        let mut commands = Commands::default();
-        let mut events = Vec::with_capacity(1_024);
-        loop {
-            events::wait(&self.epoll, &mut events, self.tally.deadline())?;
-            for event in events.drain(..) {
-                match event.data.u64() {
-                    COMMANDS => match commands.read()? {
-                        Some(lines) => lines.iter().try_for_each(|line| self.tally.expect(line))?,
-                        None => return Ok(()),
-                    },
-                    connection => self.read(connection),
-                }
-            }
-            if let Some(report) = self.tally.finished() {
-                say(&report)?;
-            }
-        }
+    /// Waits until it has logged in. Tells how many connections it holds, one at least.
+    pub(crate) fn logged_in(&mut self) -> Result<u64> {
+        self.0.some_logged_in()
     }
 
-    fn read(&mut self, event: u64) {
-        let Some(connection) = usize::try_from(event).ok().and_then(|index| self.connections.get_mut(index)) else {
-            return;
-        };
-        match connection.read(&mut self.buffer, &mut self.tally) {
-            Ok(Progress::Waits) => {}
-            Ok(Progress::BecameReady) => {
-                self.opening -= 1;
-                self.ready += 1;
-            }
-            Err(error) => {
-                // A socket with an error stays readable: without this it would be reported forever.
-                let _ = epoll::delete(&self.epoll, connection.socket());
-                match connection.is_ready() {
-                    true => self.ready -= 1,
-                    false => self.opening -= 1,
-                }
-                self.tally.ended += 1;
-                self.trouble.get_or_insert_with(|| error.to_string());
-            }
-        }
+    /// The same with everything it has to say.
+    pub(crate) fn logins(&mut self) -> Result<Logins> {
+        self.0.logged_in()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.pids().next().unwrap_or_default()
+    }
+
+    /// Starts a turn.
+    pub(crate) fn begin(&mut self) -> Result<()> {
+        self.0.begin()
+    }
+
+    /// Ends it when so much has arrived, or after this time.
+    pub(crate) fn end(&mut self, expected: u64, within: Duration) -> Result<Report> {
+        self.0.arrived(expected, within)?;
+        self.0.end()
     }
 }
 
-/// The uid of connection `number`.
-pub(crate) fn uid(number: usize) -> String {
-    format!("bench-{number:06}")
-}
-
-/// The path and query of connection `number`: its own uid, text frames.
-fn target(number: usize, server: SocketAddr) -> String {
-    format!("GET /ws?uid={}&msg_code=1 HTTP/1.1\r\nHost: {server}\r\n", uid(number))
+fn work(server: &str, hold: usize, join: Option<&str>, cores: Cores) -> Result<Work> {
+    let urls =
+        server.split(',').map(|server| format!("ws://{server}/ws").parse()).collect::<std::result::Result<_, _>>()?;
+    let join = join.map(|groups| groups.split(',').map(str::to_owned).collect()).unwrap_or_default();
+    Ok(Work { core: cores.client, join, ..Work::new(urls, hold) })
 }

@@ -1,7 +1,10 @@
 //! The bench: what an idle connection costs a node, how far fan-out and unicast are from a floor, how fast the queue is,
 //! what it costs to spread a group over nodes.
 //!
-//! `make bench`, or `bench [idle|fanout|burst|unicast|stream|spread|cluster|all] [--json FILE]` with the programs `ws-node` and
+//! Load clients, pace and counting are those of `gim bench`, in `gim_proxy_sdk::bench`; starting servers, the floor, the
+//! cores and the table with its targets are this program's.
+//!
+//! `make bench`, or `bench [idle|fanout|burst|unicast|stream|durable|spread|soak|cluster|all] [--out FOLDER]` with the programs `ws-node` and
 //! `msg-queue` built beside it.
 //!
 //! The program that you start only conducts. Server and load client are child processes, so that memory and CPU
@@ -15,41 +18,33 @@
 
 mod args;
 mod burst;
-mod child;
-mod clock;
 mod cluster;
 mod durable;
-mod events;
 mod fanout;
 mod floor;
 mod idle;
 mod load;
 mod machine;
-mod message;
 mod node;
-mod post;
-mod process;
 mod program;
 mod redis;
 mod relay;
 mod report;
 mod service;
+mod soak;
 mod sockets;
 mod spread;
 mod stream;
 mod table;
 mod turn;
 mod unicast;
-mod ws;
 
 use args::{Args, Mode, Settings, What};
 use clap::Parser;
+use gim_proxy_sdk::bench::{Result, child, client, clock, events, message, post, process, ws};
 use machine::Cores;
 use serde_json::{Value, json};
 use table::{Row, Table};
-
-/// Everything that goes wrong here ends the program with its text, so one boxed type does for all of it.
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 fn main() -> Result<()> {
     let args = Args::parse();
@@ -57,7 +52,7 @@ fn main() -> Result<()> {
         What::ServeNode(place) => node::serve(&place),
         What::ServeFloor(place) => floor::serve(&place),
         What::ServeRelay(place) => relay::serve(&place),
-        What::Load(work) => load::run(&work),
+        What::Load(work) => client::run(&work),
         what => conduct(&what, &args.settings),
     }
 }
@@ -121,6 +116,8 @@ fn parts(what: &What) -> Vec<(&'static str, Measure)> {
         What::Stream => vec![stream],
         What::Durable => vec![durable],
         What::Spread => vec![spread],
+        // Ten minutes by itself.
+        What::Soak => vec![("soak", soak)],
         // It takes 90,000 sockets twice: who wants that says so.
         What::Cluster => vec![("cluster", cluster)],
         // Without the last: it takes as long as half of the others together.
@@ -168,6 +165,12 @@ fn spread(settings: &Settings, cores: Cores) -> Result<Measured> {
     let found = spread::measure(settings, cores, report::spread_round)?;
     report::spread(&found);
     Ok(Measured { json: found.to_json(), rows: Vec::new() })
+}
+
+fn soak(settings: &Settings, cores: Cores) -> Result<Measured> {
+    let found = soak::measure(settings, cores)?;
+    println!("{found}");
+    Ok(Measured { json: serde_json::to_value(&found)?, rows: Vec::new() })
 }
 
 fn cluster(settings: &Settings, cores: Cores) -> Result<Measured> {

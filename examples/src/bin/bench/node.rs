@@ -40,7 +40,7 @@ enum Kind {
 impl Node {
     /// One of mode `local`.
     pub(crate) fn embedded(cores: Cores) -> Result<Self> {
-        let mut child = Child::start("serve-node", cores.server, &[])?;
+        let mut child = Child::start(&["serve-node"], cores.server, &[])?;
         let addresses = child.hear(START)?;
         let address = |key: &str| addresses[key].as_str().map(str::to_owned).ok_or("the node has no address");
         Ok(Self { public: address("public")?, admin: address("admin")?.parse()?, process: Kind::Embedded(child) })

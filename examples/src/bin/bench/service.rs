@@ -6,8 +6,8 @@ use gim_proxy_sdk::testing::EtcdServer;
 use serde_json::{Value, json};
 
 use crate::args::Settings;
-use crate::child::Child;
 use crate::fanout::GROUP;
+use crate::load::Load;
 use crate::machine::Cores;
 use crate::node::Node;
 use crate::post::Poster;
@@ -93,7 +93,7 @@ impl Service {
         Ok(all)
     }
 
-    pub(crate) fn usage(&self, loads: &[Child]) -> Result<Usage> {
+    pub(crate) fn usage(&self, loads: &[Load]) -> Result<Usage> {
         let total = |pid: u32| process::cpu(pid).map(|cpu| cpu.total);
         Ok(Usage {
             nodes: self.nodes.iter().map(|node| process::cpu(node.pid())).collect::<Result<_>>()?,

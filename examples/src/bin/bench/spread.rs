@@ -5,15 +5,16 @@
 
 use std::time::Duration;
 
+use gim_proxy_sdk::bench::report::Report;
 use serde_json::{Value, json};
 
 use crate::args::Settings;
-use crate::child::Child;
 use crate::fanout::{self, GROUP};
+use crate::load::Load;
 use crate::machine::Cores;
 use crate::service::{Batches, Service, Usage};
 use crate::turn::{Turn, median_of};
-use crate::{Result, clock, load, message};
+use crate::{Result, clock, message};
 
 /// The share of one node's deliveries per CPU-second that two should reach, at least.
 pub(crate) const TARGET: f64 = 0.8;
@@ -62,8 +63,8 @@ pub(crate) fn measure(settings: &Settings, cores: Cores, seen: impl Fn(usize, &R
 /// A fresh service and a fresh client: no turn inherits anything from the one before.
 fn turn(nodes: usize, settings: &Settings, cores: Cores) -> Result<Over> {
     let mut service = Service::start(nodes, settings, cores)?;
-    let mut load = load::start(&service.public(), settings.members, Some(GROUP), cores)?;
-    let members = load::logged_in(&mut load)?;
+    let mut load = Load::start(&service.public(), settings.members, Some(GROUP), cores)?;
+    let members = load.logged_in()?;
     let mut loads = [load];
     // A second of messages that nobody counts.
     send(&mut service, &mut loads, 0, settings.rate, members, settings)?;
@@ -82,22 +83,21 @@ fn turn(nodes: usize, settings: &Settings, cores: Cores) -> Result<Over> {
 /// One message per tick onto the stream, until all of it is there and settled.
 fn send(
     service: &mut Service,
-    [load]: &mut [Child; 1],
+    [load]: &mut [Load; 1],
     sent: u64,
     messages: u64,
     members: u64,
     settings: &Settings,
-) -> Result<Value> {
+) -> Result<Report> {
     let interval = clock::interval(settings.rate);
-    let within = Duration::from_nanos(interval * messages) + GRACE;
-    load.tell(&format!("expect {} {}", members * messages, within.as_millis()))?;
+    load.begin()?;
     let mut due = clock::now();
     for number in sent + 1..=sent + messages {
         due += interval;
         clock::sleep_until(due);
         service.push(Some(&message::id(due)), &message::payload(due, number, settings.payload))?;
     }
-    let report = load.hear(within + GRACE)?;
+    let report = load.end(members * messages, GRACE)?;
     service.redis.settled(LOOK, GRACE)?;
     Ok(report)
 }

@@ -10,12 +10,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::args::Settings;
-use crate::child::Child;
+use crate::load::Load;
 use crate::machine::Cores;
 use crate::node::Node;
 use crate::redis::{Commands, Redis};
 use crate::turn::{Outcome, Pids, Spent};
-use crate::{Result, clock, load};
+use crate::{Result, clock};
 
 pub(crate) use self::produce::Producer;
 
@@ -74,13 +74,13 @@ pub(crate) fn measure(settings: &Settings, cores: Cores, seen: impl Fn(bool, &Tu
 
 fn turn(redis: &mut Redis, producer: Producer, connected: bool, settings: &Settings, cores: Cores) -> Result<Turn> {
     let node = Node::on(redis, cores)?;
-    let mut load = connected.then(|| load::start(&node.public, CONNECTED, None, cores)).transpose()?;
-    let users = load.as_mut().map(load::logged_in).transpose()?;
+    let mut load = connected.then(|| Load::start(&node.public, CONNECTED, None, cores)).transpose()?;
+    let users = load.as_mut().map(Load::logged_in).transpose()?;
     if let Some(load) = &mut load {
-        load.tell(&format!("expect {} {}", settings.entries, TURN.as_millis()))?;
+        load.begin()?;
     }
     let before = redis.commands()?;
-    let pids = Pids { server: node.pid(), load: load.as_ref().map(Child::pid), redis: Some(redis.pid()) };
+    let pids = Pids { server: node.pid(), load: load.as_ref().map(Load::pid), redis: Some(redis.pid()) };
     let spent_before = Spent::until_now(pids)?;
     let began = clock::now();
     let enqueued = producer.run(redis, users, settings)?;
@@ -91,7 +91,7 @@ fn turn(redis: &mut Redis, producer: Producer, connected: bool, settings: &Setti
     if redis.set_aside()? > 0 {
         return Err("entries were put aside or are dead".into());
     }
-    let report = load.map(|mut load| load.hear(TURN + LOOK)).transpose()?;
+    let report = load.map(|mut load| load.end(settings.entries, TURN)).transpose()?;
     let seconds = |until: u64| (until - began) as f64 / 1e9;
     Ok(Turn {
         producer,
@@ -101,7 +101,7 @@ fn turn(redis: &mut Redis, producer: Producer, connected: bool, settings: &Setti
         settle_seconds: seconds(settled),
         spent,
         commands,
-        outcome: report.map(|report| Outcome::read(&report, settings.entries)),
+        outcome: report.map(|report| report.outcome(settings.entries)),
     })
 }
 
@@ -132,7 +132,7 @@ impl Turn {
             "node_cpu_us": self.micros(self.spent.server.total), "redis_cpu_us": self.micros(self.spent.redis),
             "conductor_cpu_us": self.micros(self.spent.conductor), "others_cpu_seconds": self.spent.others,
             "redis_commands": self.commands.to_json(self.entries),
-            "outcome": self.outcome.map(Outcome::to_json), "target_per_second": TARGET, "met": self.met(),
+            "outcome": self.outcome, "target_per_second": TARGET, "met": self.met(),
         })
     }
 }

@@ -243,7 +243,7 @@ pub(crate) fn durable(found: &Durable) -> Vec<Row> {
     let to_users = found.turns.iter().filter(|measured| measured.to == To::Users);
     let rows = to_users.flat_map(|measured| {
         let turn = &measured.turn;
-        let what = format!("to users, {}, {} users", measured.class.name(), turn.members);
+        let what = format!("to users who acknowledge, {}, worker inside", measured.class.name());
         [
             Row::new(what, turn.per_cpu_second(), "/CPU-s").of([turn].into_iter()),
             Row::new("  p50", turn.p50_us as f64 / 1e3, "ms"),

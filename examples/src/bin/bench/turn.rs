@@ -2,6 +2,9 @@
 
 use serde_json::{Value, json};
 
+pub(crate) use gim_proxy_sdk::bench::report::Outcome;
+use gim_proxy_sdk::bench::report::Report;
+
 use crate::process::{self, Cpu};
 use crate::redis::Commands;
 use crate::{Result, clock};
@@ -24,14 +27,6 @@ pub(crate) struct Turn {
     pub(crate) frame: u64,
     /// What Redis was asked, where there is one.
     pub(crate) commands: Option<Commands>,
-}
-
-/// What became of the messages, by the numbers that each connection's messages carry.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Outcome {
-    pub(crate) lost: u64,
-    pub(crate) repeated: u64,
-    pub(crate) out_of_order: u64,
 }
 
 /// Whose CPU time is read.
@@ -91,22 +86,21 @@ impl Spent {
 
 impl Turn {
     /// Reads the load client's report of a turn in which `members` were to get `expected` messages together.
-    pub(crate) fn new(report: &Value, members: u64, expected: u64, spent: Spent) -> Result<Self> {
-        let number = |key: &str| report[key].as_u64().unwrap_or(0);
-        if number("longest_frame") > number("shortest_frame") + SAME {
+    pub(crate) fn new(report: &Report, members: u64, expected: u64, spent: Spent) -> Result<Self> {
+        if report.longest_frame > report.shortest_frame + SAME {
             return Err("frames of one server differ in length".into());
         }
         Ok(Self {
             members,
             expected,
-            deliveries: number("deliveries"),
-            outcome: Outcome::read(report, expected),
+            deliveries: report.deliveries,
+            outcome: report.outcome(expected),
             spent,
-            p50_us: number("p50_us"),
-            p99_us: number("p99_us"),
-            max_us: number("max_us"),
-            bytes: number("bytes"),
-            frame: number("longest_frame"),
+            p50_us: report.latency.per_mille(500),
+            p99_us: report.latency.per_mille(990),
+            max_us: report.latency.largest(),
+            bytes: report.bytes,
+            frame: report.longest_frame,
             commands: None,
         })
     }
@@ -125,39 +119,12 @@ impl Turn {
         let Self { members, expected, deliveries, spent, p50_us, p99_us, max_us, bytes, frame, .. } = self;
         json!({
             "members": members, "expected": expected, "deliveries": deliveries, "delivery_ratio": self.ratio(),
-            "outcome": self.outcome.to_json(), "server_cpu_seconds": spent.server.total,
+            "outcome": self.outcome, "server_cpu_seconds": spent.server.total,
             "server_user_seconds": spent.server.user, "redis_cpu_seconds": spent.redis,
             "others_cpu_seconds": spent.others, "deliveries_per_cpu_second": self.per_cpu_second(),
             "p50_us": p50_us, "p99_us": p99_us, "max_us": max_us, "bytes_received": bytes, "frame_bytes": frame,
             "redis_commands": self.commands.as_ref().map(|commands| commands.to_json(*expected)),
         })
-    }
-}
-
-impl Outcome {
-    pub(crate) fn read(report: &Value, expected: u64) -> Self {
-        let number = |key: &str| report[key].as_u64().unwrap_or(0);
-        let repeated = number("repeated");
-        let arrived = number("deliveries") - repeated;
-        Self { lost: expected.saturating_sub(arrived), repeated, out_of_order: number("out_of_order") }
-    }
-
-    /// What became of the messages of both.
-    pub(crate) const fn and(self, other: Self) -> Self {
-        Self {
-            lost: self.lost + other.lost,
-            repeated: self.repeated + other.repeated,
-            out_of_order: self.out_of_order + other.out_of_order,
-        }
-    }
-
-    /// Everything arrived once and in order.
-    pub(crate) const fn is_clean(self) -> bool {
-        self.lost == 0 && self.repeated == 0 && self.out_of_order == 0
-    }
-
-    pub(crate) fn to_json(self) -> Value {
-        json!({ "lost": self.lost, "repeated": self.repeated, "out_of_order": self.out_of_order })
     }
 }
 

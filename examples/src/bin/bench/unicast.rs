@@ -7,17 +7,19 @@ pub(crate) mod pace;
 
 use std::time::Duration;
 
+use gim_proxy_sdk::bench::report::Report;
 use serde_json::{Value, json};
 
+use crate::Result;
 use crate::args::Settings;
 use crate::child::Child;
+use crate::load::Load;
 use crate::machine::Cores;
 use crate::node::Node;
 use crate::process::{self, Cpu};
 use crate::redis::Redis;
 use crate::service::Service;
 use crate::turn::{Pids, Round, Spent, Turn, median};
-use crate::{Result, load};
 
 use self::pace::{Pace, Sink};
 
@@ -69,8 +71,8 @@ pub(crate) fn measure(settings: &Settings, cores: Cores, seen: impl Fn(usize, &R
 
 /// A fresh server and a fresh client: no turn inherits anything from the one before.
 fn turn(mut server: Server, settings: &Settings, cores: Cores) -> Result<Turn> {
-    let mut load = load::start(&server.address(), settings.members, None, cores)?;
-    let users = load::logged_in(&mut load)?;
+    let mut load = Load::start(&server.address(), settings.members, None, cores)?;
+    let users = load.logged_in()?;
     let mut pace = Pace::new(users, settings);
     // A second that nobody counts.
     send(&mut server, &mut load, &mut pace, settings.unicast_rate)?;
@@ -91,20 +93,19 @@ fn turn(mut server: Server, settings: &Settings, cores: Cores) -> Result<Turn> {
     Ok(turn)
 }
 
-fn send(server: &mut Server, load: &mut Child, pace: &mut Pace, messages: u64) -> Result<Value> {
-    let within = pace.time_for(messages) + GRACE;
-    load.tell(&format!("expect {messages} {}", within.as_millis()))?;
+fn send(server: &mut Server, load: &mut Load, pace: &mut Pace, messages: u64) -> Result<Report> {
+    load.begin()?;
     match server {
         Server::Relay { child, .. } => pace.send(messages, Sink::Lines(child))?,
         Server::Node { redis, .. } => pace.send(messages, Sink::Stream(redis))?,
         Server::Apart(service) => pace.send(messages, Sink::Stream(&mut service.redis))?,
     }
-    load.hear(within + GRACE)
+    load.end(messages, GRACE)
 }
 
 impl Server {
     fn relay(cores: Cores) -> Result<Self> {
-        let mut child = Child::start("serve-relay", cores.server, &[])?;
+        let mut child = Child::start(&["serve-relay"], cores.server, &[])?;
         let address = child.hear(START)?["address"].as_str().ok_or("the floor has no address")?.to_owned();
         Ok(Self::Relay { child, address })
     }
@@ -134,7 +135,7 @@ impl Server {
         }
     }
 
-    fn pids(&self, load: &Child) -> Pids {
+    fn pids(&self, load: &Load) -> Pids {
         let load = Some(load.pid());
         match self {
             Self::Relay { child, .. } => Pids { server: child.pid(), load, redis: None },

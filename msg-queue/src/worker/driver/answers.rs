@@ -52,7 +52,7 @@ impl Driver {
         self.one_by_one = self.one_by_one.saturating_sub(entries.len());
         let now = self.now();
         for entry in entries {
-            self.lane.admit(entry, now);
+            self.admit(entry, now);
         }
     }
 
@@ -69,6 +69,7 @@ impl Driver {
             Ok(()) => {
                 self.settling.end();
                 self.settle_pause.end();
+                self.anew.are_settled(&batch.settled);
                 let entries = batch.settled.iter().filter(|(_, how)| !matches!(how, Settlement::Later { .. })).count();
                 self.context.settled.fetch_add(entries as u64, Ordering::Relaxed);
                 self.context.record(&Event::Settled { entries });
@@ -89,6 +90,9 @@ impl Driver {
         if error.kind == SourceErrorKind::Lost {
             self.lost = true;
             return self.context.record(&Event::Lost);
+        }
+        if error.kind == SourceErrorKind::Replaced {
+            self.anew.is_refused();
         }
         let detail = describe(error, error.source.as_deref());
         self.pause(step, detail);

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use gim_proto::Tgid;
 
 use super::NodeRef;
+use crate::few::Few;
 
 #[derive(Default)]
 pub(super) struct Groups {
-    holders: HashMap<Tgid, Vec<Arc<NodeRef>>>,
+    holders: HashMap<Tgid, Few<Arc<NodeRef>>>,
 }
 
 impl Groups {
@@ -19,8 +20,7 @@ impl Groups {
 
     pub(super) fn add(&mut self, tgid: &Tgid, node: Arc<NodeRef>) {
         let nodes = self.holders.entry(tgid.clone()).or_default();
-        if !nodes.contains(&node) {
-            nodes.reserve_exact(1);
+        if !nodes.as_slice().contains(&node) {
             nodes.push(node);
         }
     }
@@ -28,12 +28,12 @@ impl Groups {
     pub(super) fn remove(&mut self, tgid: &Tgid, node: &NodeRef) {
         let Some(nodes) = self.holders.get_mut(tgid) else { return };
         nodes.retain(|other| **other != *node);
-        if nodes.is_empty() {
+        if nodes.as_slice().is_empty() {
             self.holders.remove(tgid);
         }
     }
 
     pub(super) fn holders(&self, tgid: &Tgid) -> &[Arc<NodeRef>] {
-        self.holders.get(tgid).map_or(&[], Vec::as_slice)
+        self.holders.get(tgid).map_or(&[], Few::as_slice)
     }
 }

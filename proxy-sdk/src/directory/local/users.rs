@@ -7,6 +7,7 @@ use gim_proto::{Fence, SessionId, Tgid, Uid};
 use tokio::time::Instant;
 
 use super::super::{Claim, NodeRef, OnDuplicate, Owner};
+use crate::few::Few;
 
 /// One shard of the users.
 #[derive(Default)]
@@ -21,15 +22,14 @@ struct Record {
     session: SessionId,
     fence: Fence,
     node: Arc<NodeRef>,
-    /// As long as it has to be: most users are in few groups.
-    groups: Vec<Tgid>,
+    groups: Few<Tgid>,
 }
 
 /// What is kept of a user that left, for a client that presents the session.
 struct Departed {
     session: SessionId,
     until: Instant,
-    groups: Vec<Tgid>,
+    groups: Few<Tgid>,
 }
 
 impl Record {
@@ -57,7 +57,7 @@ impl Users {
     }
 
     pub(super) fn groups_of(&self, uid: &Uid) -> Vec<Tgid> {
-        self.connected.get(uid).map(|record| record.groups.clone()).unwrap_or_default()
+        self.connected.get(uid).map(|record| record.groups.as_slice().to_vec()).unwrap_or_default()
     }
 
     #[expect(clippy::too_many_arguments, reason = "the request, taken apart, and two things of the moment")]
@@ -81,15 +81,15 @@ impl Users {
         let fence = fence();
         let groups = self.groups_kept(&uid, session, resume, now);
         self.connected.insert(uid, Record { session, fence, node, groups: groups.clone() });
-        Claim::Granted { fence, previous, groups }
+        Claim::Granted { fence, previous, groups: groups.into_iter().collect() }
     }
 
     // Whatever is not resumed ends here: one uid has one set of groups.
-    fn groups_kept(&mut self, uid: &Uid, session: SessionId, resume: Option<SessionId>, now: Instant) -> Vec<Tgid> {
+    fn groups_kept(&mut self, uid: &Uid, session: SessionId, resume: Option<SessionId>, now: Instant) -> Few<Tgid> {
         let departed = self.departed.remove(uid);
         if let Some(record) = self.connected.remove(uid) {
             let carried = record.session == session || Some(record.session) == resume;
-            return if carried { record.groups } else { Vec::new() };
+            return if carried { record.groups } else { Few::default() };
         }
         let resumed = departed.filter(|departed| Some(departed.session) == resume && departed.until > now);
         resumed.map(|departed| departed.groups).unwrap_or_default()
@@ -107,7 +107,7 @@ impl Users {
             return false;
         }
         let Some((uid, record)) = self.connected.remove_entry(uid) else { return false };
-        if !record.groups.is_empty() {
+        if !record.groups.as_slice().is_empty() {
             self.leaving.push_back((uid.clone(), session));
             self.departed.insert(uid, Departed { session, until, groups: record.groups });
         }
@@ -123,8 +123,7 @@ impl Users {
 
     pub(super) fn join(&mut self, uid: &Uid, session: SessionId, fence: Fence, tgid: &Tgid) -> bool {
         let Some(record) = self.record(uid, session, fence) else { return false };
-        if !record.groups.contains(tgid) {
-            record.groups.reserve_exact(1);
+        if !record.groups.as_slice().contains(tgid) {
             record.groups.push(tgid.clone());
         }
         true
@@ -133,7 +132,6 @@ impl Users {
     pub(super) fn leave(&mut self, uid: &Uid, session: SessionId, fence: Fence, tgid: &Tgid) -> bool {
         let Some(record) = self.record(uid, session, fence) else { return false };
         record.groups.retain(|other| other != tgid);
-        record.groups.shrink_to_fit();
         true
     }
 
@@ -143,7 +141,6 @@ impl Users {
         let departed = self.departed.get_mut(uid).map(|departed| &mut departed.groups);
         for groups in connected.into_iter().chain(departed) {
             groups.retain(|other| other != tgid);
-            groups.shrink_to_fit();
         }
     }
 

@@ -2,11 +2,12 @@
 //!
 //! Owns what the journal has to be told of them, found by looking at a mailbox before and after a change.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use gim_proto::{MessageId, Uid};
 
-use super::super::state::{Known, Mailbox, Standing, Told};
+use super::super::state::{Blank, Known, Mailbox, Standing, Told};
 use super::super::{MOST_WANTED, MailboxBounds, Overdue, Post};
 use super::rows;
 use crate::delivery::LaneOrigin;
@@ -21,6 +22,8 @@ const USED_MS: u64 = 60 * 60 * 1_000;
 #[derive(Default)]
 pub(super) struct Shard {
     mailboxes: HashMap<Uid, Held>,
+    /// Those that never held a message. A mailbox is in one of the two.
+    blank: HashMap<Uid, Opened>,
     noted: Vec<Change>,
     owed: Owed,
 }
@@ -32,6 +35,14 @@ pub(super) struct Held {
     pub(super) told_ms: u64,
 }
 
+/// A mailbox of somebody who was here and never got a durable message.
+#[derive(Clone, Copy)]
+struct Opened {
+    blank: Blank,
+    used_ms: u64,
+    told_ms: u64,
+}
+
 /// What of a mailbox is compared.
 struct Before {
     /// None: it is new.
@@ -41,15 +52,24 @@ struct Before {
 }
 
 impl Shard {
-    pub(super) fn get(&self, uid: &Uid) -> Option<&Mailbox> {
-        self.mailboxes.get(uid).map(|held| &held.mailbox)
+    pub(super) fn get(&self, uid: &Uid) -> Option<Cow<'_, Mailbox>> {
+        let held = self.mailboxes.get(uid).map(|held| Cow::Borrowed(&held.mailbox));
+        held.or_else(|| self.blank.get(uid).map(|opened| Cow::Owned(opened.blank.into())))
     }
 
     /// Takes up a mailbox as the journal had it. Returns its weight.
     pub(super) fn restore(&mut self, uid: Uid, held: Held) -> usize {
         let weight = weight(&held.mailbox);
-        self.mailboxes.insert(uid, held);
+        self.put(uid, held);
         weight
+    }
+
+    fn put(&mut self, uid: Uid, held: Held) {
+        let Held { used_ms, told_ms, .. } = held;
+        match held.mailbox.blank() {
+            Some(blank) => drop(self.blank.insert(uid, Opened { blank, used_ms, told_ms })),
+            None => drop(self.mailboxes.insert(uid, held)),
+        }
     }
 
     /// Tells whether a message came before.
@@ -66,23 +86,17 @@ impl Shard {
         note: bool,
         change: impl FnOnce(&mut Mailbox) -> T,
     ) -> (T, i64) {
-        let is_new = !self.mailboxes.contains_key(uid);
-        let make = || Held { mailbox: Mailbox::new(now_us), used_ms: 0, told_ms: 0 };
-        let held = self.mailboxes.entry(uid.clone()).or_insert_with(make);
-        let before = Before::of(&held.mailbox, is_new);
-        let answer = change(&mut held.mailbox);
-        held.used_ms = now_us / 1_000;
-        let untold = held.mailbox.take_untold();
-        if note {
-            before.note(uid, held, &mut self.noted);
-            self.noted.extend(untold.iter().map(|told| match told {
-                Told::Remembered(known, offset) => rows::put_id(uid, known, *offset),
-                Told::Forgotten(known) => rows::delete_id(uid, known),
-            }));
+        if let Some(held) = self.mailboxes.get_mut(uid) {
+            return held.change(uid, false, now_us, note.then_some(&mut self.noted), change);
         }
-        let grown =
-            i64::try_from(weight(&held.mailbox)).unwrap_or(i64::MAX) - i64::try_from(before.weight).unwrap_or(0);
-        (answer, grown)
+        let opened = self.blank.get(uid).copied();
+        let mut held = opened.map_or_else(|| Held::new(now_us), Held::from);
+        let changed = held.change(uid, opened.is_none(), now_us, note.then_some(&mut self.noted), change);
+        if held.mailbox.blank().is_none() {
+            self.blank.remove(uid);
+        }
+        self.put(uid.clone(), held);
+        changed
     }
 
     /// Takes a message out that is not acknowledged. Returns its weight.
@@ -157,6 +171,48 @@ impl Shard {
                 self.noted.push(rows::delete_standing(&uid));
             }
         }
+        for (uid, _) in self.blank.extract_if(|_, opened| opened.used_ms < since_ms) {
+            if note {
+                self.noted.push(rows::delete_standing(&uid));
+            }
+        }
+    }
+}
+
+impl Held {
+    fn new(now_us: u64) -> Self {
+        Self { mailbox: Mailbox::new(now_us), used_ms: 0, told_ms: 0 }
+    }
+
+    /// Returns by how many bytes it has grown, too. `noted`: what the journal has to be told.
+    fn change<T>(
+        &mut self,
+        uid: &Uid,
+        is_new: bool,
+        now_us: u64,
+        noted: Option<&mut Vec<Change>>,
+        change: impl FnOnce(&mut Mailbox) -> T,
+    ) -> (T, i64) {
+        let before = Before::of(&self.mailbox, is_new);
+        let answer = change(&mut self.mailbox);
+        self.used_ms = now_us / 1_000;
+        let untold = self.mailbox.take_untold();
+        if let Some(noted) = noted {
+            before.note(uid, self, noted);
+            noted.extend(untold.iter().map(|told| match told {
+                Told::Remembered(known, offset) => rows::put_id(uid, known, *offset),
+                Told::Forgotten(known) => rows::delete_id(uid, known),
+            }));
+        }
+        let grown =
+            i64::try_from(weight(&self.mailbox)).unwrap_or(i64::MAX) - i64::try_from(before.weight).unwrap_or(0);
+        (answer, grown)
+    }
+}
+
+impl From<Opened> for Held {
+    fn from(Opened { blank, used_ms, told_ms }: Opened) -> Self {
+        Self { mailbox: blank.into(), used_ms, told_ms }
     }
 }
 

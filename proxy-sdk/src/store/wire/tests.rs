@@ -155,7 +155,7 @@ async fn what_is_no_reply_ends_the_connection() {
         let error = received(bytes).await.unwrap_err();
         assert_eq!(error.kind, StoreErrorKind::Corrupt, "{:?}", String::from_utf8_lossy(bytes));
     }
-    let too_large = format!("*2\r\n:1\r\n${}\r\n", MOST_REPLY);
+    let too_large = format!("*2\r\n:1\r\n${MOST_REPLY}\r\n");
     assert_eq!(received(too_large.as_bytes()).await.unwrap_err().kind, StoreErrorKind::Corrupt);
     assert_eq!(received(b"*2\r\n:1\r\n").await.unwrap_err().kind, StoreErrorKind::Unknown, "it ended in the middle");
 }

@@ -187,6 +187,12 @@ impl RedisWorld {
         RedisDirectory::connect(&self.options, self.live.clone(), settings).await.unwrap()
     }
 
+    /// One that opens mailboxes with the claim.
+    pub(crate) async fn opening(&self, kept: Duration) -> Arc<RedisDirectory> {
+        let settings = RedisDirectoryOptions { mailboxes: Some(kept), ..RedisDirectoryOptions::new(self.keys.clone()) };
+        RedisDirectory::connect(&self.options, self.live.clone(), settings).await.unwrap()
+    }
+
     /// Asks Redis itself. In a cluster the second word is a key.
     pub(crate) async fn ask<T: FromRedisValue + Send>(&self, words: &[&str]) -> T {
         let mut command = redis::Cmd::new();

@@ -1,13 +1,20 @@
-//! The operators' command `gim`, run within the test's own process.
+//! The operators' command `gim`, run within the test's own process, or as the program it is.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
 
 use gim_proxy_sdk::cli::{DONE, run};
 use serde_json::Value;
 
 use super::node::TestNode;
 use super::within;
+
+/// How long the program may take where it measures for seconds.
+const MEASURES: Duration = Duration::from_secs(120);
 
 /// What one run of `gim` came to.
 #[derive(Debug)]
@@ -40,6 +47,24 @@ impl Output {
         serde_json::from_str(&self.out).expect("JSON")
     }
 
+    /// What it printed, beside lines that say how it goes.
+    #[track_caller]
+    pub(crate) fn figures(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|_| panic!("JSON in {self:?}"))
+    }
+
+    /// The same as a table.
+    pub(crate) fn table(&self) -> &str {
+        &self.out
+    }
+
+    /// The same of a run that did what it should.
+    #[track_caller]
+    pub(crate) fn expect_table(&self) -> &str {
+        assert_eq!(self.code, DONE, "{self:?}");
+        &self.out
+    }
+
     /// Lines of a table, their words.
     #[track_caller]
     pub(crate) fn rows(&self) -> Vec<Vec<&str>> {
@@ -62,4 +87,60 @@ pub(crate) async fn gim_at(addr: SocketAddr, arguments: &[&str]) -> Output {
     let code = within("gim to end", run(arguments, &mut out, &mut err)).await;
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
     Output { code, out: text(out), err: text(err) }
+}
+
+/// Runs the program with the words of a line: what starts itself again as a child cannot be run within this process.
+pub(crate) async fn program(line: &str) -> Output {
+    let mut command = tokio::process::Command::new(built());
+    command.args(line.split_whitespace()).kill_on_drop(true);
+    let ended = tokio::time::timeout(MEASURES, command.output()).await.expect("gim ends").expect("gim runs");
+    let code = ended.status.code().and_then(|code| u8::try_from(code).ok()).expect("an exit code");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    Output { code, out: text(ended.stdout), err: text(ended.stderr) }
+}
+
+/// The program of another package. Whoever tests the whole workspace has built it; otherwise it is built here.
+fn built() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_BIN_EXE_ws-node")).parent().expect("a folder");
+        let program = folder.join("gim");
+        if !is_fresh(&program) {
+            build(folder);
+        }
+        program
+    })
+}
+
+/// Whether it is younger than the sources of its package and the one it stands on.
+fn is_fresh(program: &Path) -> bool {
+    let Some(built) = changed(program) else { return false };
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let sources = ["proto/src", "proxy-sdk/src"].map(|folder| workspace.join(folder));
+    sources
+        .iter()
+        .filter_map(|folder| youngest(folder))
+        .chain(changed(&workspace.join("Cargo.lock")))
+        .all(|at| at <= built)
+}
+
+fn youngest(folder: &Path) -> Option<SystemTime> {
+    let entries = std::fs::read_dir(folder).ok()?.flatten();
+    let of = |path: PathBuf| if path.is_dir() { youngest(&path) } else { changed(&path) };
+    entries.filter_map(|entry| of(entry.path())).max()
+}
+
+fn changed(path: &Path) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|about| about.modified()).ok()
+}
+
+fn build(folder: &Path) {
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "--locked", "-p", "gim-proxy-sdk", "--bin", "gim"]);
+    build.arg("--manifest-path").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml"));
+    build.arg("--target-dir").arg(folder.parent().expect("the folder of all profiles"));
+    if folder.ends_with("release") {
+        build.arg("--release");
+    }
+    assert!(build.status().expect("cargo runs").success(), "gim does not build");
 }

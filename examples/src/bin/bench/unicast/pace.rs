@@ -1,23 +1,20 @@
 //! When each message is sent and to whom: so many every millisecond, to users drawn at random, the same in every turn.
 
 use std::io::Write;
-use std::time::Duration;
 
 use ::redis::{Value, pipe};
+pub(crate) use gim_proxy_sdk::bench::feed::Class;
+use gim_proxy_sdk::bench::pace::{Draw, Schedule};
 
 use crate::args::Settings;
 use crate::child::Child;
 use crate::redis::Redis;
-use crate::{Result, clock, load, message};
-
-const MILLISECOND: u64 = 1_000_000;
+use crate::{Result, load, message};
 
 pub(crate) struct Pace {
-    /// Number of the last message to each user.
-    sent: Vec<u64>,
+    draw: Draw,
     form: Form,
     per_second: u64,
-    random: u64,
 }
 
 /// What messages look like.
@@ -26,33 +23,6 @@ struct Form {
     payload: usize,
     ids: bool,
     class: Class,
-}
-
-/// What becomes of a message that cannot be written at once, and whether somebody is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Class {
-    Live,
-    Durable,
-    DurableWithReceipt,
-}
-
-impl Class {
-    /// The fields of an entry that say so.
-    pub(crate) const fn fields(self) -> &'static [(&'static str, &'static str)] {
-        match self {
-            Self::Live => &[],
-            Self::Durable => &[("class", "durable")],
-            Self::DurableWithReceipt => &[("class", "durable"), ("receipt", "1")],
-        }
-    }
-
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Live => "live",
-            Self::Durable => "durable",
-            Self::DurableWithReceipt => "durable, receipts",
-        }
-    }
 }
 
 /// Where messages go.
@@ -76,7 +46,7 @@ impl Pace {
         let users = usize::try_from(users).unwrap_or(usize::MAX);
         let Settings { payload, unicast_ids: ids, unicast_rate: per_second, .. } = *settings;
         let form = Form { payload, ids, class: Class::Live };
-        Self { sent: vec![0; users], form, per_second, random: 0x9E37_79B9_7F4A_7C15 }
+        Self { draw: Draw::new(0, users), form, per_second }
     }
 
     /// Sends messages of another class, so many a second.
@@ -86,38 +56,23 @@ impl Pace {
         self
     }
 
-    pub(crate) fn time_for(&self, messages: u64) -> Duration {
-        Duration::from_millis(messages.div_ceil(self.per_tick()))
-    }
-
-    /// Sends, as many every millisecond as the rate asks for, in one write.
+    /// Sends what is due at each moment in one write.
     pub(crate) fn send(&mut self, messages: u64, mut sink: Sink<'_>) -> Result<()> {
         let mut left = messages;
-        let mut tick = clock::now();
+        let mut schedule = Schedule::new(self.per_second);
         while left > 0 {
-            tick += MILLISECOND;
-            clock::sleep_until(tick);
-            let now = left.min(self.per_tick());
+            let due = schedule.wait(left);
             // Stamped with when they were due, each with a time of its own for its id.
-            let batch: Vec<Message> = (0..now).map(|nth| self.draw(tick, nth)).collect();
+            let batch: Vec<Message> = (0..due.count).map(|nth| self.message(due.due, nth)).collect();
             sink.put(&batch, self.form)?;
-            left -= now;
+            left -= due.count;
         }
         Ok(())
     }
 
-    fn per_tick(&self) -> u64 {
-        self.per_second.div_ceil(1_000).max(1)
-    }
-
-    fn draw(&mut self, tick: u64, nth: u64) -> Message {
-        // Marsaglia's xorshift: the quality does not matter, the same sequence in every turn does.
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        let user = usize::try_from(self.random % self.sent.len() as u64).unwrap_or(0);
-        self.sent[user] += 1;
-        Message { user, number: self.sent[user], due: tick + nth, nth }
+    fn message(&mut self, tick: u64, nth: u64) -> Message {
+        let (user, number) = self.draw.draw();
+        Message { user, number, due: tick + nth, nth }
     }
 }
 

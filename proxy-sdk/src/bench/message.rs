@@ -1,8 +1,11 @@
 //! The message both servers send: a payload that says when it was due and which of its receiver's it is, in the
 //! envelope that clients of a node see.
 
+/// A payload is at most this long.
+pub const MAX_PAYLOAD: usize = 16_384;
+
 /// A payload is at least this long: the stamp, the number and the JSON around them.
-pub(crate) const MIN_PAYLOAD: usize =
+pub const MIN_PAYLOAD: usize =
     PAYLOAD_HEAD.len() + STAMP_DIGITS + PAYLOAD_NUMBER.len() + NUMBER_DIGITS + PAYLOAD_PAD.len() + PAYLOAD_TAIL.len();
 
 const PAYLOAD_HEAD: &str = r#"{"at":""#;
@@ -15,18 +18,18 @@ const NUMBER_DIGITS: usize = 10;
 
 /// What a message tells the load client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stamp {
+pub struct Stamp {
     /// When it was due, in nanoseconds of the monotonic clock.
-    pub(crate) due: u64,
+    pub due: u64,
     /// Which of its receiver's messages of this series it is, counted from 1.
-    pub(crate) number: u64,
+    pub number: u64,
     /// What is in order among itself: the messages to one group, where a connection is in several.
-    pub(crate) series: usize,
+    pub series: usize,
 }
 
 /// Where in a frame a stamp was found last: as a rule the next frame has it in the same place.
-#[derive(Default)]
-pub(crate) struct Stamps {
+#[derive(Debug, Default)]
+pub struct Stamps {
     at: usize,
 }
 
@@ -34,36 +37,42 @@ pub(crate) struct Stamps {
 const SERIES: u64 = 1_000_000_000;
 
 /// The number of a message of a series, 0 to 9.
-pub(crate) const fn numbered(series: u64, number: u64) -> u64 {
+#[must_use]
+pub const fn numbered(series: u64, number: u64) -> u64 {
     series * SERIES + number
 }
 
 /// Writes a JSON object of exactly `bytes` bytes that carries the stamp.
-pub(crate) fn payload(due: u64, number: u64, bytes: usize) -> String {
+#[must_use]
+pub fn payload(due: u64, number: u64, bytes: usize) -> String {
     let pad = bytes.saturating_sub(MIN_PAYLOAD);
     format!("{PAYLOAD_HEAD}{due:020}{PAYLOAD_NUMBER}{number:010}{PAYLOAD_PAD}{:x<pad$}{PAYLOAD_TAIL}", "")
 }
 
 /// The message id. Given by the producer, because ids made by a queue differ in length.
-pub(crate) fn id(due: u64) -> String {
+#[must_use]
+pub fn id(due: u64) -> String {
     format!("bench-{due:020}")
 }
 
 /// What a node makes of the place of an entry that has no id, one of several in a millisecond.
-pub(crate) fn id_of_place(due: u64, nth: u64) -> String {
+#[must_use]
+pub fn id_of_place(due: u64, nth: u64) -> String {
     // Redis' clock has 13 digits until the year 2286; this one, since the machine started, is filled up to as many.
     format!("0-{:013}-{nth}", due / 1_000_000)
 }
 
 /// What a member of a group gets to see, as a node on `/ws` writes it. The load client checks the length.
-pub(crate) fn envelope(id: &str, due: u64, number: u64, payload_bytes: usize) -> String {
+#[must_use]
+pub fn envelope(id: &str, due: u64, number: u64, payload_bytes: usize) -> String {
     let payload = payload(due, number, payload_bytes);
     format!(r#"{{"seq":"","cmd":"","msgType":2,"id":"{id}","response":{{"s":1,"a":{payload}}}}}"#)
 }
 
 impl Stamps {
     /// Finds the stamp in a frame, if it is one of these messages.
-    pub(crate) fn find(&mut self, frame: &[u8]) -> Option<Stamp> {
+    #[must_use]
+    pub fn find(&mut self, frame: &[u8]) -> Option<Stamp> {
         let head = PAYLOAD_HEAD.as_bytes();
         if !frame.get(self.at..).is_some_and(|rest| rest.starts_with(head)) {
             self.at = frame.windows(head.len()).position(|window| window == head)?;
@@ -84,11 +93,20 @@ fn digits(text: &[u8]) -> Option<u64> {
 }
 
 /// Finds the offset in a frame, if it is a durable one's.
-pub(crate) fn offset_in(frame: &[u8]) -> Option<u64> {
-    const NAME: &[u8] = br#","offset":"#;
-    let at = frame.windows(NAME.len()).position(|window| window == NAME)? + NAME.len();
-    let digits = frame.get(at..)?.split(|byte| !byte.is_ascii_digit()).next()?;
-    std::str::from_utf8(digits).ok()?.parse().ok()
+#[must_use]
+pub fn offset_in(frame: &[u8]) -> Option<u64> {
+    number_behind(br#","offset":"#, frame)
+}
+
+/// Finds the epoch of the mailbox in a welcome.
+#[must_use]
+pub fn epoch_in(frame: &[u8]) -> Option<u64> {
+    number_behind(br#""epoch":"#, frame)
+}
+
+fn number_behind(name: &[u8], frame: &[u8]) -> Option<u64> {
+    let at = frame.windows(name.len()).position(|window| window == name)? + name.len();
+    digits(frame.get(at..)?.split(|byte| !byte.is_ascii_digit()).next().filter(|digits| !digits.is_empty())?)
 }
 
 #[cfg(test)]

@@ -3,28 +3,36 @@
 //! Not the project's own codec: what measures a program should not share its mistakes.
 
 /// The key every load connection sends, from RFC 6455, section 1.3.
-pub(crate) const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 /// What a server answers to that key. The floor knows no other client, so it needs no SHA-1.
-pub(crate) const ACCEPT: &str = "s3pPLBMiTxaQ9kYGzzhZRbK+xOo=";
+pub const ACCEPT: &str = "s3pPLBMiTxaQ9kYGzzhZRbK+xOo=";
 
-pub(crate) const TEXT: u8 = 0x1;
-pub(crate) const CLOSE: u8 = 0x8;
-pub(crate) const PING: u8 = 0x9;
-pub(crate) const PONG: u8 = 0xA;
+/// Opcode of text.
+pub const TEXT: u8 = 0x1;
+/// Opcode of a close.
+pub const CLOSE: u8 = 0x8;
+/// Opcode of a ping.
+pub const PING: u8 = 0x9;
+/// Opcode of a pong.
+pub const PONG: u8 = 0xA;
 
 const FIN: u8 = 0x80;
 const MASKED: u8 = 0x80;
 
 /// One frame of a server, as it stands at the front of some bytes.
-pub(crate) struct Frame<'a> {
-    pub(crate) opcode: u8,
-    pub(crate) payload: &'a [u8],
+#[derive(Debug)]
+pub struct Frame<'a> {
+    /// What it is.
+    pub opcode: u8,
+    /// Its bytes.
+    pub payload: &'a [u8],
     /// Header and payload.
-    pub(crate) size: usize,
+    pub size: usize,
 }
 
 /// Reads the frame at the front. `None`: it is not there in full yet.
-pub(crate) fn first_frame(bytes: &[u8]) -> Option<Frame<'_>> {
+#[must_use]
+pub fn first_frame(bytes: &[u8]) -> Option<Frame<'_>> {
     let (&first, &second) = (bytes.first()?, bytes.get(1)?);
     let (head, length): (usize, usize) = match second & 0x7F {
         126 => (4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
@@ -36,12 +44,14 @@ pub(crate) fn first_frame(bytes: &[u8]) -> Option<Frame<'_>> {
 }
 
 /// Writes a server's frame, unmasked.
-pub(crate) fn server_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+#[must_use]
+pub fn server_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     frame(opcode, 0, &[], payload)
 }
 
 /// Writes a client's frame. The mask is zero: valid, and the payload stays as it is.
-pub(crate) fn client_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+#[must_use]
+pub fn client_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     frame(opcode, MASKED, &[0; 4], payload)
 }
 
@@ -65,7 +75,8 @@ fn frame(opcode: u8, masked: u8, mask: &[u8], payload: &[u8]) -> Vec<u8> {
 }
 
 /// Where a request or response head ends, behind its empty line.
-pub(crate) fn head_end(bytes: &[u8]) -> Option<usize> {
+#[must_use]
+pub fn head_end(bytes: &[u8]) -> Option<usize> {
     bytes.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4)
 }
 

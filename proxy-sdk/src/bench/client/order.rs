@@ -1,6 +1,6 @@
 //! Whether the messages of one connection come in order, each once. They carry numbers that count from 1.
 
-use crate::Result;
+use crate::bench::Result;
 
 /// More missing numbers at once than this are no gap but a mistake.
 const MOST_MISSING: u64 = 1_000_000;

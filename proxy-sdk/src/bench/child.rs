@@ -1,4 +1,4 @@
-//! A child process and the lines spoken with it: commands go in, one JSON object per line comes out.
+//! A child process and the lines spoken with it: commands go in, one JSON value per line comes out.
 //!
 //! A child that is dropped is killed. A child whose standard input ends, ends.
 
@@ -10,10 +10,12 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use serde_json::Value;
 
-use crate::{Result, clock};
+use super::{Result, clock};
 
-pub(crate) struct Child {
-    role: &'static str,
+/// See the module.
+#[derive(Debug)]
+pub struct Child {
+    role: String,
     process: std::process::Child,
     stdin: ChildStdin,
     stdout: ChildStdout,
@@ -21,42 +23,59 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Starts this same binary in another role.
-    pub(crate) fn start(role: &'static str, core: Option<usize>, arguments: &[String]) -> Result<Self> {
+    /// Starts this same binary in another role: the words of a hidden subcommand.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start(role: &[&str], core: Option<usize>, arguments: &[String]) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg(role).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(role).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         if let Some(core) = core {
             command.args(["--core", &core.to_string()]);
         }
         let mut process = command.spawn()?;
         match (process.stdin.take(), process.stdout.take()) {
-            (Some(stdin), Some(stdout)) => Ok(Self { role, process, stdin, stdout, heard: Vec::new() }),
+            (Some(stdin), Some(stdout)) => Ok(Self { role: role.join(" "), process, stdin, stdout, heard: Vec::new() }),
             _ => Err("a child was started without pipes".into()),
         }
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
         self.process.id()
     }
 
-    pub(crate) fn tell(&mut self, line: &str) -> Result<()> {
+    /// Says one line to it.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn tell(&mut self, line: &str) -> Result<()> {
         self.write(format!("{line}\n").as_bytes())
     }
 
     /// Hands it whole lines at once.
-    pub(crate) fn write(&mut self, lines: &[u8]) -> Result<()> {
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn write(&mut self, lines: &[u8]) -> Result<()> {
         self.stdin.write_all(lines)?;
         Ok(self.stdin.flush()?)
     }
 
     /// Waits for the child's next line.
-    pub(crate) fn hear(&mut self, within: Duration) -> Result<Value> {
+    ///
+    /// # Errors
+    /// It says nothing in time, it ended, or what it says is no JSON.
+    pub fn hear(&mut self, within: Duration) -> Result<Value> {
         let deadline = clock::deadline(within);
+        let mut looked = 0;
         loop {
-            if let Some(end) = self.heard.iter().position(|&byte| byte == b'\n') {
-                let line: Vec<u8> = self.heard.drain(..=end).collect();
+            if let Some(end) = self.heard[looked..].iter().position(|&byte| byte == b'\n') {
+                let line: Vec<u8> = self.heard.drain(..=looked + end).collect();
                 return Ok(serde_json::from_slice(&line)?);
             }
+            looked = self.heard.len();
             self.read(deadline)?;
         }
     }
@@ -70,7 +89,7 @@ impl Child {
             Err(Errno::INTR) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
-        let mut chunk = [0; 4_096];
+        let mut chunk = [0; 16_384];
         match self.stdout.read(&mut chunk)? {
             0 => Err(format!("{}: ended early, {}", self.role, self.process.wait()?).into()),
             count => {
@@ -90,14 +109,17 @@ impl Drop for Child {
 }
 
 /// The child's side: lines from its parent, read when the event loop says that some are there.
-#[derive(Default)]
-pub(crate) struct Commands {
+#[derive(Debug, Default)]
+pub struct Commands {
     rest: Vec<u8>,
 }
 
 impl Commands {
     /// Reads what is there. `None`: the parent is gone.
-    pub(crate) fn read(&mut self) -> Result<Option<Vec<String>>> {
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn read(&mut self) -> Result<Option<Vec<String>>> {
         let mut chunk = [0; 1_024];
         let count = rustix::io::read(std::io::stdin(), &mut chunk)?;
         if count == 0 {
@@ -114,7 +136,10 @@ impl Commands {
 }
 
 /// Says one line to the parent. Standard output of a child is a pipe, which is not flushed by itself.
-pub(crate) fn say(line: &Value) -> Result<()> {
+///
+/// # Errors
+/// The parent is gone.
+pub fn say(line: &Value) -> Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}")?;
     Ok(out.flush()?)

@@ -1,0 +1,106 @@
+//! What a message costs within a node, without the sockets: who gets what and its bytes, and the outbox of one connection.
+//! The inputs are the same in every run. Needs the feature `measure`.
+#![expect(clippy::unwrap_used, reason = "a bench that meets the unexpected fails loudly")]
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use divan::counter::{BytesCount, ItemsCount};
+use divan::{Bencher, black_box};
+use gim_proto::{Class, MessageId, Payload};
+use gim_proxy_sdk::delivery::Message;
+use gim_ws_node::measure::{Fan, Waiter};
+
+fn main() {
+    divan::main();
+}
+
+const MEMBERS: usize = 5_000;
+const FRAMES: usize = 1_000;
+
+fn message(number: usize) -> Arc<Message> {
+    Arc::new(Message {
+        id: MessageId::parse(&format!("message-{number}")).unwrap(),
+        class: Class::Live,
+        key: None,
+        payload: Payload::Json(Bytes::from_static(br#"{"text":"sixteen letters!"}"#)),
+        except: Vec::new(),
+        expires_ms: None,
+        receipt: false,
+        traced: false,
+    })
+}
+
+fn frame() -> Bytes {
+    gim_proto::websocket::frame(gim_proto::websocket::Opcode::Text, &[b'x'; 126])
+}
+
+/// A batch of so many messages to a group of 5,000: all get the same, joined once.
+#[divan::bench(args = [1, 100])]
+fn one_group(bencher: Bencher<'_, '_>, messages: usize) {
+    let messages: Vec<_> = (0..messages).map(message).collect();
+    let mut fan = Fan::new(MEMBERS);
+    bencher.counter(ItemsCount::new(MEMBERS * messages.len())).bench_local(|| {
+        messages.iter().for_each(|message| fan.add(message, 1));
+        let bytes = fan.write();
+        assert!(bytes > MEMBERS * messages.len());
+        black_box(bytes)
+    });
+}
+
+/// A batch of 100 messages to groups that overlap: every member of the second is one of the first.
+#[divan::bench]
+fn groups_that_overlap(bencher: Bencher<'_, '_>) {
+    let messages: Vec<_> = (0..100).map(message).collect();
+    let mut fan = Fan::new(MEMBERS);
+    bencher.counter(ItemsCount::new(MEMBERS * 75)).bench_local(|| {
+        messages.iter().enumerate().for_each(|(number, message)| fan.add(message, 1 + number % 2));
+        let bytes = fan.write();
+        assert!(bytes > MEMBERS * 75);
+        black_box(bytes)
+    });
+}
+
+/// A thousand frames to a socket that takes each at once.
+#[divan::bench]
+fn offers_taken(bencher: Bencher<'_, '_>) {
+    let (waiter, frame) = (Waiter::new(), frame());
+    bencher.counter(ItemsCount::new(FRAMES)).bench_local(|| {
+        assert_eq!((0..FRAMES).filter(|_| waiter.offer_taken(black_box(&frame))).count(), FRAMES);
+    });
+}
+
+/// A thousand frames that wait.
+#[divan::bench]
+fn offers_waiting(bencher: Bencher<'_, '_>) {
+    let frame = frame();
+    bencher.counter(ItemsCount::new(FRAMES)).with_inputs(Waiter::new).bench_local_refs(|waiter| {
+        let dropped: u64 = (0..FRAMES).map(|_| waiter.offer_waiting(black_box(&frame))).sum();
+        assert_eq!(dropped, 0);
+    });
+}
+
+/// The same with the outbox full: each takes the place of the oldest.
+#[divan::bench]
+fn offers_to_a_full_outbox(bencher: Bencher<'_, '_>) {
+    let (waiter, frame) = (Waiter::new(), frame());
+    (0..5_000).for_each(|_| drop(waiter.offer_waiting(&frame)));
+    bencher.counter(ItemsCount::new(FRAMES)).bench_local(|| {
+        let dropped: u64 = (0..FRAMES).map(|_| waiter.offer_waiting(black_box(&frame))).sum();
+        assert_eq!(dropped, FRAMES as u64);
+    });
+}
+
+/// A thousand frames that waited, written as the socket takes them.
+#[divan::bench(args = [1_024, 65_536])]
+fn drain(bencher: Bencher<'_, '_>, step: usize) {
+    let frame = frame();
+    let waiting = || {
+        let waiter = Waiter::new();
+        (0..FRAMES).for_each(|_| drop(waiter.offer_waiting(&frame)));
+        waiter
+    };
+    bencher.counter(BytesCount::new(FRAMES * frame.len())).with_inputs(waiting).bench_local_refs(|waiter| {
+        assert_eq!(waiter.drain(step), FRAMES * frame.len());
+    });
+}
