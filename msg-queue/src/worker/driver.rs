@@ -5,6 +5,7 @@
 
 mod anew;
 mod answers;
+mod noted;
 mod reports;
 mod told;
 
@@ -21,6 +22,7 @@ use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep_until};
 
 use self::anew::Anew;
+use self::noted::Noted;
 use super::handle::Lane as Context;
 use super::pause::Pause;
 use super::pipes::Pipes;
@@ -64,6 +66,7 @@ pub(super) struct Driver {
     confirming: bool,
     routing: bool,
     settling: Settling,
+    noted: Noted,
     read_pause: Pause,
     own_pause: Pause,
     store_pause: Pause,
@@ -97,6 +100,7 @@ impl Driver {
             confirming: false,
             routing: false,
             settling: Settling::default(),
+            noted: Noted::default(),
             read_pause: Pause::default(),
             own_pause: Pause::default(),
             store_pause: Pause::default(),
@@ -198,6 +202,9 @@ impl Driver {
         }
         self.note_marks();
         let unsettled = self.lane.messages() + self.settling.len();
+        if unsettled == 0 {
+            self.noted.forget();
+        }
         if self.context.unsettled.swap(unsettled, Ordering::Relaxed) != unsettled {
             self.context.record(&Event::Window { messages: unsettled, bytes: self.lane.bytes() });
         }
@@ -254,9 +261,10 @@ impl Driver {
     }
 
     fn begin_round(&mut self, turn: Instant) {
-        // Nothing is routed before it can be delivered.
+        // Nothing is routed before it can be delivered, nor as long as too much is untold of what went for it.
         let pauses = [&self.own_pause, &self.store_pause, &self.route_pause];
-        let paused = pauses.into_iter().any(|pause| pause.is_on(turn)) || !self.pipes.may_flow(turn);
+        let paused =
+            pauses.into_iter().any(|pause| pause.is_on(turn)) || !self.pipes.may_flow(turn) || self.settling.is_full();
         let now = self.at(turn);
         if self.routing || self.confirming || paused || self.anew.is_replaced() || !self.lane.has_ready(now) {
             return;

@@ -1,7 +1,7 @@
 //! What is to be settled and what is being settled.
 //!
 //! One batch is on its way; what comes in the meantime goes together in the next one. Receipts go with the settlements that
-//! they tell of, and are written first.
+//! they tell of, and are written first; many of them go alone, where nothing is settled.
 
 use gim_proto::EntryId;
 use gim_proxy_sdk::ledger::{Ledger, LedgerError, Receipt};
@@ -12,6 +12,8 @@ pub(super) type Settled = Vec<(EntryId, Settlement)>;
 
 /// Receipts written at once, at most.
 const PAGE: usize = 1_000;
+/// With so many of them waiting nothing is routed that might add to them.
+const MOST_RECEIPTS: usize = 10_000;
 
 /// What goes together.
 #[derive(Debug, Default)]
@@ -58,6 +60,8 @@ pub(super) struct Settling {
     /// The lowest of those that wait.
     lowest: Option<EntryId>,
     under_way: usize,
+    /// Also of receipts alone.
+    is_under_way: bool,
     lowest_under_way: Option<EntryId>,
 }
 
@@ -73,11 +77,17 @@ impl Settling {
         }
     }
 
-    /// Takes the next batch, if none is on its way and something waits.
+    /// Tells whether so many receipts wait that no more should be made.
+    pub(super) fn is_full(&self) -> bool {
+        self.receipts.len() >= MOST_RECEIPTS
+    }
+
+    /// Takes the next batch, if none is on its way and something waits: a settlement, or a page of receipts.
     pub(super) fn begin(&mut self) -> Option<Batch> {
-        if self.under_way > 0 || self.waiting.is_empty() {
+        if self.is_under_way || (self.waiting.is_empty() && self.receipts.len() < PAGE) {
             return None;
         }
+        self.is_under_way = true;
         self.under_way = self.waiting.len();
         self.lowest_under_way = self.lowest.take();
         let (settled, receipts) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.receipts));
@@ -87,6 +97,7 @@ impl Settling {
     /// The batch on its way is settled.
     pub(super) fn end(&mut self) {
         self.under_way = 0;
+        self.is_under_way = false;
         self.lowest_under_way = None;
     }
 
@@ -107,7 +118,7 @@ impl Settling {
     }
 
     pub(super) const fn is_under_way(&self) -> bool {
-        self.under_way > 0
+        self.is_under_way
     }
 
     /// Names the lowest entry of all.
@@ -154,5 +165,38 @@ mod tests {
         settling.begin();
         settling.end();
         assert!(settling.is_empty());
+    }
+
+    #[test]
+    fn a_page_of_receipts_goes_without_a_settlement_and_too_many_are_known() {
+        let receipts = |count: usize| -> Vec<Receipt> {
+            let receipt = Receipt {
+                id: gim_proto::MessageId::parse("m").unwrap(),
+                target: "a".into(),
+                state: gim_proxy_sdk::ledger::ReceiptState::Trimmed,
+                reason: None,
+                node: "n".into(),
+                at_ms: 0,
+            };
+            vec![receipt; count]
+        };
+        let mut settling = Settling::default();
+        settling.add(Vec::new(), receipts(PAGE - 1));
+        assert!(settling.begin().is_none(), "few wait for what they go with");
+        settling.add(Vec::new(), receipts(1));
+        let alone = settling.begin().unwrap();
+        assert_eq!((alone.receipts.len(), alone.settled.len(), settling.is_empty()), (PAGE, 0, true));
+        settling.add(acks(&[1]), Vec::new());
+        assert!(settling.begin().is_none(), "one is on its way");
+        settling.fail(alone);
+        let both = settling.begin().unwrap();
+        assert_eq!((both.receipts.len(), both.settled.len()), (PAGE, 1));
+        settling.end();
+        settling.add(Vec::new(), receipts(MOST_RECEIPTS - 1));
+        assert!(!settling.is_full());
+        settling.add(Vec::new(), receipts(1));
+        assert!(settling.is_full());
+        settling.begin();
+        assert!(!settling.is_full());
     }
 }

@@ -101,6 +101,8 @@ impl Driver {
         self.settling.add(self.lane.take_settlements(), receipts);
         self.settling.give_up(|entry_id| kept.contains_key(&entry_id));
         (self.anew.run, self.anew.replaced) = (run, false);
+        // What was written of it may be lost as well.
+        self.noted.forget();
         if kept.is_empty() {
             return;
         }

@@ -47,7 +47,8 @@ impl Driver {
         self.note(stored.into_iter().map(mark).collect());
     }
 
-    /// Has it written what went to make room, before anything is settled that needed it.
+    /// Has it written what went to make room, before anything is settled that needed it. What is tried again names it again:
+    /// that it is noted or written is enough.
     pub(super) fn note_trims(&mut self, trims: Trims) {
         if trims.untold > 0 {
             self.context.record(&Event::ReceiptsUntold { receipts: trims.untold });
@@ -61,7 +62,8 @@ impl Driver {
             node: node.into(),
             at_ms,
         };
-        let receipts = trims.named.into_iter().map(receipt).collect();
+        let anew = trims.named.into_iter().filter(|trim| self.noted.add(trim));
+        let receipts = anew.map(receipt).collect();
         self.settling.add(Vec::new(), receipts);
     }
 
