@@ -12,9 +12,10 @@
 //! What is abstracted, and why: there is one user and one lane: mailboxes do not know each other, and what is between lanes
 //! is the business of the lane's own model. A round is all that is not settled. Bounds and times of the mailbox are not
 //! reached: they are announced as gaps, by tests of their own. Ids are forgotten as early as is allowed. An answer that is
-//! lost is a step taken again. One rule is assumed and not built, of a store that
-//! loses its tail: [`protocol::Rule::AskBeforeAppend`]. What breaks without it is what docs/semantics.md does not promise. There
-//! is one store: mailboxes at another master than the lane, which may lose a tail of its own, are not modelled.
+//! lost is a step taken again. Of a store that loses its tail, one rule is
+//! assumed and not built, [`protocol::Rule::AskBeforeAppend`], and one is built for the settlement alone,
+//! [`protocol::Rule::BeginAnewAfterRun`]. What breaks without them is what docs/semantics.md does not promise. There is one
+//! store: mailboxes at another master than the lane, which may lose a tail of its own, are not modelled.
 
 mod cases;
 mod client;

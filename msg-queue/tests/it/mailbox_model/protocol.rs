@@ -29,7 +29,8 @@ pub(super) enum Rule {
     EpochRises,
     /// A session asks whether the mailbox still has what it saw when the store comes back as another run.
     AskAfterRun,
-    /// Nothing is settled under another run of the store than it was appended under: the round begins anew.
+    /// A worker begins its round anew when the store comes back as another run: what it appended may be gone. The store
+    /// compares the run when it settles; that nothing is appended before the worker has heard of it is assumed, not built.
     BeginAnewAfterRun,
     /// An acknowledgement names the epoch: one on its way while that rises would count for what it is not about.
     AckNamesEpoch,

@@ -82,8 +82,8 @@ async fn what_redis_lost_of_a_mailbox_is_stored_anew_before_it_is_settled() {
     // Held behind the first, which is at its node, the second is read and not stored: so Redis has it on its disk.
     stage.rig.add(&to_one(1, &[])).await;
     stage.rig.add(&durable(2)).await;
-    until("both are read", async || stage.rig.pending().await == 2).await;
     until("the first is at its node", async || stage.nodes.batches().len() == 1).await;
+    until("both are read", async || stage.rig.pending().await == 2).await;
     let _: String = stage.rig.ask(&["SAVE"]).await;
     stage.nodes.open(1);
     until("the second is stored", async || stage.letters().await.len() == 1).await;
