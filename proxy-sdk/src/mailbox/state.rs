@@ -304,6 +304,10 @@ impl Mailbox {
         while self.letters.front().is_some_and(|letter| letter.offset <= self.acked) {
             self.pop();
         }
+        if self.letters.is_empty() {
+            // Most mailboxes are empty most of the time.
+            self.letters.shrink_to_fit();
+        }
     }
 
     fn trim(&mut self, by: &Known, bounds: &MailboxBounds) {

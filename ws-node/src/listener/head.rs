@@ -69,7 +69,7 @@ fn read_some(socket: &TcpStream, bytes: &mut Vec<u8>, most: usize) -> io::Result
         let room = bytes.get_mut(before..).unwrap_or_default();
         let (read, _) = rustix::net::recv(socket.as_fd(), room, RecvFlags::DONTWAIT)?;
         got = Some(read);
-        // The socket is empty: saying so clears the readiness, and whoever looks next asks the kernel nothing.
+        // The socket is empty: saying so clears the readiness, and saves a second call.
         if read > 0 && read < most { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
     });
     bytes.truncate(before + got.unwrap_or(0));

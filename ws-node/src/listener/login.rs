@@ -3,14 +3,16 @@
 //! Owns the order: the request is checked, the application asked, the session put into the hub, the uid claimed, the
 //! previous owner told to end, the mailbox opened, and only then the 101 written. Nothing addressed to the new session falls between.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use futures_util::FutureExt;
 use gim_proto::codes::CloseCode;
 use gim_proto::{SessionId, Tgid};
 use gim_proxy_sdk::directory::{Claim, ClaimRequest, Found, NodeRef, Owner};
 use gim_proxy_sdk::mailbox::{Arrival, MailboxError, Opened, Position, Scope};
 use http::StatusCode;
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -125,9 +127,12 @@ fn arrival(request: &UpgradeRequest) -> Result<Arrival, Refusal> {
     Ok(if at.epoch == 0 { Arrival::Anew } else { Arrival::Resumes(at) })
 }
 
-/// Whether the client has closed the connection meanwhile, as far as the kernel knows.
+/// Whether the client has closed the connection meanwhile, as far as the kernel knows: the runtime may not have heard yet.
 fn has_left(socket: &TcpStream) -> bool {
-    matches!(socket.peek(&mut [0]).now_or_never(), Some(Ok(0) | Err(_)))
+    match rustix::net::recv(socket.as_fd(), &mut [0_u8; 1][..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+        Ok((read, _)) => read == 0,
+        Err(error) => error != Errno::AGAIN && error != Errno::INTR,
+    }
 }
 
 /// Checks everything that can be known of the request alone, and waits for its turn: there may be very many.

@@ -187,6 +187,10 @@ impl Shard {
                 self.noted.push(rows::delete_standing(&uid));
             }
         }
+        // What a crowd needed is given back once it is gone.
+        if self.blank.len() < self.blank.capacity() / 8 {
+            self.blank.shrink_to(self.blank.len() * 2);
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use gim_proto::{Class, EntryId, Fence, MessageId, Payload, SessionId};
 use gim_proxy_sdk::delivery::Message;
-use gim_proxy_sdk::directory::redis::{RedisDirectory, RedisDirectoryOptions};
+use gim_proxy_sdk::directory::redis::RedisDirectory;
 use gim_proxy_sdk::directory::{Claim, ClaimRequest, Directory, DirectoryErrorKind, Found, OnDuplicate};
 use gim_proxy_sdk::mailbox::{Arrival, MailboxBounds, Mailboxes, RedisMailboxes, Scope, Value};
 
