@@ -21,8 +21,8 @@ use gim_proto::{Fence, MessageId, Tgid, Uid, crc32};
 use self::shards::Shard;
 use self::values::Values;
 use super::{
-    Ack, Acked, Appended, Appends, Arrival, MOST_SWEPT, MailboxBounds, MailboxError, MailboxErrorKind, Mailboxes,
-    Opened, Overdue, Page, PageBounds, Position, Post, Scope, Value, Wanted,
+    Ack, Acked, Appended, Appends, Arrival, MailboxBounds, MailboxError, MailboxErrorKind, Mailboxes, Opened, Overdue,
+    Page, PageBounds, Position, Post, Scope, Value, Wanted,
 };
 use crate::delivery::{LaneOrigin, Message};
 use crate::journal::{Journal, JournalError, Kept};
@@ -30,8 +30,6 @@ use crate::journal::{Journal, JournalError, Kept};
 pub use self::restore::MailRows;
 
 const SHARDS: usize = 64;
-/// Shards swept in one call, unless there is much in them: all in about eight seconds.
-const SWEPT_AT_ONCE: usize = 8;
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// Tells whether a user is in one of these groups.
@@ -162,17 +160,15 @@ impl LocalMailboxes {
         crc32(uid.as_str().as_bytes()) as usize % self.shards.len()
     }
 
-    /// Names of a shard at most so many.
-    fn sweep_shard(&self, at: usize, now_ms: u64, most: usize) -> Vec<Overdue> {
+    fn sweep_shard(&self, at: usize, now_ms: u64) -> Vec<Overdue> {
         let Some(shard) = self.shards.get(at) else { return Vec::new() };
         let mut shard = lock(shard);
         let idle_ms = millis(self.bounds.age) + DAY_MS;
         for uid in shard.worth_sweeping(now_ms, &self.bounds) {
-            let gone = shard.expire(&uid, now_ms, &self.bounds, self.journal.is_some());
-            self.bytes.fetch_sub(gone as u64, Ordering::Relaxed);
+            self.change(&mut shard, &uid, now_ms * 1_000, |mailbox| mailbox.expire(now_ms, &self.bounds));
         }
         shard.forget_idle(now_ms.saturating_sub(idle_ms), self.journal.is_some());
-        shard.overdue(now_ms, &self.bounds, most)
+        shard.overdue(now_ms, &self.bounds)
     }
 }
 
@@ -248,26 +244,15 @@ impl Mailboxes for LocalMailboxes {
             let gone = self.of(&over.uid).forget_told(over, self.journal.is_some());
             self.bytes.fetch_sub(gone as u64, Ordering::Relaxed);
         }
-        let mut touched: BTreeSet<usize> = told.iter().map(|over| self.at(&over.uid)).collect();
-        let mut overdue = Vec::new();
-        for _ in 0..SWEPT_AT_ONCE {
-            let turn = self.swept.load(Ordering::Relaxed) % (SHARDS + 1);
-            if turn == SHARDS {
-                let before_ms = now_ms.saturating_sub(millis(self.bounds.age) + DAY_MS);
-                let submitted = lock(&self.values).sweep(now_ms, before_ms, self.journal.as_deref());
-                until_kept(submitted).await?;
-            }
-            overdue.extend(self.sweep_shard(turn, now_ms, MOST_SWEPT - overdue.len()));
-            touched.extend((turn < SHARDS).then_some(turn));
-            let is_full = overdue.len() >= MOST_SWEPT;
-            // The rest of a shard follows, as long as what is named is told as well.
-            if !is_full || told.is_empty() {
-                self.swept.fetch_add(1, Ordering::Relaxed);
-            }
-            if is_full {
-                break;
-            }
+        let turn = self.swept.fetch_add(1, Ordering::Relaxed) % (SHARDS + 1);
+        if turn == SHARDS {
+            let before_ms = now_ms.saturating_sub(millis(self.bounds.age) + DAY_MS);
+            let submitted = lock(&self.values).sweep(now_ms, before_ms, self.journal.as_deref());
+            until_kept(submitted).await?;
+            return Ok(Vec::new());
         }
+        let overdue = self.sweep_shard(turn, now_ms);
+        let touched: BTreeSet<usize> = told.iter().map(|over| self.at(&over.uid)).chain([turn]).collect();
         self.keep_shards(touched).await?;
         Ok(overdue)
     }

@@ -160,21 +160,11 @@ impl Mailbox {
         std::mem::take(&mut self.untold)
     }
 
-    /// Lets the oldest messages go whose time is over, but for those of which receipts are wanted. Returns their offsets.
-    pub fn expire(&mut self, now_ms: u64, bounds: &MailboxBounds) -> Vec<u64> {
-        let is_young = |letter: &Letter| !letter.is_over(now_ms, bounds);
-        let over = self.letters.iter().position(is_young).unwrap_or(self.letters.len());
-        let young = self.letters.split_off(over);
-        let mut gone = Vec::new();
-        for letter in std::mem::replace(&mut self.letters, young).into_iter().rev() {
-            if letter.message.receipt {
-                self.letters.push_front(letter);
-            } else {
-                self.bytes -= letter.bytes();
-                gone.push(letter.offset);
-            }
+    /// Lets the oldest messages go whose time is over, up to one of which receipts are wanted.
+    pub fn expire(&mut self, now_ms: u64, bounds: &MailboxBounds) {
+        while self.letters.front().is_some_and(|letter| letter.is_over(now_ms, bounds) && !letter.message.receipt) {
+            self.pop();
         }
-        gone
     }
 
     /// Tells the generation.

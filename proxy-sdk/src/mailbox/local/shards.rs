@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use gim_proto::{MessageId, Uid};
 
 use super::super::state::{Blank, Known, Mailbox, Standing, Told};
-use super::super::{MailboxBounds, Overdue, Post};
+use super::super::{MOST_WANTED, MailboxBounds, Overdue, Post};
 use super::rows;
 use crate::delivery::LaneOrigin;
 use crate::journal::{Change, Journal, JournalError, Kept, Owed};
@@ -127,25 +127,14 @@ impl Shard {
         mailbox.take_unnamed()
     }
 
-    /// Names messages of which receipts are wanted and whose time is over, at most so many.
-    pub(super) fn overdue(&self, now_ms: u64, bounds: &MailboxBounds, most: usize) -> Vec<Overdue> {
+    /// Names messages of which receipts are wanted and whose time is over.
+    pub(super) fn overdue(&self, now_ms: u64, bounds: &MailboxBounds) -> Vec<Overdue> {
         let of = |(uid, held): (&Uid, &Held)| {
             let over = held.mailbox.overdue(now_ms, bounds);
             let uid = uid.clone();
             over.into_iter().map(move |(offset, id)| Overdue { uid: uid.clone(), offset, id })
         };
-        self.mailboxes.iter().flat_map(of).take(most).collect()
-    }
-
-    /// Lets everything in a mailbox go whose time is over and that nobody asks after. Returns the weight of that.
-    pub(super) fn expire(&mut self, uid: &Uid, now_ms: u64, bounds: &MailboxBounds, note: bool) -> usize {
-        let Some(Held { mailbox, .. }) = self.mailboxes.get_mut(uid) else { return 0 };
-        let before = weight(mailbox);
-        let gone = mailbox.expire(now_ms, bounds);
-        if note {
-            self.noted.extend(gone.into_iter().map(|offset| rows::delete_letter(uid, offset)));
-        }
-        before - weight(mailbox)
+        self.mailboxes.iter().flat_map(of).take(MOST_WANTED).collect()
     }
 
     /// Forgets one of them. Returns its weight.
@@ -164,11 +153,11 @@ impl Shard {
         self.owed.submit(journal, noted)
     }
 
-    /// Names the mailboxes whose oldest message's time is over, and that hold any such message nobody asks after.
+    /// Names the mailboxes whose oldest message's time is over.
     pub(super) fn worth_sweeping(&self, now_ms: u64, bounds: &MailboxBounds) -> Vec<Uid> {
         let is_over = |held: &Held| {
-            let mut letters = held.mailbox.letters().take_while(|letter| letter.is_over(now_ms, bounds));
-            letters.any(|letter| !letter.message.receipt)
+            let oldest = held.mailbox.letters().next();
+            oldest.is_some_and(|letter| letter.is_over(now_ms, bounds) && !letter.message.receipt)
         };
         self.mailboxes.iter().filter(|(_, held)| is_over(held)).map(|(uid, _)| uid.clone()).collect()
     }

@@ -210,31 +210,6 @@ async fn what_has_passed_its_time_is_swept_from_memory_and_journal() {
     assert!(memory.rows.lock().unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn much_that_has_passed_its_time_goes_soon_and_holds_up_nobody_behind_it() {
-    let memory = Arc::new(Memory::default());
-    let bounds = MailboxBounds { age: std::time::Duration::ZERO, messages: 5_000, ..MailboxBounds::default() };
-    let mailboxes = memory.open(bounds);
-    let plain = |n: u64| {
-        let of = post(n, &["a"]);
-        Post { message: Arc::new(Message { receipt: false, ..(*of.message).clone() }), ..of }
-    };
-    mailboxes.append(&lane(1), &[post(1, &["a"]), plain(2), post(3, &["a"]), plain(4)]).await.unwrap();
-    let mut told = Vec::new();
-    for _ in 0..=SHARDS / SWEPT_AT_ONCE {
-        told.extend(mailboxes.sweep(&[]).await.unwrap());
-    }
-    assert_eq!(memory.of(Table::Letters).len(), 2, "nobody has told of these");
-    let held = memory.open(bounds).figures();
-    assert_eq!(mailboxes.figures(), held, "as the next process finds it");
-    let many: Vec<Post> = (5..3_005).map(|n| post(n, &["a"])).collect();
-    mailboxes.append(&lane(1), &many).await.unwrap();
-    for _ in 0..20 {
-        told = mailboxes.sweep(&told).await.unwrap();
-    }
-    assert_eq!((memory.of(Table::Letters).len(), mailboxes.figures().bytes), (0, 0));
-}
-
 #[derive(Clone, Debug)]
 enum Step {
     Append { user: u8, lane: u16, ms: u64, id: u64 },
