@@ -98,6 +98,8 @@ pub struct Appends {
 pub const MOST_TOLD: usize = 1_000;
 /// Messages that one look names of which receipts are wanted, at most.
 pub const MOST_WANTED: usize = 250;
+/// Messages that one sweep names, about: there may be more as soon as it names so many.
+pub const MOST_SWEPT: usize = 1_000;
 
 /// A message in a mailbox of which receipts are wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -26,7 +26,7 @@ const AGAIN: Duration = Duration::from_millis(500);
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// How long is waited until a receipt is written. Then it is left to the queue.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a message asks for.
 #[derive(Clone, Copy, Debug)]
@@ -130,15 +130,22 @@ impl Core {
 
     /// Writes down how far messages have come. Returns whether all their receipts are written: within a second.
     pub(crate) async fn tell_ends(&self, ends: &[End<'_>]) -> bool {
-        let Some((last, others)) = ends.split_last() else { return true };
-        let mut is_queued = true;
-        for End { uid, id, flags, step } in others {
-            is_queued &= self.queue_step(uid, id, *flags, *step, None);
-        }
-        // Written in their order: the last one tells of all.
+        // Written in their order: the last one that is written at all tells of all.
+        let Some(last) = ends.iter().rposition(|end| end.flags.receipt) else {
+            ends.iter().for_each(|End { uid, id, flags, step }| self.tell_step(uid, id, *flags, *step));
+            return true;
+        };
         let (told, written) = oneshot::channel();
-        is_queued &= self.queue_step(last.uid, last.id, last.flags, last.step, Some(told));
+        let (mut told, mut is_queued) = (Some(told), true);
+        for (at, End { uid, id, flags, step }) in ends.iter().enumerate() {
+            is_queued &= self.queue_step(uid, id, *flags, *step, told.take_if(|_| at == last));
+        }
         matches!(timeout(PATIENCE, written).await, Ok(Ok(()))) && is_queued
+    }
+
+    /// Tells whether so many receipts wait that what can be told later should be.
+    pub(crate) fn has_many_receipts(&self) -> bool {
+        self.receipts.sender.capacity() < QUEUED / 4 * 3
     }
 
     /// Returns false if there was no room.

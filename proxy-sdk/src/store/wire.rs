@@ -109,10 +109,15 @@ impl Wire {
         // one which a server refuses late (TLS 1.3) is not taken for made.
         let mut name = Command::new("CLIENT");
         ["SETINFO", "LIB-NAME", "gim"].iter().for_each(|arg| name.arg(arg));
-        self.call(&name).await.map(|_| ())
+        match self.call(&name).await?.ok() {
+            // It lets nobody do anything who does not log in.
+            Err(error) if error.is("NOAUTH") => Err(error),
+            _ => Ok(()),
+        }
     }
 
-    /// Sends one command and waits for its answer. Nothing else is on its way.
+    /// Sends one command and waits for its answer. Nothing else is on its way. Dropped before it is answered, it takes the
+    /// connection with it: the answer would be taken for the next one's.
     ///
     /// # Errors
     /// As [`send`](Self::send) and [`receive`](Self::receive). What the server refuses is a [`Reply`] too: see
@@ -121,7 +126,10 @@ impl Wire {
         let mut out = Vec::new();
         command.write(&mut out);
         self.send(&out).await?;
-        self.receive().await
+        self.broken = true;
+        let reply = self.next().await?;
+        self.broken = false;
+        Ok(reply)
     }
 
     /// Sends commands that were [written](Command::write) one behind the other. Each gets its reply, in order. Dropped
@@ -146,6 +154,10 @@ impl Wire {
         if self.broken {
             return Err(StoreError::unanswered());
         }
+        self.next().await
+    }
+
+    async fn next(&mut self) -> Result<Reply, StoreError> {
         loop {
             match self.scan.advance(&self.input) {
                 Ok(Progress::Whole { bytes }) => return Ok(self.cut(bytes)),

@@ -181,6 +181,16 @@ async fn a_write_that_was_dropped_half_way_takes_the_connection_with_it() {
 }
 
 #[tokio::test]
+async fn a_call_that_was_dropped_before_its_answer_takes_the_connection_with_it() {
+    let (mut server, client) = duplex(64);
+    let mut wire = Wire::over(client);
+    assert!(futures_util::FutureExt::now_or_never(wire.call(&Command::new("FIRST"))).is_none());
+    server.write_all(b"+first\r\n").await.unwrap();
+    let next = wire.call(&Command::new("SECOND")).await;
+    assert_eq!(next.unwrap_err().kind, StoreErrorKind::Unknown, "it would get the answer of the first");
+}
+
+#[tokio::test]
 async fn what_is_refused_is_told_with_its_code() {
     let refused = received(b"-NOGROUP no such group\r\n").await.unwrap().ok().unwrap_err();
     assert!(refused.is("NOGROUP") && refused.kind == StoreErrorKind::Refused);

@@ -1,5 +1,6 @@
 //! What becomes of mailboxes when Redis fails them.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use gim_proto::{Fence, bucket_of};
@@ -121,6 +122,48 @@ async fn who_is_to_be_looked_at_may_be_anything_and_costs_no_mailbox() {
     assert_eq!(world.append(&lane(0), &[asks(1)]).await, before, "it is the same mailbox");
     assert_eq!(world.read("a", 0).await, ["m1@1", "m2@2"]);
     assert_eq!(world.ask::<String>(&["TYPE", &due]).await, "zset", "and it is looked at");
+}
+
+/// Names of users in a bucket, the first of them.
+fn in_bucket(bucket: u16, most: usize) -> Vec<String> {
+    let all = (0_u32..).map(|n| format!("u{n}"));
+    all.filter(|name| bucket_of(&uid(name)) == bucket).take(most).collect()
+}
+
+fn overdue(n: u64, to: &[String]) -> Post {
+    let message = Message { receipt: true, expires_ms: Some(1), ..message(&format!("m{n}"), "{}") };
+    post_of(n, message, &to.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+#[tokio::test]
+async fn of_a_mailbox_that_is_none_nothing_is_overdue_and_others_of_its_bucket_are_named() {
+    let world = RedisWorld::new(MailboxBounds::default()).await;
+    let names = in_bucket(7, 40);
+    world.append(&lane(0), &[overdue(1, &names)]).await;
+    let due = world.keys.overdue_of(7);
+    for broken in &names[..20] {
+        let _: i64 = world.ask(&["DEL", &world.keys.mailbox_state(&uid(broken))]).await;
+        let _: String = world.ask(&["SET", &world.keys.mailbox_state(&uid(broken)), "x"]).await;
+        let _: i64 = world.ask(&["ZADD", &due, "0", broken]).await;
+    }
+    assert_eq!(world.overdue(&[]).await.len(), 20);
+    assert_eq!(world.ask::<i64>(&["ZCARD", &due]).await, 20);
+}
+
+#[tokio::test]
+async fn whoever_is_overdue_is_named_within_a_round_however_many_are_in_one_bucket() {
+    let world = RedisWorld::new(MailboxBounds::default()).await;
+    let (many, one) = (in_bucket(8, 200), in_bucket(9, 1));
+    world.append(&lane(0), &[overdue(1, &many), overdue(2, &one)]).await;
+    let (mut named, mut told) = (HashSet::new(), Vec::new());
+    for _ in 0..300 {
+        told = world.mailboxes.sweep(&told).await.unwrap();
+        named.extend(told.iter().map(|over| over.uid.as_str().to_owned()));
+    }
+    assert_eq!(named.len(), 201);
+    for bucket in [8, 9] {
+        assert_eq!(world.ask::<i64>(&["EXISTS", &world.keys.overdue_of(bucket)]).await, 0, "it was told and is gone");
+    }
 }
 
 #[tokio::test]

@@ -4,9 +4,10 @@
 //! resume from there once more, and the receipts twice. Costs one call where nobody asked for receipts.
 
 use gim_proxy_sdk::mailbox::{Ack, Acked, Arrival, MOST_WANTED, MailboxError, Opened, Position, Wanted};
+use tokio::time::Instant;
 
 use super::Session;
-use crate::receipts::{End, Step};
+use crate::receipts::{End, PATIENCE, Step};
 
 impl Session {
     /// Opens the user's mailbox for this session, which owns the uid.
@@ -22,12 +23,19 @@ impl Session {
 
     async fn acknowledge_seen(&self, opened: Opened, seen: Position) -> Result<Opened, MailboxError> {
         let core = &self.0.core;
+        let (since, mut is_patient) = (Instant::now(), true);
         loop {
             let wanted = core.mailboxes.wanted(self.uid(), seen).await?;
             // What follows the last one named is looked at when that is gone.
             let last = wanted.get(MOST_WANTED - 1).map_or(seen.offset, |last| last.offset);
             let ends: Vec<_> = wanted.iter().map(|wanted| End::wanted(self.uid(), &wanted.id, step(wanted))).collect();
-            core.tell_ends(&ends).await;
+            if is_patient {
+                // Others wait for this login's turn: a ledger that is slow or away is waited for once, and the rest is left
+                // to the queue.
+                is_patient = core.tell_ends(&ends).await && since.elapsed() < PATIENCE;
+            } else {
+                ends.iter().for_each(|End { uid, id, flags, step }| core.tell_step(uid, id, *flags, *step));
+            }
             let upto = Position { offset: last, ..seen };
             let ack = Ack { uid: self.uid().clone(), fence: self.fence(), upto };
             let acked = core.mailboxes.ack(&[ack]).await?;
