@@ -107,7 +107,9 @@ fn each_entry<T>(reply: &Reply, mut take: impl FnMut(EntryId, &Reply, &[Pair<'_>
 mod tests {
     use super::*;
 
-    fn read(reply: &[u8]) -> Option<Vec<(EntryId, Vec<(Vec<u8>, Vec<u8>)>)>> {
+    type Owned = (EntryId, Vec<(Vec<u8>, Vec<u8>)>);
+
+    fn read(reply: &[u8]) -> Option<Vec<Owned>> {
         let owned = |entry_id, _: &Reply, pairs: &[Pair<'_>]| {
             (entry_id, pairs.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect())
         };
