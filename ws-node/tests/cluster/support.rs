@@ -4,6 +4,8 @@
 #[expect(unreachable_pub, reason = "the rule of the example client itself")]
 #[path = "../../../examples/src/backoff.rs"]
 pub(crate) mod backoff;
+#[path = "../it/support/beside.rs"]
+pub(crate) mod beside;
 #[expect(dead_code, reason = "shared with the suites of one process, which use more of it")]
 #[path = "../it/support/client.rs"]
 pub(crate) mod client;

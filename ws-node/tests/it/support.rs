@@ -2,6 +2,7 @@
 //!
 //! Owns no expectation about the node: those are in the suites.
 
+pub(crate) mod beside;
 pub(crate) mod chromium;
 pub(crate) mod client;
 pub(crate) mod gim;

@@ -2,9 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Arc, OnceLock};
-use std::time::SystemTime;
 
 use gim_proxy_sdk::testing::{EtcdServer, Process, RedisServer, prefix};
 use rustix::process::Signal;
@@ -14,7 +12,7 @@ use tokio::net::TcpStream;
 use super::link::Link;
 use super::node::Spec;
 use super::tap::Tap;
-use super::{eventually, http, ports, within};
+use super::{beside, eventually, http, ports, within};
 
 const NODE: &str = env!("CARGO_BIN_EXE_ws-node");
 
@@ -240,48 +238,10 @@ impl Drop for Program {
     }
 }
 
-/// The program of another package. Whoever tests the whole workspace has built it; otherwise it is built here.
+/// The worker.
 pub(crate) fn worker_program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let folder = Path::new(NODE).parent().expect("a folder");
-        let program = folder.join("msg-queue");
-        if !is_fresh(&program) {
-            build_worker(folder);
-        }
-        program
-    })
-}
-
-/// Whether it is younger than the sources of its package and those it stands on.
-fn is_fresh(program: &Path) -> bool {
-    let Some(built) = changed(program) else { return false };
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let packages = ["proto", "proxy-sdk", "msg-queue"].map(|package| workspace.join(package));
-    let folders = packages.iter().flat_map(|package| [package.join("src"), package.join("proto")]);
-    folders.filter_map(|folder| youngest(&folder)).chain(changed(&workspace.join("Cargo.lock"))).all(|at| at <= built)
-}
-
-fn youngest(folder: &Path) -> Option<SystemTime> {
-    let entries = std::fs::read_dir(folder).ok()?.flatten();
-    let of = |path: PathBuf| if path.is_dir() { youngest(&path) } else { changed(&path) };
-    entries.filter_map(|entry| of(entry.path())).max()
-}
-
-fn changed(path: &Path) -> Option<SystemTime> {
-    std::fs::metadata(path).and_then(|about| about.modified()).ok()
-}
-
-fn build_worker(folder: &Path) {
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--locked", "-p", "gim-msg-queue", "--bin", "msg-queue"]);
-    build.arg("--manifest-path").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml"));
-    build.arg("--target-dir").arg(folder.parent().expect("the folder of all profiles"));
-    if folder.ends_with("release") {
-        build.arg("--release");
-    }
-    let built = build.status().expect("cargo runs");
-    assert!(built.success(), "msg-queue does not build");
+    PROGRAM.get_or_init(|| beside::program("msg-queue", &["proto", "proxy-sdk", "msg-queue"]))
 }
 
 /// Waits until a program says that it is not ready, or says nothing.

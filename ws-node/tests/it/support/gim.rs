@@ -3,15 +3,14 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use gim_proxy_sdk::cli::{DONE, run};
 use serde_json::Value;
 
 use super::node::TestNode;
-use super::within;
+use super::{beside, within};
 
 /// How long the program may take where it measures for seconds.
 const MEASURES: Duration = Duration::from_secs(120);
@@ -99,48 +98,8 @@ pub(crate) async fn program(line: &str) -> Output {
     Output { code, out: text(ended.stdout), err: text(ended.stderr) }
 }
 
-/// The program of another package. Whoever tests the whole workspace has built it; otherwise it is built here.
+/// The program itself.
 fn built() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_BIN_EXE_ws-node")).parent().expect("a folder");
-        let program = folder.join("gim");
-        if !is_fresh(&program) {
-            build(folder);
-        }
-        program
-    })
-}
-
-/// Whether it is younger than the sources of its package and the one it stands on.
-fn is_fresh(program: &Path) -> bool {
-    let Some(built) = changed(program) else { return false };
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let sources = ["proto/src", "proxy-sdk/src"].map(|folder| workspace.join(folder));
-    sources
-        .iter()
-        .filter_map(|folder| youngest(folder))
-        .chain(changed(&workspace.join("Cargo.lock")))
-        .all(|at| at <= built)
-}
-
-fn youngest(folder: &Path) -> Option<SystemTime> {
-    let entries = std::fs::read_dir(folder).ok()?.flatten();
-    let of = |path: PathBuf| if path.is_dir() { youngest(&path) } else { changed(&path) };
-    entries.filter_map(|entry| of(entry.path())).max()
-}
-
-fn changed(path: &Path) -> Option<SystemTime> {
-    std::fs::metadata(path).and_then(|about| about.modified()).ok()
-}
-
-fn build(folder: &Path) {
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--locked", "-p", "gim-proxy-sdk", "--bin", "gim"]);
-    build.arg("--manifest-path").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml"));
-    build.arg("--target-dir").arg(folder.parent().expect("the folder of all profiles"));
-    if folder.ends_with("release") {
-        build.arg("--release");
-    }
-    assert!(build.status().expect("cargo runs").success(), "gim does not build");
+    PROGRAM.get_or_init(|| beside::program("gim", &["proto", "proxy-sdk"]))
 }
