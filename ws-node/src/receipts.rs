@@ -89,9 +89,9 @@ pub(crate) struct End<'a> {
 }
 
 impl<'a> End<'a> {
-    /// Of one that receipts are wanted of.
+    /// Of one that receipts are wanted of: it has a journey, too.
     pub(crate) const fn wanted(uid: &'a Uid, id: &'a MessageId, step: Step) -> Self {
-        Self { uid, id, flags: Flags { receipt: true, traced: false }, step }
+        Self { uid, id, flags: Flags { receipt: true, traced: true }, step }
     }
 }
 

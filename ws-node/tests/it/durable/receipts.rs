@@ -44,6 +44,16 @@ impl World {
     async fn told_at_last(&self, id: &str, wanted: &[&str]) {
         eventually(&format!("{wanted:?} of {id}"), || async { (self.told(id).await == wanted).then_some(()) }).await;
     }
+
+    /// Waits until the journey of a message ends with this.
+    async fn goes_as_far_as(&self, id: &str, hop: &str) {
+        eventually(&format!("the journey of {id} as far as {hop}"), || async {
+            let (_, found) = get(self.node.admin, &format!("/api/v1/messages/{id}")).await;
+            let last = found["hops"].as_array().and_then(|hops| hops.last()?["hop"].as_str());
+            (last == Some(hop)).then_some(())
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
@@ -71,6 +81,7 @@ async fn what_a_client_acknowledges_by_resuming_is_told_before_it_is_let_in() {
     assert_eq!(world.told(&ids[0]).await, ["written", "acked"]);
     assert_eq!(world.told(&ids[1]).await, ["written", "acked"]);
     assert!(!world.told(&ids[2]).await.contains(&"acked".to_owned()));
+    world.goes_as_far_as(&ids[1], "acked").await;
     expect(&mut again, 3, 3..=4).await;
     let mut last = world.resume("a", known, 4).await;
     assert_eq!(world.told(&ids[2]).await.last().map(String::as_str), Some("acked"));
