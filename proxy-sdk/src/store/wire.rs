@@ -42,6 +42,8 @@ pub struct Wire {
     scan: Scan,
     /// How large the last reply was.
     last: usize,
+    /// Bytes of memory behind `input`, at most.
+    held: usize,
     /// A write has begun and not ended, or the connection has failed.
     broken: bool,
 }
@@ -85,7 +87,14 @@ async fn open(options: &RedisOptions, key: &str) -> Result<Wire, StoreError> {
 impl Wire {
     /// Speaks over a connection that is made already.
     fn over(stream: impl AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static) -> Self {
-        Self { stream: Box::new(stream), input: BytesMut::new(), scan: Scan::default(), last: 0, broken: false }
+        Self {
+            stream: Box::new(stream),
+            input: BytesMut::new(),
+            scan: Scan::default(),
+            last: 0,
+            held: 0,
+            broken: false,
+        }
     }
 
     async fn log_in(&mut self, options: &RedisOptions, database: u8) -> Result<(), StoreError> {
@@ -164,6 +173,8 @@ impl Wire {
                 Ok(Progress::Needs { bytes }) if bytes <= MOST_REPLY => {
                     let room = (bytes - self.input.len()).max(self.last.clamp(FIRST_READ, KEPT));
                     self.input.reserve(room);
+                    // Memory that is used again is larger than what is left of it looks.
+                    self.held = self.held.max(self.input.capacity());
                 }
                 Ok(Progress::Needs { .. }) | Err(_) => {
                     self.broken = true;
@@ -191,8 +202,13 @@ impl Wire {
     fn cut(&mut self, bytes: usize) -> Reply {
         self.last = bytes;
         // Whoever keeps a part keeps all that was given memory together.
-        let held = self.input.capacity();
+        let held = self.held;
         let whole = self.input.split_to(bytes).freeze();
+        if held > 2 * KEPT {
+            // What one large reply took is not kept for the next ones.
+            self.input = BytesMut::from(&self.input[..]);
+            self.held = self.input.capacity();
+        }
         Reply::new(whole, self.scan.take(), held)
     }
 

@@ -4,6 +4,8 @@
 
 /// Bytes of one line, at most: of a length, a number, a status or an error.
 const MOST_LINE: usize = 64 << 10;
+/// Parts of a reply, at most: 12 bytes each.
+const MOST_PARTS: usize = 8 << 20;
 
 /// A part of a reply. Positions are in the reply's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +95,9 @@ impl Scan {
         self.left = self.left.max(usize::from(self.tokens.is_empty())) - 1;
         if let Token::List(parts) = token {
             self.left = self.left.checked_add(parts as usize).ok_or(Malformed)?;
+        }
+        if self.tokens.len() >= MOST_PARTS {
+            return Err(Malformed);
         }
         self.tokens.push(token);
         Ok(())

@@ -216,3 +216,29 @@ async fn a_small_part_of_a_large_reply_is_copied_and_a_large_one_shared() {
     assert_eq!(kept_large.as_ptr(), large.as_ptr());
     assert_ne!(kept_small.as_ptr(), small.as_ptr());
 }
+
+#[tokio::test]
+async fn what_a_large_reply_took_is_not_kept() {
+    let large = vec![b'x'; 8 * KEPT];
+    let mut sent = format!("${}\r\n", large.len()).into_bytes();
+    sent.extend(&large);
+    sent.extend(b"\r\n$3\r\nyes\r\n");
+    let (client, mut server) = duplex(1 << 16);
+    let sending = tokio::spawn(async move {
+        server.write_all(&sent).await.unwrap();
+        server
+    });
+    let mut wire = Wire::over(client);
+    assert_eq!(wire.receive().await.unwrap().parts().bytes().map(<[u8]>::len), Some(large.len()));
+    assert!(wire.held <= 2 * KEPT, "{} bytes are kept", wire.held);
+    assert_eq!(wire.receive().await.unwrap().parts().bytes(), Some(b"yes".as_slice()));
+    drop(sending.await.unwrap());
+}
+
+#[test]
+fn a_reply_has_a_bound_of_parts() {
+    let mut scan = Scan::default();
+    let mut reply = format!("*{}\r\n", 9 << 20).into_bytes();
+    reply.extend(b"+\r\n".repeat(9 << 20));
+    assert!(scan.advance(&reply).is_err());
+}
