@@ -52,6 +52,7 @@ pub(crate) struct Metrics {
     pub(crate) replay_pages: Counter,
     mailbox_retries: Counter,
     pub(crate) sessions_behind: Gauge,
+    pub(crate) mailbox_overdue: Gauge,
     pub(crate) receipts_dropped: Counter,
     outbox_bytes: Gauge,
     outbox_total_reached: Counter,
@@ -115,6 +116,7 @@ impl Metrics {
             replay_pages: counter("gim_replay_pages_total"),
             mailbox_retries: counter("gim_mailbox_retries_total"),
             sessions_behind: gauge("gim_sessions_behind"),
+            mailbox_overdue: gauge("gim_mailbox_overdue"),
             receipts_dropped: counter("gim_receipts_dropped_total"),
             outbox_bytes: gauge("gim_outbox_bytes"),
             outbox_total_reached: counter("gim_outbox_total_reached_total"),
@@ -406,7 +408,7 @@ const COUNTERS: [(&str, &str); 35] = [
     ("gim_mailbox_refused_total", "messages that did not fit into all mailboxes together; only in mode `local`"),
     ("gim_silent_holders_total", "users who came back here while the node of their previous session did not answer"),
 ];
-const GAUGES: [(&str, &str); 18] = [
+const GAUGES: [(&str, &str); 19] = [
     ("gim_outboxes_waiting", "sessions whose socket did not take everything at once"),
     ("gim_outbox_bytes", "bytes waiting in all outboxes"),
     ("gim_sessions_behind", "sessions with durable messages that they were not handed yet"),
@@ -426,3 +428,4 @@ const GAUGES: [(&str, &str); 18] = [
     ("gim_nodes", "nodes that live; only in mode `cluster`"),
     ("gim_nodes_awaited", "nodes waited for before anybody counts as offline; only in mode `cluster`"),
 ];
+    ("gim_mailbox_overdue", "messages with receipts that the last sweep of mailboxes found overdue: from 1000 on it is behind"),
