@@ -241,6 +241,25 @@ async fn much_that_has_passed_its_time_goes_a_thousand_at_a_time_whoever_has_it(
 }
 
 #[tokio::test]
+async fn what_was_told_leaves_the_journal_also_when_that_had_no_room_at_first() {
+    let memory = Arc::new(Memory::default());
+    let bounds = MailboxBounds { age: std::time::Duration::ZERO, ..MailboxBounds::default() };
+    let mailboxes = memory.open(bounds);
+    mailboxes.append(&lane(1), &[post(1, &["a"]), post(2, &["a"])]).await.unwrap();
+    let mut named = Vec::new();
+    while named.is_empty() {
+        named = mailboxes.sweep(&[]).await.unwrap();
+    }
+    assert_eq!(named.len(), 2);
+    memory.is_full.store(true, Ordering::SeqCst);
+    assert_eq!(mailboxes.sweep(&named).await.unwrap_err().kind, MailboxErrorKind::Unavailable);
+    assert_eq!(memory.of(Table::Letters).len(), 2, "the next process would name them again");
+    memory.is_full.store(false, Ordering::SeqCst);
+    mailboxes.sweep(&named).await.unwrap();
+    assert_eq!((memory.of(Table::Letters).len(), mailboxes.figures().bytes), (0, 0));
+}
+
+#[tokio::test]
 async fn while_nothing_can_be_told_what_is_overdue_elsewhere_is_named_all_the_same() {
     let memory = Arc::new(Memory::default());
     let bounds = MailboxBounds { age: std::time::Duration::ZERO, messages: 5_000, ..MailboxBounds::default() };
