@@ -21,8 +21,8 @@ use gim_proto::{Fence, MessageId, Tgid, Uid, crc32};
 use self::shards::Shard;
 use self::values::Values;
 use super::{
-    Ack, Acked, Appended, Appends, Arrival, MOST_SWEPT, MailboxBounds, MailboxError, MailboxErrorKind, Mailboxes, Opened, Overdue,
-    Page, PageBounds, Position, Post, Scope, Value, Wanted,
+    Ack, Acked, Appended, Appends, Arrival, MOST_SWEPT, MailboxBounds, MailboxError, MailboxErrorKind, Mailboxes,
+    Opened, Overdue, Page, PageBounds, Position, Post, Scope, Value, Wanted,
 };
 use crate::delivery::{LaneOrigin, Message};
 use crate::journal::{Journal, JournalError, Kept};
