@@ -1,7 +1,7 @@
 //! One lane, as a node sees it: whose batches count, and whose turn it is.
 //!
-//! Owns the highest term seen, the turn, and which losses were told of. A new owner's term is seen before its turn comes, so that what an earlier owner
-//! has waiting is refused.
+//! Owns the highest term seen, the turn, and which losses were told of. A new owner's term is seen before its turn comes, so
+//! that what an earlier owner has waiting is refused.
 
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -3,14 +3,16 @@
 //! Owns the questions to it and their deadline. Never decides who may have the uid: that is the directory's, by the
 //! policy of `session.on_duplicate`.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use gim_proto::codes::CloseCode;
 use gim_proxy_sdk::directory::{OnDuplicate, Owner};
 use gim_proxy_sdk::peers::Stop;
 use tokio::sync::futures::Notified;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
+use super::Turn;
 use crate::core::Core;
 use crate::embed::Refusal;
 use crate::session::Session;
@@ -18,7 +20,7 @@ use crate::session::Session;
 /// How long a holder that does not answer is waited for.
 pub(super) const HOLDER_PROBE: Duration = Duration::from_millis(300);
 /// How long of that in the login's turn: a node that lives has answered by then, but on a busy machine.
-pub(super) const HOLDER_IN_TURN: Duration = Duration::from_millis(20);
+const HOLDER_IN_TURN: Duration = Duration::from_millis(20);
 /// How often the directory is asked whether another node's session has released its uid: nobody announces that here.
 const AGAIN: Duration = Duration::from_millis(20);
 /// A node that does not answer and is dead has lost its lease after so many seconds.
@@ -32,11 +34,27 @@ pub(super) enum Holder {
     Leaves,
 }
 
-/// Asks the session that keeps the uid.
+/// Asks the session that keeps the uid. Of a node that is silent many may come back at once, and the turn of each would last as
+/// long as the node is waited for: it ends before. Who is answered after that goes on without a turn; few are, and for
+/// [`HOLDER_PROBE`] at most.
 ///
 /// # Errors
 /// Its node does not answer.
-pub(super) async fn ask(core: &Core, newcomer: &Session, owner: &Owner) -> Result<Holder, Refusal> {
+pub(super) async fn ask_in_turn(
+    core: &Core,
+    newcomer: &Session,
+    owner: &Owner,
+    turn: &mut Option<Turn>,
+) -> Result<Holder, Refusal> {
+    let mut asked = pin!(ask(core, newcomer, owner));
+    if let Ok(answer) = timeout(HOLDER_IN_TURN, &mut asked).await {
+        return answer;
+    }
+    drop(turn.take());
+    asked.await
+}
+
+async fn ask(core: &Core, newcomer: &Session, owner: &Owner) -> Result<Holder, Refusal> {
     let both = core.settings.on_duplicate == OnDuplicate::CloseBoth;
     if core.has_lived_as(&owner.node.incarnation) {
         let held = core.hub.session(newcomer.uid(), owner.session).filter(|held| !held.is_closing());

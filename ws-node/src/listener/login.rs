@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::head::SessionRequest;
-use super::holder::{self, HOLDER_IN_TURN, HOLDER_PROBE, Holder};
+use super::holder::{self, HOLDER_PROBE, Holder};
 use super::{Permit, Turn, answer};
 use crate::core::Core;
 use crate::embed::{Identity, Refusal, UpgradeRequest};
@@ -219,7 +219,7 @@ async fn claim(
                 stay_on_record(core, session, &node);
                 return login;
             }
-            Ok((Claim::Taken { owner }, _)) => match ask(core, session, &owner, turn).await? {
+            Ok((Claim::Taken { owner }, _)) => match holder::ask_in_turn(core, session, &owner, turn).await? {
                 Holder::Stays => return Ok(Login::AlreadyConnected),
                 Holder::Leaves if holder::wait_for_release(core, &owner, released, give_up).await => {}
                 Holder::Leaves => return Err(Refusal::unavailable("the previous connection is being taken down", 1)),
@@ -228,19 +228,6 @@ async fn claim(
                 tracing::warn!(uid = %session.uid(), error = %error, "claim failed");
                 return Err(Refusal::unavailable("the directory does not answer", 1));
             }
-        }
-    }
-}
-
-/// Asks the holder. Ends the turn when it has no answer for a while, and is on a node that is silent then: many may come
-/// from there, and each of their turns would last as long as that is waited for.
-async fn ask(core: &Core, session: &Session, owner: &Owner, turn: &mut Option<Turn>) -> Result<Holder, Refusal> {
-    let mut asked = std::pin::pin!(holder::ask(core, session, owner));
-    match tokio::time::timeout(HOLDER_IN_TURN, &mut asked).await {
-        Ok(answer) => answer,
-        Err(_) => {
-            drop(turn.take());
-            asked.await
         }
     }
 }

@@ -170,6 +170,9 @@ async fn without_redis_a_node_is_alive_not_ready_and_says_what_is_missing() {
     assert_eq!(get(node.admin, "/sysinfo").await.1["dependencies"], json!({ "directory": "up", "queue": "up" }));
     let text = metrics(&node).await;
     assert_eq!((value(&text, "gim_redis_up"), value(&text, "gim_incarnations_total")), (1.0, 1.0));
+    for bound in ["waiting", "under_way"] {
+        assert_eq!(value(&text, &format!("gim_redis_calls_refused_total{{bound=\"{bound}\"}}")), 0.0);
+    }
     let mut client = Client::user(node.public, "u").await;
     http::push(node.admin, &json!({ "to_uid": "u", "data": { "n": 1 } })).await;
     client.expect_body(json!({ "n": 1 })).await;

@@ -244,6 +244,8 @@ async fn calls_beyond_the_bound_are_refused_and_counted() {
         .filter(|answer| answer.as_ref().is_err_and(|error| error.kind == DirectoryErrorKind::Unavailable));
     let (refused, counted) = (refused.count(), world.directory.stats().refused);
     assert!(refused >= 33_000 - 32_768 && counted > 0 && counted <= refused as u64, "{refused} {counted}");
+    let crowded = world.directory.crowded().unwrap();
+    assert_eq!((crowded.waiting, crowded.under_way), (counted, 0), "by the bound of those that wait");
 }
 
 #[tokio::test]
