@@ -154,8 +154,8 @@ impl Lane {
                 match leg.state {
                     LegState::Waiting => self.candidates.extend(self.keys.withdraw(&key, entry_id)),
                     LegState::Routing | LegState::Flying => {
-                        let landed = self.keys.finish(&key, entry_id);
-                        self.land(&key, landed, now);
+                        let (landed, next) = self.keys.finish(&key, entry_id);
+                        self.land(&key, landed, next, now);
                     }
                     LegState::Done | LegState::Dead => {}
                 }
