@@ -12,7 +12,7 @@ use std::sync::Arc;
 use futures_util::future::try_join_all;
 use gim_proto::{EntryId, Incarnation, MessageId, Tgid, Uid};
 use gim_proxy_sdk::Outcome;
-use gim_proxy_sdk::delivery::{Addressed, Delivery, LaneOrigin, Message, Recipients};
+use gim_proxy_sdk::delivery::{Addressed, Delivery, LaneOrigin, Message, Recipients, Sessions};
 use gim_proxy_sdk::directory::{Directory, DirectoryError, Freshness, NodeRef, Owner};
 use gim_proxy_sdk::mailbox::{Appended, MailboxError, Mailboxes, Position};
 use smallvec::SmallVec;
@@ -233,7 +233,7 @@ async fn holders<'a>(
 struct Part {
     place: usize,
     legs: Legs,
-    addressed: Vec<Addressed>,
+    addressed: Sessions,
     /// Of a durable message: where each user has it.
     at: Vec<Position>,
 }
@@ -277,7 +277,7 @@ impl Plan {
             let part = match parts.iter().position(|part| part.place == place) {
                 Some(part) => parts.get_mut(part),
                 None => {
-                    parts.push(Part { place, legs: Legs::new(), addressed: Vec::with_capacity(1), at: Vec::new() });
+                    parts.push(Part { place, legs: Legs::new(), addressed: Sessions::new(), at: Vec::new() });
                     parts.last_mut()
                 }
             };
@@ -326,7 +326,7 @@ impl Plan {
 }
 
 // `of` goes with one user only: no entry names several users and a group.
-fn recipients(mut addressed: Vec<Addressed>, of: &[Tgid]) -> Recipients {
+fn recipients(mut addressed: Sessions, of: &[Tgid]) -> Recipients {
     if of.is_empty() {
         return Recipients::Sessions(addressed);
     }
