@@ -36,7 +36,11 @@ async fn durable_messages_are_held_back_from_a_node_that_does_not_know_them_and_
     let offered = TargetReport::Done(Outcome::Offered);
     assert_eq!(
         reports,
-        [Report::Targets(vec![stored; 2].into()), Report::Count { offered: 0, slow: 0 }, Report::Targets(vec![offered].into())]
+        [
+            Report::Targets(vec![stored; 2].into()),
+            Report::Count { offered: 0, slow: 0 },
+            Report::Targets(vec![offered].into())
+        ]
     );
     assert_eq!(numbers(world.line()), [[3]]);
     let reports = world.peers.deliver(&world.name, of_lane(vec![group(4)])).await.unwrap();
