@@ -5,6 +5,7 @@
 
 use gim_proxy_sdk::ledger::Written;
 use gim_proxy_sdk::queue::LaneStats;
+use gim_proxy_sdk::store::CrowdedCalls;
 use metrics::{Counter, Gauge, Key, KeyName, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
@@ -26,8 +27,9 @@ const HOPS: &str = "gim_hops_written_total";
 const HOPS_DROPPED: &str = "gim_hops_dropped_total";
 const LEDGER_FAILURES: &str = "gim_ledger_failures_total";
 const POSSIBLE_LOSSES: &str = "gim_redis_possible_losses_total";
+const CROWDED: &str = "gim_redis_calls_refused_total";
 
-const COUNTERS: [(&str, &str); 9] = [
+const COUNTERS: [(&str, &str); 10] = [
     (RECEIPTS, "receipts written by this process"),
     (PRESENCE, "users that came or went, written by this process"),
     (PRESENCE_FULL, "times that more came and went than was written down: the oldest news may be gone"),
@@ -35,6 +37,7 @@ const COUNTERS: [(&str, &str); 9] = [
     (HOPS_DROPPED, "steps of journeys dropped: too many at once or of one message, or redis did not take them"),
     (LEDGER_FAILURES, "writes of receipts or presence that failed"),
     (POSSIBLE_LOSSES, "times that redis came back as another run, or had lost what was seen of a lane"),
+    (CROWDED, "calls to redis refused at once because there were too many, by bound"),
     (HTTP_REQUESTS, "requests on the admin listener, by status"),
     ("gim_log_lines_dropped_total", "log lines dropped because the log's buffer was full"),
 ];
@@ -123,6 +126,13 @@ impl Exporter {
         set(LEDGER_FAILURES, written.failures);
         if let Some(losses) = possible_losses {
             set(POSSIBLE_LOSSES, losses);
+        }
+    }
+
+    /// Shows how many calls the connections to Redis were too crowded for.
+    pub fn show_crowded(&self, calls: CrowdedCalls) {
+        for (bound, count) in [("waiting", calls.waiting), ("under_way", calls.under_way)] {
+            self.labelled(CROWDED, "bound", bound).absolute(count);
         }
     }
 

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::delivery::Message;
 use crate::mailbox::Opened;
+use crate::store::CrowdedCalls;
 
 /// One run of one node, as others address it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -227,6 +228,11 @@ pub trait Directory: Send + Sync + 'static {
     /// Counts who came and went, as far as this process has written it down by itself.
     fn news(&self) -> NewsFigures {
         NewsFigures::default()
+    }
+
+    /// Counts the calls that its connection was too crowded for. None: it has no connection.
+    fn crowded(&self) -> Option<CrowdedCalls> {
+        None
     }
 
     /// Names all nodes that live.

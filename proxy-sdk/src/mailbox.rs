@@ -19,6 +19,7 @@ use gim_proto::{EntryId, Fence, MessageId, Tgid, Uid};
 
 pub use self::redis::RedisMailboxes;
 use crate::delivery::{LaneOrigin, Message};
+use crate::store::CrowdedCalls;
 
 /// What a mailbox holds at most. What is beyond goes, the oldest first, and is announced as a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -267,6 +268,8 @@ pub struct MailboxStats {
     pub trimmed: u64,
     /// Calls refused because too many waited for an answer.
     pub refused: u64,
+    /// Calls that its connection was too crowded for, with those of others who share it.
+    pub crowded: CrowdedCalls,
 }
 
 /// The mailboxes of all users.

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 pub use self::address::{Address, Topology};
 pub use self::connect::Home;
-pub use self::fault::{StoreError, StoreErrorKind};
+pub use self::fault::{CrowdedCalls, StoreError, StoreErrorKind};
 pub use self::fred::fred_client;
 pub use self::keys::KeyReader;
 pub use self::link::Link;

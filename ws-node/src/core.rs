@@ -326,6 +326,7 @@ impl Core {
             resident_bytes: host::resident_bytes(),
             written: self.ledger.written(),
             news: self.directory.news(),
+            crowded: self.directory.crowded(),
             possible_losses: self.redis.as_ref().map(|redis| redis.losses().count()),
             followers: self.followers.count() as u64,
             logins: self.admission.logins(),

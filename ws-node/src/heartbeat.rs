@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gim_msg_queue::exporter::as_f64;
 use gim_proxy_sdk::mailbox::Overdue;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -63,6 +64,7 @@ async fn sweep_mailboxes(core: &Core, told: &[Overdue]) -> Vec<Overdue> {
     }
     match core.mailboxes.sweep(told).await {
         Ok(overdue) => {
+            core.metrics.mailbox_overdue.set(as_f64(overdue.len() as u64));
             let ends: Vec<_> = overdue.iter().map(|over| End::wanted(&over.uid, &over.id, Step::Expired)).collect();
             if core.tell_ends(&ends).await { overdue } else { Vec::new() }
         }

@@ -7,6 +7,7 @@
 mod lane;
 mod memory;
 mod post;
+mod told;
 
 use std::sync::Arc;
 

@@ -17,6 +17,7 @@ use gim_proxy_sdk::ledger::Written;
 use gim_proxy_sdk::mailbox::MailboxError;
 use gim_proxy_sdk::mailbox::local::MailboxFigures;
 use gim_proxy_sdk::queue::LaneStats;
+use gim_proxy_sdk::store::CrowdedCalls;
 use gim_proxy_sdk::upstream::UpstreamError;
 use metrics::{Counter, Gauge, Recorder};
 
@@ -51,6 +52,7 @@ pub(crate) struct Metrics {
     pub(crate) replays: Counter,
     pub(crate) replay_pages: Counter,
     mailbox_retries: Counter,
+    pub(crate) mailbox_overdue: Gauge,
     pub(crate) sessions_behind: Gauge,
     pub(crate) receipts_dropped: Counter,
     outbox_bytes: Gauge,
@@ -114,6 +116,7 @@ impl Metrics {
             replays: counter("gim_replays_total"),
             replay_pages: counter("gim_replay_pages_total"),
             mailbox_retries: counter("gim_mailbox_retries_total"),
+            mailbox_overdue: gauge("gim_mailbox_overdue"),
             sessions_behind: gauge("gim_sessions_behind"),
             receipts_dropped: counter("gim_receipts_dropped_total"),
             outbox_bytes: gauge("gim_outbox_bytes"),
@@ -300,6 +303,9 @@ impl Metrics {
         // Presence is the directory's to write where there is a Redis, and the ledger's where there is none.
         let presence = now.written.presence + now.news.written;
         self.exporter.show_kept(Written { presence, ..now.written }, now.possible_losses);
+        if let Some(calls) = now.crowded {
+            self.exporter.show_crowded(calls);
+        }
         self.exporter.show_full_news(now.news.full);
         self.exporter.render(lanes, now.dropped_log_lines)
     }
@@ -362,6 +368,7 @@ pub(crate) struct Snapshot {
     pub(crate) news: NewsFigures,
     /// None: there is no Redis in this mode.
     pub(crate) possible_losses: Option<u64>,
+    pub(crate) crowded: Option<CrowdedCalls>,
     pub(crate) followers: u64,
     pub(crate) logins: LoginFigures,
 }
@@ -406,7 +413,7 @@ const COUNTERS: [(&str, &str); 35] = [
     ("gim_mailbox_refused_total", "messages that did not fit into all mailboxes together; only in mode `local`"),
     ("gim_silent_holders_total", "users who came back here while the node of their previous session did not answer"),
 ];
-const GAUGES: [(&str, &str); 18] = [
+const GAUGES: [(&str, &str); 19] = [
     ("gim_outboxes_waiting", "sessions whose socket did not take everything at once"),
     ("gim_outbox_bytes", "bytes waiting in all outboxes"),
     ("gim_sessions_behind", "sessions with durable messages that they were not handed yet"),
@@ -421,6 +428,10 @@ const GAUGES: [(&str, &str); 18] = [
     ("gim_redis_up", "1: redis answers and has on record what this node holds; only beyond mode `local`"),
     ("gim_store_up", "1: the disk takes what has to outlive the process; only in mode `local`"),
     ("gim_store_waiting_rows", "rows submitted to the store and not kept; only in mode `local`"),
+    (
+        "gim_mailbox_overdue",
+        "messages with receipts that the last sweep of mailboxes found overdue: from 1000 on it is behind",
+    ),
     ("gim_mailbox_bytes", "bytes of durable messages not acknowledged; only in mode `local`"),
     ("gim_etcd_up", "1: etcd answers; only in mode `cluster`"),
     ("gim_nodes", "nodes that live; only in mode `cluster`"),

@@ -72,6 +72,7 @@ impl Figures {
         self.gauges.iter().zip(values).for_each(|(gauge, value)| gauge.set(value));
         self.looks_failed.absolute(members.failed);
         self.exporter.show_kept(now.ledger.written(), Some(now.store.losses().count()));
+        self.exporter.show_crowded(now.crowded());
         self.exporter.render(lanes, now.log.as_ref().map_or(0, |log| log.dropped_lines()))
     }
 }

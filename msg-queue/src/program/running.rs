@@ -11,15 +11,16 @@ use crate::worker::Ports;
 use futures_util::FutureExt;
 use gim_proto::{Incarnation, Keys, NodeId};
 use gim_proxy_sdk::client::ClientOptions;
+use gim_proxy_sdk::directory::Directory as _;
 use gim_proxy_sdk::directory::redis::{RedisDirectory, RedisDirectoryOptions};
 use gim_proxy_sdk::etcd::Watcher;
 use gim_proxy_sdk::ledger::RedisLedger;
-use gim_proxy_sdk::mailbox::RedisMailboxes;
+use gim_proxy_sdk::mailbox::{Mailboxes as _, RedisMailboxes};
 use gim_proxy_sdk::membership::Membership;
 use gim_proxy_sdk::peers::Peers;
 use gim_proxy_sdk::producer::Bounds;
 use gim_proxy_sdk::queue::{LaneStats, Queue, RedisQueue};
-use gim_proxy_sdk::store::Store;
+use gim_proxy_sdk::store::{CrowdedCalls, Store};
 use tokio::net::TcpListener;
 use tokio::time::{Duration, Instant, interval, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -163,6 +164,11 @@ impl Running {
 }
 
 impl Standing {
+    /// What the connections of directory and mailboxes were too crowded for.
+    pub(super) fn crowded(&self) -> CrowdedCalls {
+        self.directory.crowded().unwrap_or_default() + self.mailboxes.stats().crowded
+    }
+
     async fn open(
         config: &Config,
         id: NodeId,

@@ -3,6 +3,7 @@
 //! Owns what the command line may say. What is measured and how is [`crate::bench`]'s.
 
 mod args;
+mod redis;
 
 use std::io;
 use std::path::Path;
@@ -69,10 +70,11 @@ fn plan(bench: &Bench, prefix: Option<String>) -> std::result::Result<(Plan, Kin
     let common = bench.common();
     let kind = bench.kind();
     let needs_way = !matches!(kind, Kind::Idle | Kind::Login { .. });
-    let way = match (&common.redis, needs_way) {
+    let redis = common.redis.as_deref().map(|url| redis::Redis::named(url, common)).transpose()?;
+    let way = match (redis, needs_way) {
         (_, false) => Way::None,
-        (Some(url), true) if common.sdk => Way::Sdk(url.clone(), prefix),
-        (Some(url), true) if url.starts_with("redis://") => Way::Xadd(url.clone(), prefix),
+        (Some(redis), true) if common.sdk => Way::Sdk(redis.url(), prefix),
+        (Some(redis), true) if redis.is_single() => Way::Xadd(redis.url(), prefix),
         (Some(_), true) => {
             let detail = "plain XADD goes to a single Redis, redis://host:port: add --sdk, or use --http";
             return Err(Error::new(ErrorKind::Invalid, detail));

@@ -113,6 +113,8 @@ async fn mistakes_on_the_command_line_are_usage() {
         "bench fanout --http http://a:1 --redis redis://a",
         "bench fanout --http https://a:1",
         "bench fanout --sdk",
+        "bench fanout --redis-password-file /a",
+        "bench fanout --redis-username a",
         "bench fanout --window 0",
         "bench fanout --grace 0s",
         "bench fanout --rate many",
@@ -177,6 +179,14 @@ async fn a_node_that_is_not_there_is_named_with_the_cause() {
         assert!(output.err.starts_with(&start) && output.err.contains("refused"), "{line}: {}", output.err);
         assert_eq!(output.err.lines().count(), 1, "{}", output.err);
     }
+}
+
+#[tokio::test]
+async fn a_password_in_a_url_is_refused_and_not_repeated() {
+    let output = gim(&["bench", "unicast", "--redis", "redis://me:hush@127.0.0.1:1"]).await;
+    assert_eq!((output.code, output.out.as_str()), (FAILED, ""));
+    let is_told = output.err.contains("--redis-password-file") && output.err.contains("GIM_REDIS__PASSWORD");
+    assert!(is_told && !output.err.contains("hush"), "{}", output.err);
 }
 
 #[tokio::test]

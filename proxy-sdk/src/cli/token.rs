@@ -19,7 +19,7 @@ pub(super) fn read(file: Option<&Path>) -> Result<Option<Arc<str>>, Error> {
 pub(super) fn read_from(file: Option<&Path>, variable: &str) -> Result<Option<Arc<str>>, Error> {
     let text = match file {
         Some(file) => std::fs::read_to_string(file).map_err(|error| {
-            Error::with_source(ErrorKind::Invalid, format!("the token file {} cannot be read", file.display()), error)
+            Error::with_source(ErrorKind::Invalid, format!("the file {} cannot be read", file.display()), error)
         })?,
         None => std::env::var(variable).unwrap_or_default(),
     };

@@ -37,7 +37,7 @@ use crate::lease::{Proof, Since};
 pub use crate::members::LiveNodes;
 use crate::members::{Judge, View};
 use crate::scripts::{Calls, Command, Connection};
-use crate::store::{RedisOptions, StoreError};
+use crate::store::{CrowdedCalls, RedisOptions, StoreError};
 
 /// What the directory is made of, beyond the connection.
 #[derive(Clone, Debug)]
@@ -299,6 +299,10 @@ impl Directory for RedisDirectory {
 
     fn news(&self) -> NewsFigures {
         self.news.figures()
+    }
+
+    fn crowded(&self) -> Option<CrowdedCalls> {
+        Some(self.calls.crowded())
     }
 
     async fn sweep(&self) -> Result<(), DirectoryError> {

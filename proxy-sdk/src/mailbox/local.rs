@@ -11,7 +11,7 @@ mod tests;
 mod values;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -21,8 +21,8 @@ use gim_proto::{Fence, MessageId, Tgid, Uid, crc32};
 use self::shards::Shard;
 use self::values::Values;
 use super::{
-    Ack, Acked, Appended, Appends, Arrival, MailboxBounds, MailboxError, MailboxErrorKind, Mailboxes, Opened, Overdue,
-    Page, PageBounds, Position, Post, Scope, Value, Wanted,
+    Ack, Acked, Appended, Appends, Arrival, MOST_SWEPT, MailboxBounds, MailboxError, MailboxErrorKind, Mailboxes,
+    Opened, Overdue, Page, PageBounds, Position, Post, Scope, Value, Wanted,
 };
 use crate::delivery::{LaneOrigin, Message};
 use crate::journal::{Journal, JournalError, Kept};
@@ -30,6 +30,8 @@ use crate::journal::{Journal, JournalError, Kept};
 pub use self::restore::MailRows;
 
 const SHARDS: usize = 64;
+/// Shards swept in one call, as long as there is something overdue in them: each is looked through whole.
+const SWEPT_AT_ONCE: usize = 8;
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// Tells whether a user is in one of these groups.
@@ -48,6 +50,8 @@ pub struct LocalMailboxes {
     bytes: AtomicU64,
     refused: AtomicU64,
     swept: AtomicUsize,
+    /// The last sweep has named something.
+    has_named: AtomicBool,
 }
 
 /// What the mailboxes hold.
@@ -73,6 +77,7 @@ impl LocalMailboxes {
             bytes: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             swept: AtomicUsize::new(0),
+            has_named: AtomicBool::new(false),
         }
     }
 
@@ -160,7 +165,7 @@ impl LocalMailboxes {
         crc32(uid.as_str().as_bytes()) as usize % self.shards.len()
     }
 
-    fn sweep_shard(&self, at: usize, now_ms: u64) -> Vec<Overdue> {
+    fn sweep_shard(&self, at: usize, now_ms: u64, most: usize) -> Vec<Overdue> {
         let Some(shard) = self.shards.get(at) else { return Vec::new() };
         let mut shard = lock(shard);
         let idle_ms = millis(self.bounds.age) + DAY_MS;
@@ -168,7 +173,7 @@ impl LocalMailboxes {
             self.change(&mut shard, &uid, now_ms * 1_000, |mailbox| mailbox.expire(now_ms, &self.bounds));
         }
         shard.forget_idle(now_ms.saturating_sub(idle_ms), self.journal.is_some());
-        shard.overdue(now_ms, &self.bounds)
+        shard.overdue(now_ms, &self.bounds, most)
     }
 }
 
@@ -244,15 +249,30 @@ impl Mailboxes for LocalMailboxes {
             let gone = self.of(&over.uid).forget_told(over, self.journal.is_some());
             self.bytes.fetch_sub(gone as u64, Ordering::Relaxed);
         }
-        let turn = self.swept.fetch_add(1, Ordering::Relaxed) % (SHARDS + 1);
-        if turn == SHARDS {
-            let before_ms = now_ms.saturating_sub(millis(self.bounds.age) + DAY_MS);
-            let submitted = lock(&self.values).sweep(now_ms, before_ms, self.journal.as_deref());
-            until_kept(submitted).await?;
-            return Ok(Vec::new());
+        let mut touched: BTreeSet<usize> = told.iter().map(|over| self.at(&over.uid)).collect();
+        // While nothing can be told, others have their turn.
+        let may_stay = !told.is_empty() || !self.has_named.load(Ordering::Relaxed);
+        let mut overdue = Vec::new();
+        for _ in 0..SWEPT_AT_ONCE {
+            let turn = self.swept.load(Ordering::Relaxed) % (SHARDS + 1);
+            if turn == SHARDS {
+                let before_ms = now_ms.saturating_sub(millis(self.bounds.age) + DAY_MS);
+                let submitted = lock(&self.values).sweep(now_ms, before_ms, self.journal.as_deref());
+                until_kept(submitted).await?;
+            } else {
+                overdue.extend(self.sweep_shard(turn, now_ms, MOST_SWEPT - overdue.len()));
+                touched.insert(turn);
+            }
+            let is_full = overdue.len() >= MOST_SWEPT;
+            // The rest of a shard follows when this is told.
+            if !(is_full && may_stay) {
+                self.swept.fetch_add(1, Ordering::Relaxed);
+            }
+            if is_full || overdue.is_empty() {
+                break;
+            }
         }
-        let overdue = self.sweep_shard(turn, now_ms);
-        let touched: BTreeSet<usize> = told.iter().map(|over| self.at(&over.uid)).chain([turn]).collect();
+        self.has_named.store(!overdue.is_empty(), Ordering::Relaxed);
         self.keep_shards(touched).await?;
         Ok(overdue)
     }

@@ -181,7 +181,7 @@ impl Mailboxes for RedisMailboxes {
 
     fn stats(&self) -> MailboxStats {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        MailboxStats { trimmed: read(&self.trimmed), refused: read(&self.calls.refused) }
+        MailboxStats { trimmed: read(&self.trimmed), refused: read(&self.calls.refused), crowded: self.calls.crowded() }
     }
 }
 

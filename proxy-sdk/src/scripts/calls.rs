@@ -17,7 +17,7 @@ use super::fault::Fault;
 use super::pipe::Word;
 use super::script::Script;
 use super::way::{Call, Command, Way};
-use crate::store::{RedisOptions, StoreError, StoreErrorKind};
+use crate::store::{CrowdedCalls, RedisOptions, StoreError, StoreErrorKind};
 
 /// Calls that wait for an answer, at most; about 1 KiB each. One with many commands counts once.
 const WAITING: usize = 32_768;
@@ -37,6 +37,8 @@ pub(super) struct Shared {
     pub(super) way: Way,
     deadline: Duration,
     waiting: Semaphore,
+    /// Calls of all ports refused because too many waited.
+    refused: AtomicU64,
     clock: Clock,
     /// Rings when a server says that it is no master.
     pub(super) demoted: Notify,
@@ -49,6 +51,7 @@ impl<E: From<StoreError>> Calls<E> {
             way: Way::new(options)?,
             deadline: options.deadline(),
             waiting: Semaphore::new(WAITING),
+            refused: AtomicU64::new(0),
             clock: Clock::new(),
             demoted: Notify::new(),
         })))
@@ -66,6 +69,12 @@ impl<E: From<StoreError>> Calls<E> {
     /// The time in Redis, Unix milliseconds. May lag behind.
     pub(crate) fn now_ms(&self) -> u64 {
         u64::try_from(self.shared.clock.limit_us(Duration::ZERO) / 1_000).unwrap_or(0)
+    }
+
+    /// Counts the calls that the connection was too crowded for, of all ports that share it.
+    pub(crate) fn crowded(&self) -> CrowdedCalls {
+        let waiting = self.shared.refused.load(Ordering::Relaxed);
+        CrowdedCalls { waiting, under_way: self.shared.way.crowded() }
     }
 
     /// When a call that begins now is given up.
@@ -135,7 +144,8 @@ impl<E: From<StoreError>> Calls<E> {
         }
         self.shared.waiting.try_acquire().map_err(|_| {
             self.refused.fetch_add(1, Ordering::Relaxed);
-            StoreError::unreachable().into()
+            self.shared.refused.fetch_add(1, Ordering::Relaxed);
+            StoreError::crowded().into()
         })
     }
 

@@ -8,7 +8,7 @@ mod answer;
 mod driver;
 mod words;
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -41,6 +41,8 @@ struct Shared {
     demoted: AtomicBool,
     closing: AtomicBool,
     under_way: AtomicUsize,
+    /// Calls refused because so many are.
+    crowded: AtomicU64,
 }
 
 /// What is not taken up by the driver yet.
@@ -69,6 +71,7 @@ impl Pipe {
             demoted: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             under_way: AtomicUsize::new(0),
+            crowded: AtomicU64::new(0),
         }))
     }
 
@@ -82,6 +85,11 @@ impl Pipe {
 
     pub(super) fn is_up(&self) -> bool {
         self.0.is_up.load(Ordering::Acquire)
+    }
+
+    /// Counts the calls refused because too many were under way.
+    pub(super) fn crowded(&self) -> u64 {
+        self.0.crowded.load(Ordering::Relaxed)
     }
 
     /// Has the connection made anew after a pause, to whoever is the master then.
@@ -137,8 +145,12 @@ impl Shared {
     fn push(&self, caller: Caller, due: Instant, write: impl FnOnce(&mut Words<'_>)) -> Result<(), StoreError> {
         let is_first = {
             let mut queue = self.queue();
-            if !queue.is_open || self.under_way.load(Ordering::Relaxed) >= UNDER_WAY {
+            if !queue.is_open {
                 return Err(StoreError::unreachable());
+            }
+            if self.under_way.load(Ordering::Relaxed) >= UNDER_WAY {
+                self.crowded.fetch_add(1, Ordering::Relaxed);
+                return Err(StoreError::crowded());
             }
             self.under_way.fetch_add(1, Ordering::Relaxed);
             write(&mut Words::onto(&mut queue.out));

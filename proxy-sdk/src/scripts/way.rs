@@ -58,6 +58,14 @@ impl Way {
         }
     }
 
+    /// Counts the calls refused because too many were under way. Where fred does it the bound on those that wait is all.
+    pub(super) fn crowded(&self) -> u64 {
+        match self {
+            Self::Pipe(pipe) => pipe.crowded(),
+            Self::Fred(_) => 0,
+        }
+    }
+
     /// Calls a script, by its name if it is `known`. `limit`: the time after which it takes no effect.
     pub(super) async fn run<W: Word>(
         &self,

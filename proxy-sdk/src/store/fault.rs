@@ -35,6 +35,23 @@ pub enum StoreErrorKind {
     Corrupt,
 }
 
+/// Calls refused at once because there were too many, by what there were too many of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CrowdedCalls {
+    /// That somebody waited for.
+    pub waiting: u64,
+    /// Whose answer had not come, also where nobody waited for it any more.
+    pub under_way: u64,
+}
+
+impl std::ops::Add for CrowdedCalls {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { waiting: self.waiting + other.waiting, under_way: self.under_way + other.under_way }
+    }
+}
+
 impl StoreError {
     /// Makes an error of a deadline that passed after the call was sent.
     pub(crate) const fn unanswered() -> Self {
@@ -53,6 +70,11 @@ impl StoreError {
             error.kind = StoreErrorKind::Unavailable;
         }
         error
+    }
+
+    /// Makes an error of a call that was one too many: it was not sent.
+    pub(crate) fn crowded() -> Self {
+        Self { kind: StoreErrorKind::Unavailable, code: None, source: Some(Box::new(Crowded)) }
     }
 
     /// Makes an error of a server that could not be reached, with what the machine says about it.
@@ -89,6 +111,11 @@ impl StoreError {
         matches!(self.kind, StoreErrorKind::Unavailable | StoreErrorKind::Unknown)
     }
 }
+
+/// A bound of the process was reached.
+#[derive(Debug, thiserror::Error)]
+#[error("too many calls under way")]
+struct Crowded;
 
 /// What a server said.
 #[derive(Debug, thiserror::Error)]

@@ -125,6 +125,11 @@ impl RedisOptions {
         &self.topology
     }
 
+    #[cfg(test)]
+    pub(crate) fn login(&self) -> (Option<&str>, Option<&str>) {
+        (self.login.username.as_deref(), self.login.password.as_deref())
+    }
+
     /// Tells the bound on a call.
     #[must_use]
     pub const fn deadline(&self) -> Duration {

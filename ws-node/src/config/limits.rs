@@ -25,7 +25,7 @@ pub struct LimitsSection {
     pub login_burst: u32,
     /// Logins under way at once: the application asked, the uid claimed, the mailbox opened. Others wait.
     pub logins_at_once: usize,
-    /// Logins that wait for their turn, at most until `handshake` is over. At the bound the answer is 503 with
+    /// Logins that wait for their turn, at most for half of what is left of `handshake`. At the bound the answer is 503 with
     /// `Retry-After`.
     pub logins_waiting: usize,
     /// Connections from one IP address. 0: no limit. At the bound the answer is 429.

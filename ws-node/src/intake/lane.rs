@@ -1,8 +1,9 @@
 //! One lane, as a node sees it: whose batches count, and whose turn it is.
 //!
-//! Owns the highest term seen and the turn. A new owner's term is seen before its turn comes, so that what an earlier owner
+//! Owns the highest term seen, the turn, and which losses were told of. A new owner's term is seen before its turn comes, so that what an earlier owner
 //! has waiting is refused.
 
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{Mutex, MutexGuard};
@@ -10,6 +11,7 @@ use tokio::time::{Duration, timeout};
 
 use super::Declined;
 use super::memory::Memory;
+use super::told::Told;
 
 /// How long a batch waits for the one before it, which may wait for Redis. Less than a sender waits for its answer.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -18,11 +20,12 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) struct Lane {
     highest: AtomicU64,
     memory: Mutex<Memory>,
+    told: std::sync::Mutex<Told>,
 }
 
 impl Lane {
     pub(super) fn new(memory: Memory) -> Self {
-        Self { highest: AtomicU64::new(0), memory: Mutex::new(memory) }
+        Self { highest: AtomicU64::new(0), memory: Mutex::new(memory), told: std::sync::Mutex::default() }
     }
 
     /// Waits for the turn of a batch of this term.
@@ -31,6 +34,11 @@ impl Lane {
         let turn = timeout(PATIENCE, self.memory.lock()).await.map_err(|_| Declined::Suspended)?;
         self.admit(term)?;
         Ok(turn)
+    }
+
+    /// Which losses its batches have told of.
+    pub(super) fn told(&self) -> std::sync::MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A lane's earlier owner may not know yet that it is none any more.

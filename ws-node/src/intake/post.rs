@@ -40,7 +40,7 @@ impl Intake {
                 _ => Declined::Suspended,
             }
         })?;
-        let appended = self.told(appended).await;
+        let appended = self.told(origin, &posts, appended).await;
         let mut stored = Fans::new();
         stored.resize_with(deliveries.len(), Vec::new);
         for (fan, appended) in fans.into_iter().zip(appended) {
@@ -55,11 +55,30 @@ impl Intake {
         Ok(stored)
     }
 
-    /// Writes down what was trimmed before the worker hears of the batch, and so before it settles what has trimmed it.
-    async fn told(&self, Appends { answers, trimmed, untold }: Appends) -> Vec<Vec<Appended>> {
+    /// Writes down what was trimmed before the worker hears of the batch, and so before it settles what has trimmed it. A
+    /// repeat names it again, and tells it if that was not written.
+    async fn told(
+        &self,
+        origin: &LaneOrigin,
+        posts: &[Post],
+        Appends { answers, mut trimmed, untold }: Appends,
+    ) -> Vec<Vec<Appended>> {
         self.core.metrics.receipts_dropped.increment(untold);
-        let ends: Vec<_> = trimmed.iter().map(|(uid, id)| End::wanted(uid, id, Step::Trimmed)).collect();
-        self.core.tell_ends(&ends).await;
+        let (Some(lane), Some(last)) =
+            (self.lanes.get(usize::from(origin.lane)), posts.iter().map(|post| post.entry).max())
+        else {
+            return answers;
+        };
+        if !trimmed.is_empty() {
+            let told = lane.told();
+            trimmed.retain(|(uid, id)| !told.knows(uid, id));
+        }
+        if !trimmed.is_empty() {
+            let ends: Vec<_> = trimmed.iter().map(|(uid, id)| End::wanted(uid, id, Step::Trimmed)).collect();
+            if self.core.tell_ends(&ends).await {
+                lane.told().remember(trimmed.iter().map(|(uid, id)| (uid, id)), last, origin.low_water);
+            }
+        }
         answers
     }
 

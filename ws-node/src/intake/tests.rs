@@ -29,7 +29,11 @@ struct World {
 
 impl World {
     async fn new(remembers: Remembers) -> Self {
-        let mut config = Config { local: LocalSection::in_memory(), ..Config::default() };
+        Self::with(remembers, Config::default()).await
+    }
+
+    async fn with(remembers: Remembers, config: Config) -> Self {
+        let mut config = Config { local: LocalSection::in_memory(), ..config };
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         (config.listen.public, config.listen.admin, config.listen.rpc) = (free, free, free);
         let handlers = Handlers { deadline: config.session.handler_deadline, ..Handlers::default() };
@@ -43,7 +47,11 @@ impl World {
     }
 
     async fn connect(&self, uid: &str) -> Client {
-        let url = format!("ws://{}/acc?uid={uid}&msg_code=1", self.running.public);
+        self.connect_by(&format!("uid={uid}")).await
+    }
+
+    async fn connect_by(&self, query: &str) -> Client {
+        let url = format!("ws://{}/acc?{query}&msg_code=1", self.running.public);
         Client(tokio_tungstenite::connect_async(url).await.unwrap().0)
     }
 
@@ -51,6 +59,16 @@ impl World {
     fn find(&self, uid: &str) -> Addressed {
         let session = self.running.core.hub.users.active(&Uid::parse(uid).unwrap()).unwrap();
         Addressed { uid: session.uid().clone(), session: session.id(), fence: session.fence() }
+    }
+
+    /// Which messages receipts call trimmed, in that order.
+    async fn trimmed(&self) -> Vec<String> {
+        let receipts = self.running.core.ledger.read(Log::Receipts, None, 1_000).await.unwrap();
+        let field = |noted: &Noted, name: &str| {
+            noted.fields.iter().find(|(of, _)| &**of == name).map(|(_, value)| value.to_string()).unwrap_or_default()
+        };
+        let trimmed = receipts.iter().filter(|noted| field(noted, "state") == "trimmed");
+        trimmed.map(|noted| field(noted, "id")).collect()
     }
 
     async fn deliver(&self, batch: &Batch) -> Result<Vec<Report>, Declined> {
@@ -227,4 +245,27 @@ async fn what_asks_for_it_is_told_when_it_is_written_and_acknowledged() {
     assert_eq!(states.await.unwrap(), [Box::from("written"), Box::from("acked")]);
     let hops = core.ledger.journey(&message.id).await.unwrap();
     assert_eq!(hops.iter().map(|hop| &*hop.hop).collect::<Vec<_>>(), ["offered", "written", "acked"]);
+}
+
+#[tokio::test]
+async fn what_was_trimmed_is_told_once_however_often_the_batch_comes() {
+    let mut config = Config::default();
+    config.mailbox.messages = 1;
+    let world = World::with(Remembers::Nothing, config).await;
+    let _client = world.connect_by("uid=a&ack=1").await;
+    let tgid = Tgid::parse("g").unwrap();
+    let session = world.running.core.hub.users.active(&Uid::parse("a").unwrap()).unwrap();
+    assert!(session.join_group(&tgid).await.is_ok());
+    let durable = |ms| {
+        let of = delivery(ms, "", Recipients::Groups(vec![tgid.clone()]));
+        let message = Message { class: Class::Durable, receipt: true, ..Message::clone(&of.message) };
+        Delivery { message: Arc::new(Message { payload: Payload::Json("{}".into()), ..message }), ..of }
+    };
+    for _ in 0..3 {
+        world.deliver(&batch(1, vec![durable(1), durable(2)])).await.unwrap();
+        assert_eq!(world.trimmed().await, ["0-1-0"]);
+    }
+    // A loss of its own is told, also in a batch that has come in part.
+    world.deliver(&batch(1, vec![durable(2), durable(3)])).await.unwrap();
+    assert_eq!(world.trimmed().await, ["0-1-0", "0-2-0"]);
 }

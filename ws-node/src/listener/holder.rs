@@ -17,6 +17,8 @@ use crate::session::Session;
 
 /// How long a holder that does not answer is waited for.
 pub(super) const HOLDER_PROBE: Duration = Duration::from_millis(300);
+/// How long of that in the login's turn: a node that lives has answered by then, but on a busy machine.
+pub(super) const HOLDER_IN_TURN: Duration = Duration::from_millis(20);
 /// How often the directory is asked whether another node's session has released its uid: nobody announces that here.
 const AGAIN: Duration = Duration::from_millis(20);
 /// A node that does not answer and is dead has lost its lease after so many seconds.

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::head::SessionRequest;
-use super::holder::{self, HOLDER_PROBE, Holder};
+use super::holder::{self, HOLDER_IN_TURN, HOLDER_PROBE, Holder};
 use super::{Permit, Turn, answer};
 use crate::core::Core;
 use crate::embed::{Identity, Refusal, UpgradeRequest};
@@ -96,7 +96,8 @@ async fn in_turn(core: Arc<Core>, upgrading: Upgrading) {
     let opening = Opening { uid: identity.uid, encoding, peer: request.peer, socket, attributes, permit, acks };
     let session = Session::claiming(Arc::clone(&core), opening);
     core.hub.users.begin_claim(&session);
-    match claim(&core, &session, resume, arrival).await {
+    let mut turn = Some(turn);
+    match claim(&core, &session, resume, arrival, &mut turn).await {
         Ok(login) => begin(&core, session, &key, login, leftover),
         Err(refusal) => {
             core.hub.users.abandon_claim(&session);
@@ -107,8 +108,8 @@ async fn in_turn(core: Arc<Core>, upgrading: Upgrading) {
 }
 
 /// Ends the turn first: whoever reads its refusal slowly holds up nobody.
-async fn refuse(core: &Core, turn: Turn, socket: &TcpStream, refusal: &Refusal) {
-    drop(turn);
+async fn refuse(core: &Core, turn: impl Into<Option<Turn>>, socket: &TcpStream, refusal: &Refusal) {
+    drop(turn.into());
     // Boxed: it is rare, and has a buffer.
     Box::pin(answer::refuse(core, socket, refusal, core.settings.handshake)).await;
 }
@@ -189,6 +190,7 @@ async fn claim(
     session: &Session,
     resume: Option<SessionId>,
     arrival: Arrival,
+    turn: &mut Option<Turn>,
 ) -> Result<Login, Refusal> {
     let give_up = Instant::now() + HOLDER_PROBE;
     loop {
@@ -212,12 +214,12 @@ async fn claim(
                 session.own(fence);
                 let found = found.map(|found| opened(session, values, &found));
                 let restored = Restored { groups: &groups, found, arrival };
-                let login = granted(core, session, previous.as_ref(), restored).await;
+                let login = granted(core, session, previous.as_ref(), restored, turn).await;
                 // Only now: from here on whoever records everything anew finds it in the hub.
                 stay_on_record(core, session, &node);
                 return login;
             }
-            Ok((Claim::Taken { owner }, _)) => match holder::ask(core, session, &owner).await? {
+            Ok((Claim::Taken { owner }, _)) => match ask(core, session, &owner, turn).await? {
                 Holder::Stays => return Ok(Login::AlreadyConnected),
                 Holder::Leaves if holder::wait_for_release(core, &owner, released, give_up).await => {}
                 Holder::Leaves => return Err(Refusal::unavailable("the previous connection is being taken down", 1)),
@@ -226,6 +228,19 @@ async fn claim(
                 tracing::warn!(uid = %session.uid(), error = %error, "claim failed");
                 return Err(Refusal::unavailable("the directory does not answer", 1));
             }
+        }
+    }
+}
+
+/// Asks the holder. Ends the turn when it has no answer for a while, and is on a node that is silent then: many may come
+/// from there, and each of their turns would last as long as that is waited for.
+async fn ask(core: &Core, session: &Session, owner: &Owner, turn: &mut Option<Turn>) -> Result<Holder, Refusal> {
+    let mut asked = std::pin::pin!(holder::ask(core, session, owner));
+    match tokio::time::timeout(HOLDER_IN_TURN, &mut asked).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            drop(turn.take());
+            asked.await
         }
     }
 }
@@ -259,6 +274,7 @@ async fn granted(
     session: &Session,
     previous: Option<&Owner>,
     restored: Restored<'_>,
+    turn: &mut Option<Turn>,
 ) -> Result<Login, Refusal> {
     // Before anything is routed here: a message to a group finds its member, and waits in the outbox like all others.
     // One on another node is told at the same time: neither waits for what the other meets.
@@ -267,12 +283,19 @@ async fn granted(
         previous => (None, previous),
     };
     let settled = async {
-        if let Some(found) = restored.found {
-            return Ok(found);
-        }
-        session.restore_groups(restored.groups).await;
-        // Only now: what was appended before is in there, and what comes later finds the session.
-        settle(session, restored.arrival).await
+        let settled = match restored.found {
+            Some(found) => Ok(found),
+            None => {
+                session.restore_groups(restored.groups).await;
+                // Only now: what was appended before is in there, and what comes later finds the session.
+                settle(session, restored.arrival).await
+            }
+        };
+        // What is left costs neither the directory nor the mailboxes anything: to wait for a node that may be silent, for
+        // `HOLDER_PROBE` at most. Whoever does has all that it will have as a session, and is bounded like these, by
+        // `limits.connections`; the outbox in which messages wait meanwhile by `session.outbox_bytes`.
+        drop(turn.take());
+        settled
     };
     let (settled, ()) = tokio::join!(settled, replace(core, session, elsewhere));
     if settled.is_ok()

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::support::client::Client;
@@ -127,6 +128,43 @@ async fn a_newcomer_who_may_not_replace_waits_for_a_silent_holder_until_its_leas
         eprintln!("{policy}: served {:.1?} after the holder's node had died", begun.elapsed());
         assert!(begun.elapsed() < LEASE, "{:?}", begun.elapsed());
         drop((first, second));
+    }
+}
+
+/// Many come from a node that does not answer, and one login at once may be under way: none waits for another's wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_s_turn_lasts_as_long_as_a_silent_node_is_waited_for() {
+    const CROWD: usize = 20;
+    for (policy, status) in [("replace", 101), ("reject", 503)] {
+        let spec = Spec::new(2).set("session.on_duplicate", policy).set("limits.logins_at_once", 1);
+        let cluster = Cluster::start(spec, 2, 1).await;
+        let [n1, n2] = &cluster.nodes[..] else { panic!("two nodes") };
+        let mut before = Vec::new();
+        for number in 0..CROWD {
+            before.push(Client::user(n1.public, &format!("u{number}")).await);
+        }
+        n1.called.set(Mode::Silent);
+        let begun = Instant::now();
+        let mut crowd = JoinSet::new();
+        for number in 0..CROWD {
+            let n2 = n2.public;
+            crowd.spawn(async move {
+                let path = format!("/ws?uid=u{number}");
+                http::respond("GET", n2, &path, &UPGRADE, b"").await.status
+            });
+        }
+        let statuses = within("everybody to be answered", crowd.join_all()).await;
+        let took = begun.elapsed();
+        eprintln!("{policy}: {CROWD} answered in {took:.1?}");
+        assert!(statuses.iter().all(|answer| *answer == status), "{statuses:?}");
+        // One after the other they would take 300 ms each.
+        assert!(took < Duration::from_secs(3), "{took:?}");
+        n1.called.set(Mode::Pass);
+        if policy == "replace" {
+            for client in before {
+                client.expect_close(4501).await;
+            }
+        }
     }
 }
 

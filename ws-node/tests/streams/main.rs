@@ -13,6 +13,7 @@ mod stage;
 #[expect(dead_code, reason = "shared with the suites of both modes, which use all of it")]
 mod support;
 
+mod away;
 mod dead;
 mod duplicates;
 mod figures;

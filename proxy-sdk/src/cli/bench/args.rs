@@ -39,9 +39,15 @@ pub(super) struct Common {
     /// A file with the token that the admin listeners ask for; without it the variable GIM_ADMIN__TOKEN is read
     #[arg(long, global = true, help_heading = EVERY, value_name = "FILE", conflicts_with = "redis")]
     pub(super) admin_token_file: Option<PathBuf>,
-    /// Puts messages on the streams in this Redis, by plain XADD; its keys begin with --prefix
+    /// Puts messages on the streams in this Redis, by plain XADD; its keys begin with --prefix. Without user and password
     #[arg(long, global = true, help_heading = EVERY, value_name = "URL")]
     pub(super) redis: Option<String>,
+    /// The user that Redis asks for; without it the variable GIM_REDIS__USERNAME counts
+    #[arg(long, global = true, help_heading = EVERY, value_name = "NAME", requires = "redis")]
+    pub(super) redis_username: Option<String>,
+    /// A file with its password; without it the variable GIM_REDIS__PASSWORD is read
+    #[arg(long, global = true, help_heading = EVERY, value_name = "FILE", requires = "redis")]
+    pub(super) redis_password_file: Option<PathBuf>,
     /// The same by the producer of the SDK, also with redis-sentinel:// and redis-cluster://
     #[arg(long, global = true, help_heading = EVERY, requires = "redis", action = ArgAction::SetTrue)]
     pub(super) sdk: bool,

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use gim_proto::{MessageId, Uid};
 
 use super::super::state::{Blank, Known, Mailbox, Standing, Told};
-use super::super::{MOST_WANTED, MailboxBounds, Overdue, Post};
+use super::super::{MailboxBounds, Overdue, Post};
 use super::rows;
 use crate::delivery::LaneOrigin;
 use crate::journal::{Change, Journal, JournalError, Kept, Owed};
@@ -127,14 +127,14 @@ impl Shard {
         mailbox.take_unnamed()
     }
 
-    /// Names messages of which receipts are wanted and whose time is over.
-    pub(super) fn overdue(&self, now_ms: u64, bounds: &MailboxBounds) -> Vec<Overdue> {
+    /// Names messages of which receipts are wanted and whose time is over, at most so many.
+    pub(super) fn overdue(&self, now_ms: u64, bounds: &MailboxBounds, most: usize) -> Vec<Overdue> {
         let of = |(uid, held): (&Uid, &Held)| {
-            let over = held.mailbox.overdue(now_ms, bounds);
+            let over = held.mailbox.overdue(now_ms, bounds, most);
             let uid = uid.clone();
             over.into_iter().map(move |(offset, id)| Overdue { uid: uid.clone(), offset, id })
         };
-        self.mailboxes.iter().flat_map(of).take(MOST_WANTED).collect()
+        self.mailboxes.iter().flat_map(of).take(most).collect()
     }
 
     /// Forgets one of them. Returns its weight.

@@ -210,6 +210,71 @@ async fn what_has_passed_its_time_is_swept_from_memory_and_journal() {
     assert!(memory.rows.lock().unwrap().is_empty());
 }
 
+#[tokio::test]
+async fn much_that_has_passed_its_time_goes_a_thousand_at_a_time_whoever_has_it() {
+    const MANY: u64 = 3_000;
+    let bounds = MailboxBounds { age: std::time::Duration::ZERO, messages: 5_000, ..MailboxBounds::default() };
+    let names: Vec<String> = (0..500).map(|number| format!("u{number}")).collect();
+    for users in [&names[..1], &names[..]] {
+        let memory = Arc::new(Memory::default());
+        let mailboxes = memory.open(bounds);
+        let of = |n: u64| post(n, &[users[usize::try_from(n).unwrap() % users.len()].as_str()]);
+        mailboxes.append(&lane(1), &(1..=MANY).map(of).collect::<Vec<_>>()).await.unwrap();
+        // At first somebody has to be found.
+        let mut told = Vec::new();
+        let mut rounds = 0;
+        while told.is_empty() && rounds <= SHARDS {
+            told = mailboxes.sweep(&told).await.unwrap();
+            rounds += 1;
+        }
+        rounds = 0;
+        while !told.is_empty() {
+            told = mailboxes.sweep(&told).await.unwrap();
+            assert!(told.len() <= MOST_SWEPT, "{}", told.len());
+            rounds += 1;
+        }
+        let gone = MANY as usize - memory.of(Table::Letters).len();
+        assert_eq!((gone, mailboxes.figures().bytes), (MANY as usize, 0), "in {rounds} calls");
+        // 3,000 of one user, or about 50 in each of the shards.
+        assert!(rounds <= if users.len() == 1 { 4 } else { SHARDS.div_ceil(SWEPT_AT_ONCE) + 2 }, "{rounds}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_told_leaves_the_journal_also_when_that_had_no_room_at_first() {
+    let memory = Arc::new(Memory::default());
+    let bounds = MailboxBounds { age: std::time::Duration::ZERO, ..MailboxBounds::default() };
+    let mailboxes = memory.open(bounds);
+    mailboxes.append(&lane(1), &[post(1, &["a"]), post(2, &["a"])]).await.unwrap();
+    let mut named = Vec::new();
+    while named.is_empty() {
+        named = mailboxes.sweep(&[]).await.unwrap();
+    }
+    assert_eq!(named.len(), 2);
+    memory.is_full.store(true, Ordering::SeqCst);
+    assert_eq!(mailboxes.sweep(&named).await.unwrap_err().kind, MailboxErrorKind::Unavailable);
+    assert_eq!(memory.of(Table::Letters).len(), 2, "the next process would name them again");
+    memory.is_full.store(false, Ordering::SeqCst);
+    mailboxes.sweep(&named).await.unwrap();
+    assert_eq!((memory.of(Table::Letters).len(), mailboxes.figures().bytes), (0, 0));
+}
+
+#[tokio::test]
+async fn while_nothing_can_be_told_what_is_overdue_elsewhere_is_named_all_the_same() {
+    let memory = Arc::new(Memory::default());
+    let bounds = MailboxBounds { age: std::time::Duration::ZERO, messages: 5_000, ..MailboxBounds::default() };
+    let mailboxes = memory.open(bounds);
+    let many: Vec<Post> = (1..=1_500).map(|n| post(n, &["a"])).collect();
+    mailboxes.append(&lane(1), &many).await.unwrap();
+    mailboxes.append(&lane(1), &[post(1_501, &["b"])]).await.unwrap();
+    let mut named = BTreeSet::new();
+    for _ in 0..=SHARDS {
+        named.extend(mailboxes.sweep(&[]).await.unwrap().into_iter().map(|over| over.uid));
+    }
+    assert_eq!(named, BTreeSet::from([uid("a"), uid("b")]));
+    assert_eq!(memory.of(Table::Letters).len(), 1_501, "and nothing has gone untold");
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Append { user: u8, lane: u16, ms: u64, id: u64 },

@@ -40,11 +40,11 @@ impl Mailbox {
         std::mem::take(&mut self.unnamed)
     }
 
-    /// Names those whose time is over, at most [`MOST_WANTED`].
+    /// Names those whose time is over, at most so many.
     #[must_use]
-    pub fn overdue(&self, now_ms: u64, bounds: &MailboxBounds) -> Vec<(u64, MessageId)> {
+    pub fn overdue(&self, now_ms: u64, bounds: &MailboxBounds, most: usize) -> Vec<(u64, MessageId)> {
         let over = self.wanted_upto(u64::MAX).filter(|letter| letter.is_over(now_ms, bounds));
-        over.take(MOST_WANTED).map(|letter| (letter.offset, letter.message.id.clone())).collect()
+        over.take(most).map(|letter| (letter.offset, letter.message.id.clone())).collect()
     }
 
     /// Forgets one of which it was told that its time is over. Returns whether it was there.

@@ -73,6 +73,22 @@ async fn calls_made_at_the_same_time_go_out_in_one_write_and_are_answered_in_ord
 }
 
 #[tokio::test]
+async fn a_call_too_many_is_refused_and_counted_and_none_after_it() {
+    let (server, pipe) = Server::start().await;
+    let (_driver, mut socket) = opened(&server, &pipe).await;
+    pipe.0.under_way.fetch_add(UNDER_WAY, Ordering::Relaxed);
+    let error = call(&pipe).await.unwrap_err();
+    assert_eq!((error.kind, error.source.is_some(), pipe.crowded()), (StoreErrorKind::Unavailable, true, 1));
+    pipe.0.under_way.fetch_sub(UNDER_WAY, Ordering::Relaxed);
+    let serving = async {
+        assert!(!read(&mut socket).await.is_empty());
+        socket.write_all(b":7\r\n").await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(call(&pipe), serving);
+    assert_eq!((answer.unwrap().as_i64(), pipe.crowded()), (Some(7), 1));
+}
+
+#[tokio::test]
 async fn several_commands_of_one_call_have_one_answer_and_an_error_is_the_first() {
     let (server, pipe) = Server::start().await;
     let (_driver, mut socket) = opened(&server, &pipe).await;

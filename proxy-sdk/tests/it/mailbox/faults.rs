@@ -6,7 +6,8 @@ use std::time::Duration;
 use gim_proto::{Fence, bucket_of};
 use gim_proxy_sdk::delivery::{LaneOrigin, Message};
 use gim_proxy_sdk::mailbox::{
-    Acked, Appended, Arrival, MailboxBounds, MailboxErrorKind, Mailboxes, Opened, Position, Post, RedisMailboxes, Scope,
+    Acked, Appended, Arrival, MailboxBounds, MailboxErrorKind, Mailboxes, Opened, Overdue, Position, Post,
+    RedisMailboxes, Scope,
 };
 use gim_proxy_sdk::store::RedisOptions;
 use gim_proxy_sdk::testing::RedisServer;
@@ -164,6 +165,80 @@ async fn whoever_is_overdue_is_named_within_a_round_however_many_are_in_one_buck
     for bucket in [8, 9] {
         assert_eq!(world.ask::<i64>(&["EXISTS", &world.keys.overdue_of(bucket)]).await, 0, "it was told and is gone");
     }
+}
+
+#[tokio::test]
+async fn while_redis_is_down_nothing_overdue_is_forgotten_and_a_sweep_goes_on_when_it_is_back() {
+    let mut server = RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).await;
+    let world = RedisWorld::with(short(server.options()), MailboxBounds::default()).await;
+    let names = in_bucket(0, 3);
+    world.append(&lane(0), &[overdue(1, &names), overdue(2, &names)]).await;
+    let named = world.overdue(&[]).await;
+    assert_eq!(named.len(), 6);
+    server.freeze();
+    let failed = world.mailboxes.sweep(&named).await.unwrap_err();
+    assert!(matches!(failed.kind, MailboxErrorKind::Timeout | MailboxErrorKind::Unavailable), "{:?}", failed.kind);
+    server.thaw();
+    server.stop();
+    eventually("the outage to be noticed", async || {
+        world.mailboxes.sweep(&named).await.is_err_and(|error| error.kind == MailboxErrorKind::Unavailable)
+    })
+    .await;
+    server.restart().await;
+    eventually("the connection", async || world.mailboxes.sweep(&[]).await.is_ok()).await;
+    // Whether the call that was not answered took effect nobody knows: it may be repeated.
+    world.mailboxes.sweep(&named).await.unwrap();
+    for name in &names {
+        assert_eq!(world.read(name, 0).await, ["1-2 expired"]);
+    }
+    assert!(world.overdue(&[]).await.is_empty());
+    assert_eq!(world.ask::<i64>(&["EXISTS", &world.keys.overdue_of(0)]).await, 0);
+}
+
+#[tokio::test]
+async fn one_user_whose_sweep_fails_stops_no_other_and_is_named_when_it_can_be() {
+    let server = RedisServer::start().await;
+    let world = RedisWorld::on(&server, MailboxBounds::default()).await;
+    let names = in_bucket(0, 2);
+    let (mailbox, state) = (world.keys.mailbox(&uid(&names[0])), world.keys.mailbox_state(&uid(&names[0])));
+    world.append(&lane(0), &[overdue(1, &names)]).await;
+    // A letter whose id is none.
+    let fields = ["id", "", "kind", "3", "at", "1", "until", "1", "flags", "2", "payload", ""];
+    let _: String = world.ask(&[&["XADD", &mailbox, "2-0"], &fields[..]].concat()).await;
+    let _: i64 = world.ask(&["HSET", &state, "last", "2", "wanted", "2"]).await;
+    let users = |named: &[Overdue]| named.iter().map(|over| over.uid.to_string()).collect::<Vec<_>>();
+    let named = world.overdue(&[]).await;
+    assert_eq!(users(&named), names[1..]);
+    // With nothing else to be named the failure is what a sweep has to tell.
+    let mut failed = world.mailboxes.sweep(&named).await.err();
+    for _ in 0..1_024 {
+        failed = failed.or(world.mailboxes.sweep(&[]).await.err());
+    }
+    assert_eq!(failed.map(|error| error.kind), Some(MailboxErrorKind::Corrupt));
+    assert_eq!(world.read(&names[1], 0).await, ["1-1 expired"]);
+    let _: i64 = world.ask(&["XDEL", &mailbox, "2-0"]).await;
+    assert_eq!(users(&world.overdue(&[]).await), names[..1]);
+}
+
+#[tokio::test]
+async fn a_full_redis_forgets_what_was_told_and_nothing_else() {
+    let server = RedisServer::start().await;
+    let world = RedisWorld::on(&server, MailboxBounds::default()).await;
+    let names = in_bucket(0, 2);
+    world.append(&lane(0), &[overdue(1, &names), overdue(2, &names)]).await;
+    let named = world.overdue(&[]).await;
+    assert_eq!(named.len(), 4);
+    let _: String = world.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let (told, untold): (Vec<_>, Vec<_>) = named.into_iter().partition(|over| over.offset == 1);
+    assert_eq!(world.mailboxes.sweep(&told).await.unwrap(), untold, "these are named again");
+    for name in &names {
+        assert_eq!(world.ask::<i64>(&["XLEN", &world.keys.mailbox(&uid(name))]).await, 1);
+    }
+    // Told of another message than the one that is there: it stays.
+    let other = Overdue { id: told[0].id.clone(), ..untold[0].clone() };
+    assert_eq!(world.mailboxes.sweep(&[other]).await.unwrap()[..1], untold[..1]);
+    world.mailboxes.sweep(&untold).await.unwrap();
+    assert_eq!(world.ask::<i64>(&["EXISTS", &world.keys.overdue_of(0)]).await, 0);
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ pub(crate) enum PutOff {
     Rate,
     /// `limits.logins_waiting` is reached.
     Crowd,
-    /// Its turn did not come within `limits.handshake`.
+    /// Its turn did not come while enough of `limits.handshake` was left for the login itself.
     Late,
 }
 
@@ -49,6 +49,12 @@ pub(crate) enum PutOff {
 pub(crate) struct Turn {
     turns: Arc<Turns>,
     _place: OwnedSemaphorePermit,
+}
+
+/// One login of the set rate, for who waits for its turn. Left to the others when dropped.
+struct Token<'a> {
+    turns: &'a Turns,
+    is_kept: bool,
 }
 
 /// One who waits for its turn.
@@ -97,10 +103,11 @@ impl Turns {
         }
     }
 
-    /// Begins a login, now or when those before it are done.
+    /// Begins a login, now or when those before it are done: it waits for half of the time that it has until the deadline,
+    /// because the login itself takes some.
     ///
     /// # Errors
-    /// There is no room, or none until the deadline.
+    /// There is no room, or none in time.
     pub(super) async fn take(self: &Arc<Self>, deadline: Instant) -> Result<Turn, PutOff> {
         let taken = self.try_take(deadline).await;
         if let Err(why) = taken
@@ -114,22 +121,28 @@ impl Turns {
     async fn try_take(self: &Arc<Self>, deadline: Instant) -> Result<Turn, PutOff> {
         // A place that becomes free goes to who waits: there is none for newcomers as long as somebody does.
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-            self.token()?;
+            self.token()?.keep();
             return Ok(Turn { turns: Arc::clone(self), _place: place });
         }
         let _waiting = self.wait()?;
-        self.token()?;
-        match timeout_at(deadline, Arc::clone(&self.places).acquire_owned()).await {
-            Ok(Ok(place)) if Instant::now() < deadline => Ok(Turn { turns: Arc::clone(self), _place: place }),
+        let token = self.token()?;
+        let now = Instant::now();
+        let latest = now + deadline.saturating_duration_since(now) / 2;
+        match timeout_at(latest, Arc::clone(&self.places).acquire_owned()).await {
+            // Who was not asked in time whether its place is there has less left than it should.
+            Ok(Ok(place)) if Instant::now() < latest => {
+                token.keep();
+                Ok(Turn { turns: Arc::clone(self), _place: place })
+            }
             _ => Err(PutOff::Late),
         }
     }
 
     /// Only for who has a place, or may wait for one: others would take it from them.
-    fn token(&self) -> Result<(), PutOff> {
+    fn token(&self) -> Result<Token<'_>, PutOff> {
         let now = self.now();
-        let is_there = self.gate().bucket.as_mut().is_none_or(|bucket| bucket.take(now));
-        is_there.then_some(()).ok_or(PutOff::Rate)
+        let is_there = self.gate().bucket.as_mut().is_none_or(|bucket| bucket.lend(now));
+        if is_there { Ok(Token { turns: self, is_kept: false }) } else { Err(PutOff::Rate) }
     }
 
     fn wait(&self) -> Result<Waiting<'_>, PutOff> {
@@ -186,6 +199,22 @@ impl Drop for Turn {
         if self.turns.waiting.load(Ordering::Acquire) > 0 {
             let now = self.turns.now();
             self.turns.gate().pace.done(now);
+        }
+    }
+}
+
+impl Token<'_> {
+    /// It has its turn: it counts at the set rate, whatever becomes of it.
+    fn keep(mut self) {
+        self.is_kept = true;
+    }
+}
+
+impl Drop for Token<'_> {
+    fn drop(&mut self) {
+        let now = self.turns.now();
+        if let Some(bucket) = &mut self.turns.gate().bucket {
+            if self.is_kept { bucket.keep() } else { bucket.give_back(now) }
         }
     }
 }

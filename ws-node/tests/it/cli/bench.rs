@@ -1,7 +1,8 @@
 //! `gim bench` against a running node, by the program itself: its load clients are children of it.
 
 use gim_proxy_sdk::cli::{DONE, FAILED, UNCLEAN};
-use gim_proxy_sdk::testing::{prefix, shared_redis};
+use gim_proxy_sdk::testing::{RedisServer, prefix, shared_redis};
+use gim_ws_node::config::Secret;
 use serde_json::{Value, json};
 
 use crate::support::gim::{Output, program};
@@ -64,6 +65,30 @@ async fn the_numbers_of_a_small_run_add_up() {
             latency("p50_us") > 0 && latency("p50_us") <= latency("p99_us") && latency("p99_us") <= latency("max_us")
         );
     }
+}
+
+#[tokio::test]
+async fn a_redis_that_asks_for_a_password_is_shown_the_one_in_a_file() {
+    if !is_redis() {
+        return;
+    }
+    let server = RedisServer::start().await;
+    let (prefix, password) = (prefix(), "p@ss:w/rd%41");
+    assert_eq!(server.tell(&["CONFIG", "SET", "requirepass", password]).await, "OK");
+    let node = TestNode::start_with(|config| {
+        (config.redis.url, config.redis.password) = (server.url(), Some(Secret::new(password)));
+        prefix.clone_into(&mut config.prefix);
+    })
+    .await;
+    let file = std::env::temp_dir().join(format!("gim-bench-{prefix}"));
+    std::fs::write(&file, format!("{password}\n")).unwrap();
+    let to = format!("--url ws://{}/ws --redis {} --prefix {prefix}", node.public, server.url());
+    let load = format!("bench unicast --rate 50 --seconds 1 --connections 5 {to}");
+    for way in ["", "--sdk"] {
+        found(&program(&format!("{load} {way} --redis-password-file {} --json", file.display())).await);
+    }
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(program(&load).await.code, FAILED);
 }
 
 #[tokio::test]

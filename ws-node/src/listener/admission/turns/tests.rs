@@ -100,6 +100,42 @@ async fn who_finds_too_many_waiting_or_waits_too_long_is_put_off() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_waits_for_its_turn_longer_than_is_then_left_for_the_login() {
+    let turns = turns(|limits| limits.logins_at_once = 1);
+    let held = turns.take(soon()).await.unwrap();
+    let (begun, deadline) = (Instant::now(), soon());
+    assert_eq!(turns.take(deadline).await.err(), Some(PutOff::Late));
+    assert_eq!(begun.elapsed(), 5 * SECOND / 2);
+    // Whoever has used up its time otherwise waits less, and has its turn all the same where one is free.
+    assert_eq!(turns.take(deadline).await.err(), Some(PutOff::Late));
+    assert_eq!(begun.elapsed(), 15 * SECOND / 4);
+    drop(held);
+    assert!(turns.take(deadline).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_in_vain_leaves_its_login_of_the_rate_to_others() {
+    let turns = turns(|limits| {
+        (limits.logins_at_once, limits.logins_per_second, limits.login_burst) = (1, 1, 100);
+    });
+    let held = turns.take(soon()).await.unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..99 {
+        let turns = Arc::clone(&turns);
+        tasks.spawn(async move { turns.take(soon()).await.err() });
+    }
+    settle().await;
+    assert_eq!(turns.take(soon()).await.err(), Some(PutOff::Rate), "nobody else could have had them meanwhile");
+    assert_eq!(tasks.join_all().await, [Some(PutOff::Late); 99]);
+    drop(held);
+    let mut more = 0;
+    while turns.take(soon()).await.is_ok() {
+        more += 1;
+    }
+    assert_eq!(more, 100, "the one that had its turn has come again meanwhile, and the others did not log in");
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_gives_up_waiting_leaves_no_trace() {
     let turns = turns(|limits| limits.logins_at_once = 1);
     let held = turns.take(soon()).await.unwrap();
