@@ -35,6 +35,7 @@ use std::time::Duration;
 use gim_proto::{EntryId, Incarnation, Tgid, Uid};
 use gim_proxy_sdk::Outcome;
 use gim_proxy_sdk::delivery::Message;
+use smallvec::SmallVec;
 
 use self::candidates::Candidates;
 use self::keys::Keys;
@@ -123,7 +124,7 @@ pub enum Aim {
     /// Users, each one leg.
     Users {
         /// The legs and their users.
-        legs: Vec<(u32, Uid)>,
+        legs: Legs,
         /// Only if a member of one of these groups. Empty: no such condition.
         of: Arc<[Tgid]>,
     },
@@ -142,6 +143,9 @@ pub enum Aim {
         but: Vec<Incarnation>,
     },
 }
+
+/// Users and which of a message's legs each is. Mostly one.
+pub type Legs = SmallVec<[(u32, Uid); 1]>;
 
 /// How an attempt for a leg ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

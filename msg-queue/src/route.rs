@@ -12,12 +12,13 @@ use std::sync::Arc;
 use futures_util::future::try_join_all;
 use gim_proto::{EntryId, Incarnation, MessageId, Tgid, Uid};
 use gim_proxy_sdk::Outcome;
-use gim_proxy_sdk::delivery::{Addressed, Delivery, LaneOrigin, Message, Recipients};
+use gim_proxy_sdk::delivery::{Addressed, Delivery, LaneOrigin, Message, Recipients, Sessions};
 use gim_proxy_sdk::directory::{Directory, DirectoryError, Freshness, NodeRef, Owner};
 use gim_proxy_sdk::mailbox::{Appended, MailboxError, Mailboxes, Position};
+use smallvec::SmallVec;
 
 use self::store::{Stored, store};
-use crate::lane::{Aim, Job, LegId};
+use crate::lane::{Aim, Job, LegId, Legs};
 use crate::source::Source;
 
 /// What a round is routed on.
@@ -108,7 +109,7 @@ pub enum ReceiptLegs {
     /// Users, in the order of the report.
     Users {
         /// The legs and their users.
-        legs: Vec<(u32, Uid)>,
+        legs: Legs,
         /// Only if a member of one of these groups. Empty: no such condition.
         of: Arc<[Tgid]>,
     },
@@ -131,10 +132,8 @@ pub async fn route(ground: &Ground<'_>, jobs: &[Job], again: bool) -> Result<Rou
     let (stored, trims) = store(ground, jobs, again).await?;
     let jobs = jobs.get(..stored.len()).unwrap_or(jobs);
     let directory = ground.directory;
-    // Who was named in vain is asked for anew; for the first try a recent answer does.
-    let (tried, first): (Vec<&Job>, Vec<&Job>) = jobs.iter().partition(|job| again || job.tried);
-    let mut owners = owners(directory, &first, Freshness::Cached).await?;
-    owners.extend(self::owners(directory, &tried, Freshness::Current).await?);
+    let owners = Owners::look_up(directory, jobs, again).await?;
+    let mut users = 0;
     let holders = holders(directory, jobs).await?;
     let everywhere = match jobs.iter().any(|job| matches!(job.aim, Aim::All { .. })) {
         true => directory.nodes().await?,
@@ -144,7 +143,10 @@ pub async fn route(ground: &Ground<'_>, jobs: &[Job], again: bool) -> Result<Rou
     let mut plan = Plan { routed, places: HashMap::new(), again };
     for (job, stored) in jobs.iter().zip(&stored) {
         match &job.aim {
-            Aim::Users { legs, of } => plan.users(job, legs, of, &owners, stored),
+            Aim::Users { legs, of } => {
+                plan.users(job, legs, of, owners.from(users), stored);
+                users += legs.len();
+            }
             Aim::Groups { tgids, but, .. } => {
                 if *stored == Stored::Members(true) {
                     plan.routed.members_have.push(job.entry_id);
@@ -158,24 +160,57 @@ pub async fn route(ground: &Ground<'_>, jobs: &[Job], again: bool) -> Result<Rou
     Ok(plan.routed)
 }
 
-async fn owners(
-    directory: &dyn Directory,
-    jobs: &[&Job],
-    freshness: Freshness,
-) -> Result<HashMap<Uid, Option<Owner>>, DirectoryError> {
-    let mut owners: HashMap<Uid, Option<Owner>> = HashMap::new();
-    for job in jobs {
-        if let Aim::Users { legs, .. } = &job.aim {
-            owners.extend(legs.iter().map(|(_, uid)| (uid.clone(), None)));
+/// The owners of a round's users. All messages of a round for one user go to the same: to two, a later one might be there
+/// first.
+struct Owners {
+    /// Per leg of a user, in the order of the jobs: whose it is.
+    legs: Vec<u32>,
+    owners: Vec<Option<Owner>>,
+}
+
+impl Owners {
+    async fn look_up(directory: &dyn Directory, jobs: &[Job], again: bool) -> Result<Self, DirectoryError> {
+        let mut known: HashMap<&Uid, u32> = HashMap::with_capacity(jobs.len());
+        let mut legs = Vec::with_capacity(jobs.len());
+        // Who was named in vain is asked for anew; for the first try a recent answer does.
+        let mut users: Vec<(&Uid, bool)> = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let Aim::Users { legs: of_job, .. } = &job.aim else { continue };
+            for (_, uid) in of_job {
+                let next = u32::try_from(users.len()).unwrap_or(u32::MAX);
+                let user = *known.entry(uid).or_insert(next);
+                if user == next {
+                    users.push((uid, false));
+                }
+                if let Some((_, tried)) = users.get_mut(user as usize) {
+                    *tried |= again || job.tried;
+                }
+                legs.push(user);
+            }
         }
+        let mut owners = vec![None; users.len()];
+        for (freshness, of_tried) in [(Freshness::Cached, false), (Freshness::Current, true)] {
+            let asked = || users.iter().zip(0..).filter(|((_, tried), _)| *tried == of_tried);
+            let uids: Vec<Uid> = asked().map(|((uid, _), _)| Uid::clone(uid)).collect();
+            if uids.is_empty() {
+                continue;
+            }
+            let found = directory.lookup(&uids, freshness).await?;
+            let places: Vec<usize> = asked().map(|(_, at)| at).collect();
+            for (at, owner) in places.into_iter().zip(found) {
+                if let Some(place) = owners.get_mut(at) {
+                    *place = owner;
+                }
+            }
+        }
+        Ok(Self { legs, owners })
     }
-    if owners.is_empty() {
-        return Ok(owners);
+
+    /// Names the owners from a leg on.
+    fn from(&self, leg: usize) -> impl Iterator<Item = Option<&Owner>> {
+        let legs = self.legs.get(leg..).unwrap_or_default();
+        legs.iter().map(|user| self.owners.get(*user as usize).and_then(Option::as_ref))
     }
-    let uids: Vec<Uid> = owners.keys().cloned().collect();
-    let found = directory.lookup(&uids, freshness).await?;
-    owners.extend(uids.into_iter().zip(found));
-    Ok(owners)
 }
 
 async fn holders<'a>(
@@ -197,8 +232,8 @@ async fn holders<'a>(
 /// What of one message goes to one node.
 struct Part {
     place: usize,
-    legs: Vec<(u32, Uid)>,
-    addressed: Vec<Addressed>,
+    legs: Legs,
+    addressed: Sessions,
     /// Of a durable message: where each user has it.
     at: Vec<Position>,
 }
@@ -210,17 +245,17 @@ struct Plan {
 }
 
 impl Plan {
-    fn users(
+    fn users<'a>(
         &mut self,
         job: &Job,
         legs: &[(u32, Uid)],
         of: &Arc<[Tgid]>,
-        owners: &HashMap<Uid, Option<Owner>>,
+        owners: impl Iterator<Item = Option<&'a Owner>>,
         stored: &Stored,
     ) {
         // What this message has for each node so far. Mostly one.
-        let mut parts: Vec<Part> = Vec::with_capacity(1);
-        for (nth, (leg, uid)) in legs.iter().enumerate() {
+        let mut parts: SmallVec<[Part; 1]> = SmallVec::new();
+        for ((nth, (leg, uid)), owner) in legs.iter().enumerate().zip(owners) {
             let id = LegId { entry_id: job.entry_id, leg: *leg };
             let at = match stored.of_user(nth) {
                 Some(Appended::NotMember) => {
@@ -233,7 +268,7 @@ impl Plan {
             if let Some(at) = at.filter(|_| job.message.traced) {
                 self.routed.stored.push((job.message.id.clone(), uid.clone(), at));
             }
-            let Some(owner) = owners.get(uid).and_then(Option::as_ref) else {
+            let Some(owner) = owner else {
                 self.routed.done.push((id, at.map_or(Outcome::Offline, |_| Outcome::Stored)));
                 continue;
             };
@@ -242,7 +277,7 @@ impl Plan {
             let part = match parts.iter().position(|part| part.place == place) {
                 Some(part) => parts.get_mut(part),
                 None => {
-                    parts.push(Part { place, legs: Vec::new(), addressed: Vec::new(), at: Vec::new() });
+                    parts.push(Part { place, legs: Legs::new(), addressed: Sessions::new(), at: Vec::new() });
                     parts.last_mut()
                 }
             };
@@ -291,7 +326,7 @@ impl Plan {
 }
 
 // `of` goes with one user only: no entry names several users and a group.
-fn recipients(mut addressed: Vec<Addressed>, of: &[Tgid]) -> Recipients {
+fn recipients(mut addressed: Sessions, of: &[Tgid]) -> Recipients {
     if of.is_empty() {
         return Recipients::Sessions(addressed);
     }

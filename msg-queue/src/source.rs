@@ -26,7 +26,7 @@ pub struct Fetched {
     /// Another entry with this id was accepted within the idempotency window.
     pub duplicate: bool,
     /// What is to be delivered.
-    pub body: Result<Arc<Entry>, Malformed>,
+    pub body: Result<Entry, Malformed>,
 }
 
 /// What of an entry is still to be done.

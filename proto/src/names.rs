@@ -4,7 +4,10 @@
 //! Never looks anything up. Names are shared, not copied: a clone costs a counter.
 
 use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -46,10 +49,10 @@ const MAX_NODE_ID: usize = 64;
 const MAX_PREFIX: usize = 64;
 
 macro_rules! name {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $check:expr) => {
+    ($(#[$doc:meta])* $name:ident($text:ty), $what:literal, $check:expr) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Arc<str>);
+        pub struct $name($text);
 
         impl $name {
             /// Checks a text against the rule of this name.
@@ -59,7 +62,7 @@ macro_rules! name {
             pub fn parse(text: &str) -> Result<Self, NameError> {
                 let check: fn(&str) -> Result<(), NameErrorKind> = $check;
                 check(text).map_err(|kind| NameError { what: $what, kind })?;
-                Ok(Self(Arc::from(text)))
+                Ok(Self(<$text>::from(text)))
             }
 
             /// Shows the name as text.
@@ -128,25 +131,98 @@ macro_rules! name {
 
 name! {
     /// A user: 1 to 128 bytes of UTF-8 without control characters, white space, `{` or `}`.
-    Uid, "uid", check_name
+    Uid(Arc<str>), "uid", check_name
 }
 name! {
     /// A group: 1 to 128 bytes of UTF-8 without control characters, white space, `{` or `}`.
-    Tgid, "tgid", check_name
+    Tgid(Arc<str>), "tgid", check_name
 }
 name! {
     /// A node: 1 to 64 of `[A-Za-z0-9._:-]`.
-    NodeId, "node id", |text| check_token(text, MAX_NODE_ID)
+    NodeId(Arc<str>), "node id", |text| check_token(text, MAX_NODE_ID)
 }
 name! {
     /// A message: 1 to 128 of `[A-Za-z0-9._:-]`.
-    MessageId, "message id", |text| check_token(text, MAX_NAME)
+    MessageId(Short), "message id", |text| check_token(text, MAX_NAME)
 }
 
 impl MessageId {
     /// Takes a text that keeps the rule by how it was made.
     pub(crate) fn of_text(text: &str) -> Self {
-        Self(Arc::from(text))
+        Self(Short::from(text))
+    }
+}
+
+/// A text that needs no memory of its own while it is as short as the ids that entries and processes give.
+#[derive(Clone)]
+enum Short {
+    Here { length: u8, bytes: [u8; Self::MOST] },
+    Shared(Arc<str>),
+}
+
+impl Short {
+    /// With its length and the rest it takes up four words.
+    const MOST: usize = 30;
+}
+
+impl From<&str> for Short {
+    fn from(text: &str) -> Self {
+        let mut bytes = [0; Self::MOST];
+        match (u8::try_from(text.len()), bytes.get_mut(..text.len())) {
+            (Ok(length), Some(place)) => {
+                place.copy_from_slice(text.as_bytes());
+                Self::Here { length, bytes }
+            }
+            _ => Self::Shared(Arc::from(text)),
+        }
+    }
+}
+
+impl Deref for Short {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            // It was a text when it was put there.
+            Self::Here { length, bytes } => {
+                let bytes = bytes.get(..usize::from(*length)).unwrap_or_default();
+                std::str::from_utf8(bytes).unwrap_or_default()
+            }
+            Self::Shared(text) => text,
+        }
+    }
+}
+
+impl fmt::Debug for Short {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, formatter)
+    }
+}
+
+impl PartialEq for Short {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Short {}
+
+impl PartialOrd for Short {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Short {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (**self).cmp(&**other)
+    }
+}
+
+impl Hash for Short {
+    // As the text: names are looked up by it.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (**self).hash(state);
     }
 }
 

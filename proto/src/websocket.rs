@@ -68,7 +68,12 @@ pub fn unmask(payload: &mut [u8], mask: [u8; 4], offset: usize) {
 #[must_use]
 pub fn frame(opcode: Opcode, payload: &[u8]) -> Bytes {
     let mut out = Vec::with_capacity(header::MOST + payload.len());
-    write_header(&mut out, opcode, payload.len());
-    out.extend_from_slice(payload);
+    write_frame(&mut out, opcode, payload);
     Bytes::from(out)
+}
+
+/// Appends a whole server frame: final, unmasked.
+pub fn write_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
+    write_header(out, opcode, payload.len());
+    out.extend_from_slice(payload);
 }

@@ -9,6 +9,7 @@ pub use self::rest::Rest;
 use crate::mailbox::Position;
 use bytes::Bytes;
 use gim_proto::{Class, EntryId, Fence, MessageId, Payload, SessionId, Tgid, Uid};
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// A message as a node delivers it.
@@ -32,15 +33,21 @@ pub struct Message {
     pub traced: bool,
 }
 
+/// Sessions a message is addressed to. One, as a rule, needs no memory of its own.
+pub type Sessions = SmallVec<[Addressed; 1]>;
+
+/// One answer per addressed session. A few need no memory of their own.
+pub type TargetReports = SmallVec<[TargetReport; 8]>;
+
 /// To whom a node delivers a message.
 #[derive(Clone, Debug)]
 pub enum Recipients {
     /// These sessions and no others of the same users.
-    Sessions(Vec<Addressed>),
+    Sessions(Sessions),
     /// These sessions, whose users' mailboxes have it already.
     Stored {
         /// The sessions.
-        to: Vec<Addressed>,
+        to: Sessions,
         /// Where it is in the mailbox of each, in the same order.
         at: Vec<Position>,
     },
@@ -159,7 +166,7 @@ pub enum TargetReport {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
     /// One answer per addressed session, in the order asked ([`Recipients::Sessions`], [`Recipients::Member`]).
-    Targets(Vec<TargetReport>),
+    Targets(TargetReports),
     /// How many sessions took it and how many were too slow ([`Recipients::Groups`], [`Recipients::All`]).
     Count {
         /// Outboxes that took it.

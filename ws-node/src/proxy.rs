@@ -17,6 +17,7 @@ use gim_proxy_sdk::delivery::{Addressed, Delivery, Message, Recipients, Report, 
 use gim_proxy_sdk::directory::Freshness;
 use gim_proxy_sdk::{Body, Error, ErrorKind, LocalProxy, Outcome, RunProxy, Sent};
 use serde_json::Value;
+use smallvec::smallvec;
 
 use crate::core::Core;
 use crate::hub::Fans;
@@ -122,7 +123,7 @@ fn addressed(session: &Session, of: Option<&Tgid>) -> Recipients {
 fn recipients(to: Addressed, of: Option<&Tgid>) -> Recipients {
     match of {
         Some(tgid) => Recipients::Member { to, of: vec![tgid.clone()] },
-        None => Recipients::Sessions(vec![to]),
+        None => Recipients::Sessions(smallvec![to]),
     }
 }
 

@@ -197,8 +197,8 @@ impl Session {
         }
     }
 
-    /// Offers frames of messages. `joined` is the concatenation of `parts`.
-    pub(crate) fn offer(&self, joined: &[u8], parts: &[Part]) -> Offer {
+    /// Offers frames of messages. `joined` is the concatenation of `parts`, which are made when something has to wait.
+    pub(crate) fn offer<P: AsRef<[Part]>>(&self, joined: &[u8], parts: impl Fn() -> P) -> Offer {
         let bounds = &self.0.core.settings.outbox;
         let (offer, dropped) = self.0.outbox.offer(bounds, joined, parts, |bytes| self.0.send(bytes));
         if dropped > 0 {
@@ -211,12 +211,12 @@ impl Session {
     /// Offers one frame that may not be dropped: a reply, a notice, a control frame.
     pub(crate) fn reply(&self, opcode: Opcode, payload: &[u8]) -> Offer {
         let bytes = websocket::frame(opcode, payload);
-        self.offer(&bytes.clone(), &[Part::new(bytes, Keep::Always)])
+        self.offer(&bytes, || [Part::new(bytes.clone(), Keep::Always)])
     }
 
     /// Offers one frame that may be dropped when the client is slow.
     pub(crate) fn offer_live(&self, bytes: Bytes) -> Offer {
-        self.offer(&bytes.clone(), &[Part::new(bytes, Keep::Live)])
+        self.offer(&bytes, || [Part::new(bytes.clone(), Keep::Live)])
     }
 
     fn follow_up(&self, offer: Offer) {

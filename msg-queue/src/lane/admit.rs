@@ -12,27 +12,42 @@ use crate::observe::Event;
 use crate::settle::{Attempt, Decision, decide};
 use crate::source::{Death, Fetched, Rest, Settlement};
 
+/// What is known of an entry beside its message.
+pub(super) struct Read {
+    pub(super) entry_id: EntryId,
+    pub(super) size: usize,
+    pub(super) attempts: u32,
+    pub(super) rest: Option<Rest>,
+    duplicate: bool,
+}
+
 impl Lane {
     /// Takes an entry that was read. What needs no delivery is settled at once.
     pub fn admit(&mut self, fetched: Fetched, now: Now) {
         if self.window.contains_key(&fetched.entry_id) {
             return;
         }
-        let entry = match &fetched.body {
+        let Fetched { entry_id, message_id, size, attempts, rest, duplicate, body } = fetched;
+        let fetched = Read { entry_id, size, attempts, rest, duplicate };
+        let entry = match body {
             Ok(entry) => entry,
-            Err(malformed) => return self.bury(&fetched, malformed.kind.into(), 1, malformed.to_string()),
+            Err(malformed) => {
+                return self.bury(&fetched, message_id, None, malformed.kind.into(), 1, malformed.to_string());
+            }
         };
-        let pending = Pending::new(&fetched, entry);
+        let deliver_at_ms = entry.deliver_at_ms;
+        let pending = Pending::new(&fetched, message_id, entry);
         self.mark(&pending.message, "read", None, Some(fetched.entry_id.to_string().into()));
         // Whoever brought down the lane each time it was read is not read for ever.
         if fetched.attempts >= self.limits.persistence.attempts {
             let error = "gave no outcome on any attempt".to_owned();
-            return self.bury(&fetched, DeadReason::Attempts, fetched.attempts, error);
+            let (id, reason) = (pending.message.id.clone(), DeadReason::Attempts);
+            return self.bury(&fetched, id, Some(&pending), reason, fetched.attempts, error);
         }
         if fetched.duplicate {
             return self.settle_at_once(&fetched, &pending, Outcome::Duplicate, now);
         }
-        if let Some(due_ms) = entry.deliver_at_ms.filter(|due_ms| *due_ms > now.unix_ms) {
+        if let Some(due_ms) = deliver_at_ms.filter(|due_ms| *due_ms > now.unix_ms) {
             return self.put_aside(fetched.entry_id, &pending.message, due_ms, fetched.attempts, fetched.rest);
         }
         if pending.is_expired(now.unix_ms) {
@@ -41,7 +56,7 @@ impl Lane {
         self.take_up(fetched, pending);
     }
 
-    fn take_up(&mut self, fetched: Fetched, pending: Pending) {
+    fn take_up(&mut self, fetched: Read, pending: Pending) {
         let entry_id = fetched.entry_id;
         if pending.open == 0 {
             self.mark(&pending.message, "settled", None, None);
@@ -52,8 +67,7 @@ impl Lane {
             return self.put_aside(entry_id, &pending.message, due_ms, fetched.attempts, fetched.rest);
         }
         for key in pending.open_keys() {
-            self.keys.push(&key, entry_id);
-            if self.keys.next(&key) == Some(entry_id) {
+            if self.keys.push(&key, entry_id) {
                 self.candidates.insert(entry_id);
             }
         }
@@ -62,7 +76,7 @@ impl Lane {
         self.window.insert(entry_id, pending);
     }
 
-    fn settle_at_once(&mut self, fetched: &Fetched, pending: &Pending, outcome: Outcome, now: Now) {
+    fn settle_at_once(&mut self, fetched: &Read, pending: &Pending, outcome: Outcome, now: Now) {
         self.unpark_behind(fetched.entry_id, pending);
         if let Some(state) = state_of(outcome) {
             self.tell_all(pending, state, None);
@@ -70,24 +84,31 @@ impl Lane {
         self.mark(&pending.message, "settled", None, None);
         self.settlements.push((fetched.entry_id, Settlement::Ack));
         self.events.push(Event::Outcome {
-            message_id: fetched.message_id.clone(),
+            message_id: pending.message.id.clone(),
             outcome,
             targets: pending.open as u64,
             age_ms: now.unix_ms.saturating_sub(pending.since_ms),
         });
     }
 
-    fn bury(&mut self, fetched: &Fetched, reason: DeadReason, attempts: u32, error: String) {
+    fn bury(
+        &mut self,
+        fetched: &Read,
+        message_id: MessageId,
+        pending: Option<&Pending>,
+        reason: DeadReason,
+        attempts: u32,
+        error: String,
+    ) {
         let decision = decide(Attempt::Hopeless(reason), attempts, &self.limits.persistence, &mut self.jitter);
         debug_assert_eq!(decision, Decision::DeadLetter { reason });
-        let pending = fetched.body.as_ref().ok().map(|entry| Pending::new(fetched, entry));
-        if let Some(pending) = &pending {
+        if let Some(pending) = pending {
             self.tell_all(pending, ReceiptState::Dead, Some(reason));
             self.mark(&pending.message, "dead", None, Some(error.as_str().into()));
         }
-        let failed_targets = pending.map(|pending| pending.failed_targets()).unwrap_or_default();
+        let failed_targets = pending.map(Pending::failed_targets).unwrap_or_default();
         let death = Death { reason, attempts, error: error.into(), failed_targets, rest: fetched.rest.clone() };
-        self.settle_dead(fetched.entry_id, fetched.message_id.clone(), death);
+        self.settle_dead(fetched.entry_id, message_id, death);
     }
 
     pub(super) fn settle_dead(&mut self, entry_id: EntryId, message_id: MessageId, death: Death) {

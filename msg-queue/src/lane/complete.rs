@@ -2,6 +2,7 @@
 
 use gim_proto::{EntryId, Priority};
 use gim_proxy_sdk::Outcome;
+use smallvec::SmallVec;
 
 use super::keys::{Key, Landed};
 use super::pending::{LegState, Pending};
@@ -43,7 +44,7 @@ impl Lane {
     pub(super) fn step(&mut self, at: LegId, step: Step, now: Now) {
         let Some(pending) = self.window.get_mut(&at.entry_id) else { return };
         let leg = at.leg as usize;
-        let keys: Vec<Key> = pending.keys_of(leg).collect();
+        let keys: SmallVec<[Key; 1]> = pending.keys_of(leg).collect();
         if let Some(leg) = pending.legs.get_mut(leg) {
             leg.state = match step {
                 Step::Finished(state) => state,
@@ -53,11 +54,11 @@ impl Lane {
         pending.open -= usize::from(matches!(step, Step::Finished(_)));
         self.settle_if_finished(at.entry_id, now);
         for key in &keys {
-            let landed = match step {
+            let (landed, next) = match step {
                 Step::Finished(_) => self.keys.finish(key, at.entry_id),
                 Step::Again { retry_at } => self.keys.fail(key, retry_at),
             };
-            self.land(key, landed, now);
+            self.land(key, landed, next, now);
         }
     }
 
@@ -111,10 +112,10 @@ impl Lane {
         }
     }
 
-    fn land(&mut self, key: &Key, landed: Landed, now: Now) {
+    fn land(&mut self, key: &Key, landed: Landed, next: Option<EntryId>, now: Now) {
         match landed {
             Landed::NotYet => {}
-            Landed::Free => self.candidates.extend(self.keys.next(key)),
+            Landed::Free => self.candidates.extend(next),
             Landed::Retry(at) => {
                 if !self.park(key, at, now) {
                     self.keys.hold(key, at);
@@ -153,8 +154,8 @@ impl Lane {
                 match leg.state {
                     LegState::Waiting => self.candidates.extend(self.keys.withdraw(&key, entry_id)),
                     LegState::Routing | LegState::Flying => {
-                        let landed = self.keys.finish(&key, entry_id);
-                        self.land(&key, landed, now);
+                        let (landed, next) = self.keys.finish(&key, entry_id);
+                        self.land(&key, landed, next, now);
                     }
                     LegState::Done | LegState::Dead => {}
                 }

@@ -67,7 +67,14 @@ pub(super) struct Keys {
     parked: BTreeSet<(EntryId, Key)>,
     crowded: usize,
     held_per_key: usize,
+    /// Queues of keys that are done, for the next ones: most keys come and go with one message.
+    spare: Vec<VecDeque<EntryId>>,
 }
+
+/// Queues kept for others, at most.
+const SPARE: usize = 1_024;
+/// Those that have room for more are not kept.
+const SPARE_LEGS: usize = 8;
 
 /// What a key does once all legs of its flight were answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +89,14 @@ pub(super) enum Landed {
 
 impl Keys {
     pub(super) fn new(held_per_key: usize) -> Self {
-        Self { queues: HashMap::new(), timers: BTreeSet::new(), parked: BTreeSet::new(), crowded: 0, held_per_key }
+        Self {
+            queues: HashMap::new(),
+            timers: BTreeSet::new(),
+            parked: BTreeSet::new(),
+            crowded: 0,
+            held_per_key,
+            spare: Vec::new(),
+        }
     }
 
     #[cfg(test)]
@@ -98,71 +112,71 @@ impl Keys {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// Puts a leg into its place: by entry, behind what is in flight.
-    pub(super) fn push(&mut self, key: &Key, entry_id: EntryId) {
-        let queue = match self.queues.get_mut(key) {
-            Some(queue) => queue,
-            None => self.queues.entry(key.clone()).or_default(),
-        };
+    /// Puts a leg into its place: by entry, behind what is in flight. Tells whether it is the first that waits.
+    pub(super) fn push(&mut self, key: &Key, entry_id: EntryId) -> bool {
+        let Self { queues, spare, .. } = self;
+        let queue = queues.entry(key.clone()).or_insert_with(|| Queue::with(spare.pop().unwrap_or_default()));
         if queue.legs.back().is_none_or(|last| *last < entry_id) {
             queue.legs.push_back(entry_id);
         } else {
             let place = queue.legs.partition_point(|other| *other < entry_id).max(queue.flying);
             queue.legs.insert(place, entry_id);
         }
-        self.tidy(key);
+        self.crowded = queue.count_crowd(self.held_per_key, self.crowded);
+        queue.next() == Some(entry_id)
     }
 
     /// Tells whether a leg is the next of its key and nothing holds it back.
     pub(super) fn may_fly(&self, key: &Key, entry_id: EntryId, round: u64) -> bool {
-        self.queues.get(key).is_some_and(|queue| {
-            (queue.unanswered == 0 || queue.round == round)
-                && queue.retry_at.is_none()
-                && queue.legs.get(queue.flying) == Some(&entry_id)
-        })
+        self.queues.get(key).is_some_and(|queue| queue.lets(entry_id, round))
+    }
+
+    /// Takes a leg into the flight of a round, if it may fly. Returns the one behind it.
+    pub(super) fn fly_if_it_may(&mut self, key: &Key, entry_id: EntryId, round: u64) -> Option<Option<EntryId>> {
+        let queue = self.queues.get_mut(key).filter(|queue| queue.lets(entry_id, round))?;
+        Some(queue.fly(round))
     }
 
     /// Takes the next leg into the flight of a round. Returns the one behind it.
     pub(super) fn fly(&mut self, key: &Key, round: u64) -> Option<EntryId> {
-        let queue = self.queues.get_mut(key)?;
-        queue.flying += 1;
-        queue.unanswered += 1;
-        queue.round = round;
-        queue.legs.get(queue.flying).copied()
+        self.queues.get_mut(key)?.fly(round)
     }
 
     /// Names the first leg that waits.
     pub(super) fn next(&self, key: &Key) -> Option<EntryId> {
-        self.queues.get(key).and_then(|queue| queue.legs.get(queue.flying).copied())
+        self.queues.get(key).and_then(Queue::next)
     }
 
-    /// Takes out a leg of the flight that is finished.
-    pub(super) fn finish(&mut self, key: &Key, entry_id: EntryId) -> Landed {
-        let Some(queue) = self.queues.get_mut(key) else { return Landed::NotYet };
-        if let Some(place) = queue.legs.iter().take(queue.flying).position(|other| *other == entry_id) {
-            queue.legs.remove(place);
-            queue.flying -= 1;
-        }
-        self.answer(key)
+    /// Takes out a leg of the flight that is finished. Tells what comes of it, and the first leg that waits then.
+    pub(super) fn finish(&mut self, key: &Key, entry_id: EntryId) -> (Landed, Option<EntryId>) {
+        self.answer(key, |queue| {
+            if let Some(place) = queue.legs.iter().take(queue.flying).position(|other| *other == entry_id) {
+                queue.legs.remove(place);
+                queue.flying -= 1;
+            }
+        })
     }
 
-    /// Leaves a leg of the flight in its place, for another attempt.
-    pub(super) fn fail(&mut self, key: &Key, retry_at: Option<u64>) -> Landed {
-        let Some(queue) = self.queues.get_mut(key) else { return Landed::NotYet };
-        queue.retry_asked = queue.retry_asked.or(retry_at);
-        self.answer(key)
+    /// Leaves a leg of the flight in its place, for another attempt. Tells what comes of it, and the first leg that waits then.
+    pub(super) fn fail(&mut self, key: &Key, retry_at: Option<u64>) -> (Landed, Option<EntryId>) {
+        self.answer(key, |queue| queue.retry_asked = queue.retry_asked.or(retry_at))
     }
 
-    fn answer(&mut self, key: &Key) -> Landed {
-        let Some(queue) = self.queues.get_mut(key) else { return Landed::NotYet };
+    fn answer(&mut self, key: &Key, answered: impl FnOnce(&mut Queue)) -> (Landed, Option<EntryId>) {
+        let Some(queue) = self.queues.get_mut(key) else { return (Landed::NotYet, None) };
+        answered(queue);
         queue.unanswered = queue.unanswered.saturating_sub(1);
         if queue.unanswered > 0 {
-            return Landed::NotYet;
+            return (Landed::NotYet, None);
         }
         queue.flying = 0;
         let landed = queue.retry_asked.take().map_or(Landed::Free, Landed::Retry);
-        self.tidy(key);
-        landed
+        let next = queue.next();
+        self.crowded = queue.count_crowd(self.held_per_key, self.crowded);
+        if queue.is_idle() {
+            self.forget(key);
+        }
+        (landed, next)
     }
 
     /// Holds a key back until a time on the steady clock.
@@ -236,18 +250,53 @@ impl Keys {
 
     fn tidy(&mut self, key: &Key) {
         let Some(queue) = self.queues.get_mut(key) else { return };
-        let crowded = queue.retry_at.is_some() && queue.legs.len() >= self.held_per_key;
-        match (queue.crowded, crowded) {
-            (false, true) => self.crowded += 1,
-            (true, false) => self.crowded -= 1,
-            _ => {}
+        self.crowded = queue.count_crowd(self.held_per_key, self.crowded);
+        if queue.is_idle() {
+            self.forget(key);
         }
-        queue.crowded = crowded;
-        if queue.legs.is_empty() && queue.parked.is_none() {
-            if let Some(at) = queue.retry_at {
-                self.timers.remove(&(at, key.clone()));
-            }
-            self.queues.remove(key);
+    }
+
+    fn forget(&mut self, key: &Key) {
+        let Some(queue) = self.queues.remove(key) else { return };
+        if let Some(at) = queue.retry_at {
+            self.timers.remove(&(at, key.clone()));
         }
+        if self.spare.len() < SPARE && queue.legs.capacity() <= SPARE_LEGS {
+            self.spare.push(queue.legs);
+        }
+    }
+}
+
+impl Queue {
+    fn with(legs: VecDeque<EntryId>) -> Self {
+        Self { legs, ..Self::default() }
+    }
+
+    /// Tells whether a leg is the next and nothing holds it back.
+    fn lets(&self, entry_id: EntryId, round: u64) -> bool {
+        (self.unanswered == 0 || self.round == round) && self.retry_at.is_none() && self.next() == Some(entry_id)
+    }
+
+    fn fly(&mut self, round: u64) -> Option<EntryId> {
+        self.flying += 1;
+        self.unanswered += 1;
+        self.round = round;
+        self.next()
+    }
+
+    /// Names the first leg that waits.
+    fn next(&self) -> Option<EntryId> {
+        self.legs.get(self.flying).copied()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.legs.is_empty() && self.parked.is_none()
+    }
+
+    /// Looks whether it holds back too much, and counts itself among those that do.
+    fn count_crowd(&mut self, held_per_key: usize, others: usize) -> usize {
+        let crowded = self.retry_at.is_some() && self.legs.len() >= held_per_key;
+        let before = std::mem::replace(&mut self.crowded, crowded);
+        others + usize::from(crowded) - usize::from(before)
     }
 }

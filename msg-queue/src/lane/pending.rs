@@ -3,13 +3,15 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use gim_proto::{Class, Entry, EntryId, Incarnation, Priority, Target, Tgid, Uid};
+use gim_proto::{Class, Entry, EntryId, Incarnation, MessageId, Priority, Target, Tgid, Uid};
 use gim_proxy_sdk::Outcome;
 use gim_proxy_sdk::delivery::Message;
+use smallvec::{SmallVec, smallvec};
 
+use super::admit::Read;
 use super::keys::Key;
 use crate::deliver::Failure;
-use crate::source::{Fetched, Rest};
+use crate::source::Rest;
 
 /// What a leg takes up in the window, beside the bytes of its entry.
 pub(super) const LEG_BYTES: usize = 128;
@@ -19,7 +21,7 @@ pub(super) struct Pending {
     pub(super) message: Arc<Message>,
     pub(super) to: To,
     /// Those of a message to groups or to all: the look-up, then one per node.
-    pub(super) legs: Vec<Leg>,
+    pub(super) legs: SmallVec<[Leg; 1]>,
     /// Attempts made before it was read.
     pub(super) attempts: u32,
     /// Legs that are not finished.
@@ -38,7 +40,7 @@ pub(super) struct Pending {
 pub(super) enum To {
     /// One leg per user.
     Users {
-        uids: Vec<Uid>,
+        uids: SmallVec<[Uid; 1]>,
         of: Arc<[Tgid]>,
     },
     Groups(Arc<[Tgid]>),
@@ -96,34 +98,28 @@ impl Fan {
 
 impl Pending {
     /// Takes up an entry for what of it is to be done. It may turn out to be nothing: all its users are excepted.
-    pub(super) fn new(fetched: &Fetched, entry: &Entry) -> Self {
-        let (to, done) = aim(entry, fetched.rest.as_ref());
+    pub(super) fn new(fetched: &Read, message_id: MessageId, entry: Entry) -> Self {
+        let (to, done) = aim(&entry, fetched.rest.as_ref());
         let legs = match &to {
             To::Users { uids, .. } => uids.len(),
             To::Groups(_) | To::All => 1,
         };
         let since_ms = entry.deliver_at_ms.unwrap_or(0).max(fetched.entry_id.ms);
-        let message = Message {
-            id: fetched.message_id.clone(),
-            class: entry.class,
-            key: entry.key.clone(),
-            payload: entry.payload.clone(),
-            except: entry.except.clone(),
-            expires_ms: expires_ms(fetched.entry_id, entry),
-            receipt: entry.receipt,
-            traced: entry.is_traced(),
-        };
+        let expires_ms = expires_ms(fetched.entry_id, &entry);
+        let traced = entry.is_traced();
+        let Entry { class, key, payload, except, receipt, priority, .. } = entry;
+        let message = Message { id: message_id, class, key, payload, except, expires_ms, receipt, traced };
         Self {
             message: Arc::new(message),
             to,
-            legs: vec![Leg::new(fetched.attempts, None); legs],
+            legs: smallvec![Leg::new(fetched.attempts, None); legs],
             attempts: fetched.attempts,
             open: legs,
             fan: Fan { done, ..Fan::default() },
-            priority: entry.priority,
+            priority,
             size: fetched.size + legs * LEG_BYTES,
             since_ms,
-            expires_ms: expires_ms(fetched.entry_id, entry),
+            expires_ms,
             last_failure: None,
         }
     }
@@ -143,6 +139,14 @@ impl Pending {
     /// Names the one outcome of a message to groups or to all, once all nodes have answered.
     pub(super) fn fan_outcome(&self) -> Option<Outcome> {
         self.is_fan().then(|| self.fan.outcome())
+    }
+
+    /// Names the key of a leg that can have but one: a user's.
+    pub(super) fn only_key_of(&self, leg: usize) -> Option<Key> {
+        match &self.to {
+            To::Users { uids, .. } => uids.get(leg).cloned().map(Key::User),
+            To::Groups(_) | To::All => None,
+        }
     }
 
     /// Names the keys of a leg.
@@ -228,7 +232,9 @@ fn aim(entry: &Entry, rest: Option<&Rest>) -> (To, Vec<Incarnation>) {
         Some(Rest::NodesBut(done)) => done.clone(),
         _ => Vec::new(),
     };
-    let users = |uids: &[Uid], of: &[Tgid]| To::Users { uids: wanted(uids, &entry.except, rest), of: of.into() };
+    // Of nothing there is one that all share.
+    let groups = |of: &[Tgid]| if of.is_empty() { Arc::default() } else { of.into() };
+    let users = |uids: &[Uid], of: &[Tgid]| To::Users { uids: wanted(uids, &entry.except, rest), of: groups(of) };
     let to = match &entry.target {
         Target::User(uid) => users(std::slice::from_ref(uid), &[]),
         Target::Users(uids) => users(uids, &[]),
@@ -242,7 +248,10 @@ fn aim(entry: &Entry, rest: Option<&Rest>) -> (To, Vec<Incarnation>) {
 }
 
 // An excepted user is no target: nothing is sent and no outcome counted.
-fn wanted(uids: &[Uid], except: &[Uid], rest: Option<&Rest>) -> Vec<Uid> {
+fn wanted(uids: &[Uid], except: &[Uid], rest: Option<&Rest>) -> SmallVec<[Uid; 1]> {
+    if except.is_empty() && rest.is_none() {
+        return uids.iter().cloned().collect();
+    }
     let except: HashSet<&Uid> = except.iter().collect();
     let left: Option<HashSet<&Uid>> = match rest {
         Some(Rest::Users(users)) => Some(users.iter().collect()),

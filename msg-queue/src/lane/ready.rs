@@ -7,8 +7,10 @@ use std::collections::{BTreeSet, HashMap};
 
 use gim_proto::{EntryId, Incarnation, Priority};
 use gim_proxy_sdk::Outcome;
+use smallvec::SmallVec;
 
-use super::keys::Key;
+use super::candidates::Candidates;
+use super::keys::{Key, Keys};
 use super::pending::{LegState, Pending, To};
 use super::{Aim, Job, Lane, Now};
 use crate::observe::Event;
@@ -51,11 +53,10 @@ impl Lane {
         let round = self.round;
         let Self { window, keys, candidates, .. } = self;
         let pending = window.get_mut(&entry_id)?;
-        let mut taken = Vec::new();
+        let mut taken: SmallVec<[usize; 4]> = SmallVec::new();
         for leg in 0..pending.legs.len() {
             let waits = pending.legs.get(leg).is_some_and(|leg| leg.state == LegState::Waiting);
-            if waits && pending.keys_of(leg).all(|key| keys.may_fly(&key, entry_id, round)) {
-                candidates.extend(pending.keys_of(leg).filter_map(|key| keys.fly(&key, round)));
+            if waits && fly(pending, leg, entry_id, round, keys, candidates) {
                 taken.push(leg);
             }
         }
@@ -132,6 +133,27 @@ impl Lane {
         order.sort_by_key(|(_, priority)| std::cmp::Reverse(*priority));
         order.into_iter().map(|(entry_id, _)| entry_id).collect()
     }
+}
+
+/// Takes a leg into the flights of all its keys, or of none.
+fn fly(
+    pending: &Pending,
+    leg: usize,
+    entry_id: EntryId,
+    round: u64,
+    keys: &mut Keys,
+    candidates: &mut Candidates,
+) -> bool {
+    if let Some(key) = pending.only_key_of(leg) {
+        let Some(behind) = keys.fly_if_it_may(&key, entry_id, round) else { return false };
+        candidates.extend(behind);
+        return true;
+    }
+    if !pending.keys_of(leg).all(|key| keys.may_fly(&key, entry_id, round)) {
+        return false;
+    }
+    candidates.extend(pending.keys_of(leg).filter_map(|key| keys.fly(&key, round)));
+    true
 }
 
 // Called from the last message to the first: `urgency` is that of the later ones.

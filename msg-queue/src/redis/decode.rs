@@ -1,7 +1,5 @@
 //! From what Redis holds to what the lane takes: fields of the stream, and bodies of what was put aside.
 
-use std::sync::Arc;
-
 use bytes::{Buf, Bytes};
 use gim_proto::{Entry, EntryId, Fields, Incarnation, Malformed, MessageId, Uid};
 use gim_proxy_sdk::store::wire::Reply;
@@ -97,7 +95,7 @@ impl Read {
             attempts,
             rest,
             duplicate: false,
-            body: entry.map(Arc::new),
+            body: entry,
         };
         Self { fetched, origin, marked }
     }

@@ -45,9 +45,17 @@ impl Reader {
         // Taken out: a read that is dropped or fails drops the connection, and the next one drains.
         let Some(mut connection) = self.connection.take() else { return Ok(Vec::new()) };
         let count = (room.bytes / self.average).clamp(1, room.entries);
-        let answer = connection.read(shared, count).await?.ok()?;
+        let answers = connection.read(shared, count).await?;
+        let mut read = Vec::new();
+        for answer in answers.into_iter().flatten() {
+            let entries = reply::entries(shared, &answer.ok()?)?;
+            if read.is_empty() {
+                read = entries;
+            } else {
+                read.extend(entries);
+            }
+        }
         self.connection = Some(connection);
-        let read = reply::entries(shared, &answer)?;
         self.learn_size(&read);
         behind::note(shared, &read);
         Ok(read)
@@ -62,8 +70,13 @@ impl Reader {
     }
 }
 
+/// The answers to a wait for what is new, and to a look at what has come with it.
+type Answers = [Option<Reply>; 2];
+
 impl Connection {
-    async fn read(&mut self, shared: &Arc<Shared>, count: usize) -> Result<Reply, Trouble> {
+    /// Waits for what is new. Redis answers as soon as there is one entry, and takes up what stands behind that command only
+    /// after all that it had been sent by then: a second read brings, in the same answer, what came with the first entry.
+    async fn read(&mut self, shared: &Arc<Shared>, count: usize) -> Result<Answers, Trouble> {
         let waiting = shared.wake.waiting(self.id.client);
         let due = shared.wake.due_ms().map(|due_ms| due_ms.saturating_sub(shared.clock.unix_ms()).max(1));
         let due = due.map(Duration::from_millis).filter(|due| *due < shared.block);
@@ -72,22 +85,26 @@ impl Connection {
         let rider = shared.ride.take();
         let mut commands = Vec::with_capacity(256);
         rider.iter().for_each(|rider| rider.command.write(&mut commands));
-        command(&shared.names.stream, count, block).write(&mut commands);
-        let answer = self.bounded(shared, &commands, rider, block.unwrap_or_default(), due).await;
+        let second = if block.is_some() { count / 2 } else { 0 };
+        command(&shared.names.stream, count - second, block).write(&mut commands);
+        if second > 0 {
+            command(&shared.names.stream, second, None).write(&mut commands);
+        }
+        let sent = Sent { commands: &commands, rider, is_two: second > 0 };
+        let answers = self.bounded(shared, sent, block.unwrap_or_default(), due).await;
         drop(waiting);
-        answer
+        answers
     }
 
     async fn bounded(
         &mut self,
         shared: &Arc<Shared>,
-        commands: &[u8],
-        rider: Option<Rider>,
+        sent: Sent<'_>,
         block: Duration,
         due: Option<Duration>,
-    ) -> Result<Reply, Trouble> {
+    ) -> Result<Answers, Trouble> {
         let now = Instant::now();
-        let mut read = pin!(exchange(&mut self.wire, commands, rider));
+        let mut read = pin!(sent.exchange(&mut self.wire));
         let mut late = pin!(sleep_until(now + block + shared.store.options().deadline()));
         // Redis ends a wait up to 100 ms late: a schedule is not.
         let mut alarm = pin!(sleep_until(now + due.unwrap_or_default()));
@@ -106,13 +123,24 @@ impl Connection {
     }
 }
 
-/// Settles, if something is to be, and reads.
-async fn exchange(wire: &mut Wire, commands: &[u8], rider: Option<Rider>) -> Result<Reply, StoreError> {
-    wire.send(commands).await?;
-    if let Some(rider) = rider {
-        rider.arrived(wire.receive().await?);
+/// What goes in one write.
+struct Sent<'a> {
+    commands: &'a [u8],
+    rider: Option<Rider>,
+    is_two: bool,
+}
+
+impl Sent<'_> {
+    /// Settles, if something is to be, and reads.
+    async fn exchange(self, wire: &mut Wire) -> Result<Answers, StoreError> {
+        wire.send(self.commands).await?;
+        if let Some(rider) = self.rider {
+            rider.arrived(wire.receive().await?);
+        }
+        let first = wire.receive().await?;
+        let second = if self.is_two { Some(wire.receive().await?) } else { None };
+        Ok([Some(first), second])
     }
-    wire.receive().await
 }
 
 fn command(stream: &str, count: usize, block: Option<Duration>) -> Command {

@@ -225,12 +225,12 @@ async fn a_node_that_reports_on_something_else_is_not_believed() {
         batches += 1;
         let swapped = |report| match report {
             Report::Targets(_) => Report::Count { offered: 1, slow: 0 },
-            Report::Count { .. } => Report::Targets(Vec::new()),
+            Report::Count { .. } => Report::Targets(Vec::new().into()),
         };
         Ok(match batches {
             1 => Vec::new(),
             2 | 3 => reports(batch).into_iter().map(swapped).collect(),
-            4 => vec![Report::Targets(Vec::new()); batch.deliveries.len()],
+            4 => vec![Report::Targets(Vec::new().into()); batch.deliveries.len()],
             _ => reports(batch),
         })
     }));

@@ -61,3 +61,19 @@ fn in_json_a_fence_is_a_number_and_the_others_are_texts() {
     assert_eq!(serde_json::from_str::<(Fence, SessionId, EntryId)>(&json).unwrap(), (Fence(9), session, entry));
     assert!(serde_json::from_str::<EntryId>(r#""5""#).is_err());
 }
+
+#[test]
+fn an_id_is_its_text_however_long_it_is() {
+    use std::collections::HashMap;
+
+    let texts: Vec<String> = (1..=128).map(|length| "m".repeat(length)).collect();
+    let ids: HashMap<MessageId, usize> =
+        texts.iter().map(|text| (MessageId::parse(text).unwrap(), text.len())).collect();
+    for text in &texts {
+        assert_eq!(ids.get(text.as_str()), Some(&text.len()), "found by its text");
+        assert_eq!(MessageId::parse(text).unwrap().as_str(), text);
+    }
+    let mut sorted: Vec<&MessageId> = ids.keys().collect();
+    sorted.sort();
+    assert!(sorted.into_iter().map(MessageId::as_str).eq(texts.iter().map(String::as_str)));
+}

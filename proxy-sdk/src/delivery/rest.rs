@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::{Addressed, Delivery, Recipients, Report, TargetReport};
+use super::{Addressed, Delivery, Recipients, Report, Sessions, TargetReport, TargetReports};
 
 /// A delivery without the targets whose answer is known.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl<'a> Rest<'a> {
             return Self { delivery: Some(Cow::Borrowed(delivery)), known, answer: None };
         }
         let left = addressed.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(to, _)| to.clone());
-        let left: Vec<Addressed> = left.collect();
+        let left: Sessions = left.collect();
         // Of one addressed session either all is known or nothing.
         let delivery = (!left.is_empty()).then(|| {
             let (entry, message) = (delivery.entry, Arc::clone(&delivery.message));
@@ -52,14 +52,14 @@ impl<'a> Rest<'a> {
         let mut answers = match answered {
             Some(count @ Report::Count { .. }) => return count,
             Some(Report::Targets(targets)) => targets.into_iter(),
-            None => Vec::new().into_iter(),
+            None => TargetReports::new().into_iter(),
         };
         let join = |known: Option<TargetReport>| known.or_else(|| answers.next()).unwrap_or(TargetReport::NotOwner);
         Report::Targets(self.known.into_iter().map(join).collect())
     }
 }
 
-fn left_of(to: &Recipients, left: Vec<Addressed>, known: &[Option<TargetReport>]) -> Recipients {
+fn left_of(to: &Recipients, left: Sessions, known: &[Option<TargetReport>]) -> Recipients {
     match to {
         Recipients::Stored { at, .. } => {
             let at = at.iter().zip(known).filter(|(_, known)| known.is_none()).map(|(at, _)| *at).collect();

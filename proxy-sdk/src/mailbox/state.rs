@@ -17,8 +17,9 @@ use super::page::Draft;
 use super::{Acked, Arrival, MailboxBounds, Opened, Page, PageBounds, Position};
 use crate::delivery::{LaneOrigin, Message};
 
-/// Ids remembered before those below the low water are looked for; about 50 B each.
-pub(super) const FEW_IDS: usize = 16;
+/// Ids remembered before those below the low water are looked for; about 50 B each, 70 B in Redis, of every mailbox that ever
+/// held so many.
+pub(super) const FEW_IDS: usize = 4;
 
 /// See the module.
 #[derive(Clone, Debug)]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use gim_proto::rpc::{self, DeliverRequest, DeliverResponse, DeliverVerdict, TargetOutcome};
 use gim_proto::{Class, EntryId, Incarnation, Payload, Tgid, Uid};
 use prost::Message as _;
+use smallvec::smallvec;
 
 use super::{PeerError, PeerErrorKind};
 use crate::Outcome;
@@ -111,7 +112,7 @@ impl Asked<'_> {
 fn held_back(delivery: &Delivery) -> Report {
     match delivery.to.addressed() {
         [] => Report::Count { offered: 0, slow: 0 },
-        addressed => Report::Targets(vec![TargetReport::Done(Outcome::Stored); addressed.len()]),
+        addressed => Report::Targets(smallvec![TargetReport::Done(Outcome::Stored); addressed.len()]),
     }
 }
 

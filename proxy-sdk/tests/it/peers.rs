@@ -98,7 +98,7 @@ fn of_lane(deliveries: Vec<Delivery>) -> Batch {
 
 /// One small message to one user.
 fn small(number: u64) -> Batch {
-    of_lane(vec![delivery(number, 10, Recipients::Sessions(vec![session_of("42")]))])
+    of_lane(vec![delivery(number, 10, Recipients::Sessions(vec![session_of("42")].into()))])
 }
 
 /// The numbers of the messages of each batch that came.

@@ -12,6 +12,7 @@ use gim_proxy_sdk::Outcome;
 use gim_proxy_sdk::delivery::{Addressed, Delivery, Message, Recipients, Report, TargetReport};
 use gim_proxy_sdk::lease::{Guard, Unproven};
 use gim_proxy_sdk::mailbox::Position;
+use smallvec::{SmallVec, smallvec};
 
 use super::hints::Hints;
 use super::plans::ChunkId;
@@ -24,13 +25,16 @@ const ROUND_BYTES: usize = 256 * 1024;
 /// And in messages.
 const ROUND_MESSAGES: usize = 1024;
 
+/// Per addressed session: where its answer will be, or an answer known before.
+type Places = SmallVec<[Result<usize, TargetReport>; 1]>;
+
 /// What a delivery waits to learn from the round it is in.
 enum Pending {
-    /// Per addressed session: the row, or an answer known before.
-    Targets(Vec<Result<usize, TargetReport>>),
+    /// Of sessions: their rows.
+    Targets(Places),
     Chunk(ChunkId),
-    /// The same of sessions whose mailboxes have it: per addressed session, where its answer will be.
-    Stored(Vec<Result<usize, TargetReport>>),
+    /// The same of sessions whose mailboxes have it.
+    Stored(Places),
     /// And of sessions of groups: how many.
     Fan(u64),
 }
@@ -110,7 +114,7 @@ impl Hub {
                     }
                     false => Err(TargetReport::Done(Outcome::NotMember)),
                 });
-                Pending::Targets(vec![found.map(|session| {
+                Pending::Targets(smallvec![found.map(|session| {
                     let chunk = gather.add_chunk(&delivery.message, MsgType::User, super::USER_SCOPE);
                     gather.add(&session, chunk)
                 })])

@@ -86,15 +86,7 @@ impl Gather {
             if let Some(guard) = guard.filter(|guard| !guard.is_proven()) {
                 guard.wait().await?;
             }
-            let ready = plans.ready(row.plan, row.session.0.encoding);
-            plans.leave(row.plan);
-            row.taken = match row.session.offer(&ready.joined, &ready.parts) {
-                Offer::Taken | Offer::Waiting => Some(true),
-                // Of several messages at least one was kept, and nobody counts them one by one for a slow client.
-                Offer::Dropped => Some(ready.parts.len() > 1),
-                Offer::Overflow => Some(false),
-                Offer::Closed => None,
-            };
+            row.taken = offer(row, plans);
             if row.session.is_anybody_followed() {
                 tell(row, plans);
             }
@@ -158,6 +150,20 @@ impl Gather {
             self.round = 1;
         }
     }
+}
+
+/// Offers a connection all that is for it, in one call. `None`: it had ended.
+fn offer(row: &Row, plans: &mut Plans) -> Option<bool> {
+    let ready = plans.ready(row.plan, row.session.0.encoding);
+    let taken = match row.session.offer(ready.joined, || ready.parts()) {
+        Offer::Taken | Offer::Waiting => Some(true),
+        // Of several messages at least one was kept, and nobody counts them one by one for a slow client.
+        Offer::Dropped => Some(ready.is_several()),
+        Offer::Overflow => Some(false),
+        Offer::Closed => None,
+    };
+    plans.leave(row.plan);
+    taken
 }
 
 /// Tells whoever follows the user of this connection.

@@ -4,10 +4,12 @@
 //! of lists: appending a chunk to the same list twice gives the same plan, so two groups with the same members lead to
 //! one plan and one joined buffer.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use gim_proto::frame::{self, Dialect, MsgType};
 use gim_proto::websocket::{self, Opcode};
 use gim_proto::{Class, Payload};
@@ -25,18 +27,42 @@ pub(super) type PlanId = u32;
 pub(super) const EMPTY: PlanId = 0;
 
 /// One message in the form one kind of recipient gets.
-pub(super) struct Chunk {
+struct Chunk {
     message: Arc<Message>,
     kind: MsgType,
     keep: Keep,
-    encoded: [Option<Bytes>; Encoding::COUNT],
+    encoded: [Option<Encoded>; Encoding::COUNT],
+}
+
+/// A frame among those of the round.
+struct Encoded {
+    at: Range<usize>,
+    /// The same for connections that cannot take it at once: made for the first of them, shared by all.
+    shared: OnceCell<Bytes>,
 }
 
 /// What one connection gets, ready to write.
-#[derive(Clone, Default)]
-pub(super) struct Ready {
-    pub(super) joined: Bytes,
-    pub(super) parts: Arc<[Part]>,
+pub(super) struct Ready<'a> {
+    /// All of it, for one write call.
+    pub(super) joined: &'a [u8],
+    plans: &'a Plans,
+    plan: PlanId,
+    encoding: Encoding,
+}
+
+impl Ready<'_> {
+    /// The frames one by one, for a connection that has to wait for some.
+    pub(super) fn parts(&self) -> Vec<Part> {
+        let mut parts: Vec<Part> =
+            self.plans.chunks_of(self.plan).filter_map(|id| self.plans.part(id, self.encoding)).collect();
+        parts.reverse();
+        parts
+    }
+
+    /// Whether it is more than one frame.
+    pub(super) fn is_several(&self) -> bool {
+        self.plans.plan(self.plan).is_some_and(|plan| plan.before != EMPTY)
+    }
 }
 
 struct Plan {
@@ -45,7 +71,7 @@ struct Plan {
     /// Connections that still get exactly this. With the last of them its bytes go: where hardly two connections get
     /// the same, a round would otherwise hold a buffer for each.
     rows: u32,
-    ready: Option<Box<[Option<Ready>; Encoding::COUNT]>>,
+    joined: Option<Box<[Option<Box<[u8]>>; Encoding::COUNT]>>,
 }
 
 /// See the module.
@@ -53,6 +79,12 @@ struct Plan {
 pub(super) struct Plans {
     chunks: Vec<Chunk>,
     plans: Vec<Plan>,
+    /// The frames of all chunks, each encoding once: most go to one connection, and need no memory of their own.
+    frames: Vec<u8>,
+    /// The text of a frame that is being made.
+    text: Vec<u8>,
+    /// What is for one connection only, joined.
+    scratch: Vec<u8>,
     /// The plan that holds a chunk alone, by chunk.
     alone: Vec<PlanId>,
     longer: HashMap<(PlanId, ChunkId), PlanId>,
@@ -64,6 +96,11 @@ impl Plans {
     /// Forgets everything and keeps room for a round of usual size.
     pub(super) fn clear(&mut self) {
         const KEEP: usize = 4 * 1024;
+        const KEEP_BYTES: usize = 64 * 1024;
+        for buffer in [&mut self.frames, &mut self.text, &mut self.scratch] {
+            buffer.clear();
+            buffer.shrink_to(KEEP_BYTES);
+        }
         self.chunks.clear();
         self.chunks.shrink_to(KEEP);
         self.plans.clear();
@@ -110,7 +147,7 @@ impl Plans {
         if let Some(plan) = self.plan_mut(plan) {
             plan.rows = plan.rows.saturating_sub(1);
             if plan.rows == 0 {
-                plan.ready = None;
+                plan.joined = None;
             }
         }
     }
@@ -133,7 +170,7 @@ impl Plans {
     }
 
     fn new_plan(&mut self, before: PlanId, chunk: ChunkId) -> PlanId {
-        self.plans.push(Plan { before, chunk, rows: 0, ready: None });
+        self.plans.push(Plan { before, chunk, rows: 0, joined: None });
         // 0 is the plan with nothing in it, which is not stored.
         let plan = number(self.plans.len());
         if before == EMPTY {
@@ -165,30 +202,63 @@ impl Plans {
     }
 
     /// The bytes of a plan for connections of one encoding.
-    pub(super) fn ready(&mut self, plan: PlanId, encoding: Encoding) -> Ready {
-        let known = self.plan(plan).and_then(|plan| plan.ready.as_ref()?[encoding.index()].clone());
-        known.unwrap_or_else(|| self.make_ready(plan, encoding))
+    pub(super) fn ready(&mut self, plan: PlanId, encoding: Encoding) -> Ready<'_> {
+        let which = encoding.index();
+        let (before, chunk, rows, is_joined) = match self.plan(plan) {
+            Some(plan) => {
+                let is_joined = plan.joined.as_ref().is_some_and(|joined| joined[which].is_some());
+                (plan.before, plan.chunk, plan.rows, is_joined)
+            }
+            None => (EMPTY, ChunkId::MAX, 0, false),
+        };
+        if before == EMPTY {
+            self.encode(chunk, encoding);
+            return Ready { joined: self.frame(chunk, encoding), plans: self, plan, encoding };
+        }
+        if !is_joined {
+            self.join(plan, encoding);
+            if rows > 1 {
+                let joined = Box::from(self.scratch.as_slice());
+                if let Some(plan) = self.plan_mut(plan) {
+                    plan.joined.get_or_insert_default()[which] = Some(joined);
+                }
+            }
+        }
+        let kept = self.plan(plan).and_then(|plan| plan.joined.as_ref()?[which].as_deref());
+        Ready { joined: kept.unwrap_or(&self.scratch), plans: self, plan, encoding }
     }
 
-    fn make_ready(&mut self, plan: PlanId, encoding: Encoding) -> Ready {
+    /// Joins the frames of a plan in `scratch`.
+    fn join(&mut self, plan: PlanId, encoding: Encoding) {
         let mut ids: Vec<ChunkId> = self.chunks_of(plan).collect();
         ids.reverse();
-        let parts: Arc<[Part]> = ids.iter().filter_map(|id| self.part(*id, encoding)).collect();
-        let joined = match &parts[..] {
-            [only] => only.bytes.clone(),
-            many => join(many),
-        };
-        let ready = Ready { joined, parts };
-        if let Some(plan) = self.plan_mut(plan).filter(|plan| plan.rows > 1) {
-            plan.ready.get_or_insert_default()[encoding.index()] = Some(ready.clone());
+        self.scratch.clear();
+        for id in ids {
+            self.encode(id, encoding);
+            let Self { chunks, frames, scratch, .. } = self;
+            scratch.extend_from_slice(frame_in(chunks, frames, id, encoding));
         }
-        ready
     }
 
-    fn part(&mut self, chunk: ChunkId, encoding: Encoding) -> Option<Part> {
-        let chunk = self.chunks.get_mut(chunk as usize)?;
-        let Chunk { message, kind, keep, encoded } = chunk;
-        let bytes = encoded[encoding.index()].get_or_insert_with(|| encode(message, *kind, encoding));
+    /// Makes the frame of a chunk, unless it is made.
+    fn encode(&mut self, chunk: ChunkId, encoding: Encoding) {
+        let Self { chunks, frames, text, .. } = self;
+        let Some(chunk) = chunks.get_mut(chunk as usize) else { return };
+        chunk.encoded[encoding.index()].get_or_insert_with(|| {
+            let start = frames.len();
+            encode_into(frames, text, &chunk.message, chunk.kind, encoding);
+            Encoded { at: start..frames.len(), shared: OnceCell::new() }
+        });
+    }
+
+    fn frame(&self, chunk: ChunkId, encoding: Encoding) -> &[u8] {
+        frame_in(&self.chunks, &self.frames, chunk, encoding)
+    }
+
+    fn part(&self, chunk: ChunkId, encoding: Encoding) -> Option<Part> {
+        let Chunk { keep, encoded, .. } = self.chunks.get(chunk as usize)?;
+        let Encoded { at, shared } = encoded[encoding.index()].as_ref()?;
+        let bytes = shared.get_or_init(|| Bytes::copy_from_slice(self.frames.get(at.clone()).unwrap_or_default()));
         Some(Part::new(bytes.clone(), keep.clone()))
     }
 
@@ -201,28 +271,32 @@ impl Plans {
     }
 }
 
+fn frame_in<'a>(chunks: &[Chunk], frames: &'a [u8], chunk: ChunkId, encoding: Encoding) -> &'a [u8] {
+    let encoded = chunks.get(chunk as usize).and_then(|chunk| chunk.encoded[encoding.index()].as_ref());
+    encoded.and_then(|encoded| frames.get(encoded.at.clone())).unwrap_or_default()
+}
+
 /// Encodes a message as one WebSocket frame.
 pub(crate) fn encode(message: &Message, kind: MsgType, encoding: Encoding) -> Bytes {
+    let mut frame = Vec::new();
+    encode_into(&mut frame, &mut Vec::new(), message, kind, encoding);
+    Bytes::from(frame)
+}
+
+/// Appends a message as one WebSocket frame. `text` is room to work in.
+fn encode_into(out: &mut Vec<u8>, text: &mut Vec<u8>, message: &Message, kind: MsgType, encoding: Encoding) {
     match &message.payload {
         Payload::Raw(raw) => {
-            let text = encoding.text && std::str::from_utf8(raw).is_ok();
-            websocket::frame(if text { Opcode::Text } else { Opcode::Binary }, raw)
+            let is_text = encoding.text && std::str::from_utf8(raw).is_ok();
+            websocket::write_frame(out, if is_text { Opcode::Text } else { Opcode::Binary }, raw);
         }
         Payload::Json(a) => {
             let id = (encoding.dialect == Dialect::Ws).then_some(&message.id);
-            let mut text = Vec::with_capacity(a.len() + 128);
-            frame::push(&mut text, kind, id, None, a);
-            websocket::frame(encoding.opcode(), &text)
+            text.clear();
+            frame::push(text, kind, id, None, a);
+            websocket::write_frame(out, encoding.opcode(), text);
         }
     }
-}
-
-fn join(parts: &[Part]) -> Bytes {
-    let mut joined = BytesMut::with_capacity(parts.iter().map(|part| part.bytes.len()).sum());
-    for part in parts {
-        joined.extend_from_slice(&part.bytes);
-    }
-    joined.freeze()
 }
 
 /// A batch is bounded far below 2^32 chunks.
@@ -263,12 +337,20 @@ mod tests {
             })
             .collect();
         assert!(ends.windows(2).all(|pair| pair[0] == pair[1]));
-        let (one, other) = (plans.ready(ends[0], TEXT), plans.ready(ends[1], TEXT));
-        assert_eq!(one.joined.as_ptr(), other.joined.as_ptr());
-        assert_eq!(one.parts.len(), 2);
-        assert_eq!(one.joined.len(), one.parts.iter().map(|part| part.bytes.len()).sum::<usize>());
+        let one = plans.ready(ends[0], TEXT).joined.as_ptr();
+        let other = plans.ready(ends[1], TEXT);
+        assert_eq!(one, other.joined.as_ptr());
+        assert!(other.is_several());
+        let parts = other.parts();
+        assert_eq!(parts.len(), 2);
+        assert_eq!(other.joined, [&parts[0].bytes[..], &parts[1].bytes].concat());
+        let again = other.parts();
+        assert_eq!(parts[0].bytes.as_ptr(), again[0].bytes.as_ptr(), "what waits is shared too");
         let alone = plans.append(EMPTY, second);
-        assert_eq!(plans.ready(alone, TEXT).joined, one.parts[1].bytes);
+        let alone = plans.ready(alone, TEXT);
+        assert_eq!(alone.joined, &parts[1].bytes[..]);
+        assert!(!alone.is_several());
+        assert_eq!(alone.parts()[0].bytes.as_ptr(), parts[1].bytes.as_ptr());
     }
 
     #[test]
@@ -280,15 +362,17 @@ mod tests {
             let plan = plans.append(EMPTY, first);
             end = plans.append(plan, second);
         }
-        let kept = |plans: &Plans| plans.plans.iter().filter(|plan| plan.ready.is_some()).count();
+        let kept = |plans: &Plans| plans.plans.iter().filter(|plan| plan.joined.is_some()).count();
         plans.ready(end, TEXT);
         assert_eq!(kept(&plans), 1);
         plans.leave(end);
         assert_eq!(kept(&plans), 1, "another connection gets the same");
         plans.leave(end);
         assert_eq!(kept(&plans), 0);
-        let alone = plans.append(EMPTY, second);
-        plans.ready(alone, TEXT);
+        let one = plans.append(EMPTY, second);
+        let only = plans.append(one, first);
+        let ready = plans.ready(only, TEXT);
+        assert_eq!(ready.joined, [&ready.parts()[0].bytes[..], &ready.parts()[1].bytes].concat());
         assert_eq!(kept(&plans), 0, "what one connection gets is not kept");
     }
 }

@@ -111,12 +111,12 @@ async fn a_repeat_is_answered_and_not_delivered_whoever_owns_the_lane_and_as_who
     let mut client = world.connect("a").await;
     let group = Recipients::Groups(vec![Tgid::parse("nobody").unwrap()]);
     let deliveries = vec![
-        delivery(1, "one", Recipients::Sessions(vec![world.find("a")])),
+        delivery(1, "one", Recipients::Sessions(vec![world.find("a")].into())),
         delivery(2, "two", Recipients::All),
         delivery(3, "three", group),
     ];
     let counts = |offered| Report::Count { offered, slow: 0 };
-    let reports = vec![Report::Targets(vec![OFFERED]), counts(1), counts(0)];
+    let reports = vec![Report::Targets(vec![OFFERED].into()), counts(1), counts(0)];
     for term in [7, 7, 8] {
         assert_eq!(world.deliver(&batch(term, deliveries.clone())).await, Ok(reports.clone()));
     }
@@ -137,12 +137,12 @@ async fn only_who_has_no_outcome_yet_gets_a_repeat() {
     let world = World::new(Remembers::Outcomes).await;
     let mut a = world.connect("a").await;
     let ghost = Addressed { uid: Uid::parse("b").unwrap(), session: SessionId::mint(), ..world.find("a") };
-    let of = |b| batch(1, vec![delivery(1, "one", Recipients::Sessions(vec![world.find("a"), b]))]);
+    let of = |b| batch(1, vec![delivery(1, "one", Recipients::Sessions(vec![world.find("a"), b].into()))]);
     let answered = world.deliver(&of(ghost)).await;
-    assert_eq!(answered, Ok(vec![Report::Targets(vec![OFFERED, TargetReport::NotOwner])]));
+    assert_eq!(answered, Ok(vec![Report::Targets(vec![OFFERED, TargetReport::NotOwner].into())]));
     let mut b = world.connect("b").await;
     let answered = world.deliver(&of(world.find("b"))).await;
-    assert_eq!(answered, Ok(vec![Report::Targets(vec![OFFERED, OFFERED])]));
+    assert_eq!(answered, Ok(vec![Report::Targets(vec![OFFERED, OFFERED].into())]));
     world.deliver(&batch(1, vec![delivery(2, "two", Recipients::All)])).await.unwrap();
     for client in [&mut a, &mut b] {
         client.expect("one").await;
@@ -224,12 +224,12 @@ async fn what_asks_for_it_is_told_when_it_is_written_and_acknowledged() {
     let origin = LaneOrigin { lane: 0, term: 1, low_water: None };
     let appended = core.mailboxes.append(&origin, &[post]).await.unwrap().answers;
     let Appended::Stored(at) = appended[0][0] else { panic!("{appended:?}") };
-    let to = Recipients::Stored { to: vec![world.find("a")], at: vec![at] };
+    let to = Recipients::Stored { to: vec![world.find("a")].into(), at: vec![at] };
     let batch = Batch {
         lane: Some(origin),
         deliveries: vec![Delivery { entry: Some(entry), message: Arc::clone(&message), to }],
     };
-    let stored = Report::Targets(vec![TargetReport::Done(Outcome::Stored)]);
+    let stored = Report::Targets(vec![TargetReport::Done(Outcome::Stored)].into());
     assert_eq!(world.deliver(&batch).await, Ok(vec![stored]));
     client.expect(r#"{"seq":"","cmd":"","msgType":3,"id":"0-1-0","offset":1,"response":{"s":1,"a":{}}}"#).await;
     let states = tokio::time::timeout(DEADLINE, async {

@@ -120,33 +120,34 @@ impl Outbox {
         Self(Mutex::new(State { gate: Gate::Held, waiting: None, notes: None }))
     }
 
-    /// Offers frames that one write call may carry: `joined` is the concatenation of `parts`.
+    /// Offers frames that one write call may carry: `joined` is the concatenation of `parts`, which are made only when
+    /// something has to wait.
     ///
     /// Returns the outcome and how many older frames were dropped for it.
-    pub(crate) fn offer(
+    pub(crate) fn offer<P: AsRef<[Part]>>(
         &self,
         bounds: &OutboxBounds,
         joined: &[u8],
-        parts: &[Part],
+        parts: impl Fn() -> P,
         send: impl FnOnce(&[u8]) -> io::Result<usize>,
     ) -> (Offer, u64) {
         let mut state = self.lock();
         if let Some(notes) = &mut state.notes {
-            notes.note(parts);
+            notes.note(parts().as_ref());
         }
         match state.gate {
             Gate::Closing | Gate::Shut => return (Offer::Closed, 0),
-            Gate::Held => return state.wait_for_handshake(bounds, parts),
+            Gate::Held => return state.wait_for_handshake(bounds, parts().as_ref()),
             Gate::Open => {}
         }
         if let Some(waiting) = &mut state.waiting {
-            let offer = waiting.push_all(parts, bounds);
+            let offer = waiting.push_all(parts().as_ref(), bounds);
             return (offer, std::mem::take(&mut waiting.dropped));
         }
         match send(joined) {
             Ok(sent) if sent == joined.len() => (Offer::Taken, 0),
-            Ok(sent) => state.keep_rest(bounds, parts, sent),
-            Err(error) if would_block(&error) => state.keep_rest(bounds, parts, 0),
+            Ok(sent) => state.keep_rest(bounds, parts().as_ref(), sent),
+            Err(error) if would_block(&error) => state.keep_rest(bounds, parts().as_ref(), 0),
             Err(_) => (state.broken(), 0),
         }
     }

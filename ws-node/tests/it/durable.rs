@@ -102,7 +102,7 @@ impl World {
         let deliveries = what.iter().map(|(sent, at)| Delivery {
             entry: Some(sent.entry),
             message: Arc::clone(&sent.message),
-            to: Recipients::Stored { to: vec![to.clone()], at: vec![*at] },
+            to: Recipients::Stored { to: vec![to.clone()].into(), at: vec![*at] },
         });
         let reports = self.way.deliver(of_lane(0, 1, deliveries.collect())).await.unwrap();
         reports

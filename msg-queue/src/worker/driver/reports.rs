@@ -7,7 +7,7 @@ use tokio::time::Duration;
 use super::answers::describe;
 use super::{Driver, Sent};
 use crate::deliver::{DeliverError, DeliverErrorKind, Failure};
-use crate::lane::{Aim, Answer, Job, LegId, Now, Verdict};
+use crate::lane::{Aim, Answer, Job, LegId, Legs, Now, Verdict};
 use crate::observe::{Event, Step};
 use crate::route::{Receipt, ReceiptLegs};
 
@@ -73,7 +73,7 @@ impl Driver {
         let entry_id = receipt.entry_id;
         match (receipt.legs, report) {
             (ReceiptLegs::Users { legs, of }, Report::Targets(reports)) => {
-                let mut moved = Vec::new();
+                let mut moved = Legs::new();
                 let reports = reports.into_iter().map(Some).chain(std::iter::repeat(None));
                 for ((leg, uid), report) in legs.into_iter().zip(reports) {
                     let at = LegId { entry_id, leg };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gim_msg_queue::redis::LaneOptions;
-use gim_msg_queue::source::Source;
+use gim_msg_queue::source::{Room, Source};
 use gim_proxy_sdk::testing::DEADLINE;
 use tokio::time::{Instant, timeout};
 
@@ -45,6 +45,44 @@ async fn stop_waiting_wakes_a_read_that_has_just_begun() {
         timeout(DEADLINE, reading).await.unwrap().unwrap().unwrap();
         assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
         source.release().await;
+    }
+}
+
+#[tokio::test]
+async fn what_came_in_one_write_with_the_entry_that_ends_the_wait_comes_with_it() {
+    let rig = Rig::shared().await;
+    let source = rig.source_with(LaneOptions { block: Duration::from_secs(10), ..rig.options() });
+    rig.fill(0..1).await;
+    take(&source, 1).await;
+    for entries in [1, 20] {
+        let reading = tokio::spawn({
+            let source = Arc::clone(&source);
+            async move { source.fetch(ROOM).await }
+        });
+        rig.blocked().await;
+        rig.fill(0..entries).await;
+        let taken = timeout(DEADLINE, reading).await.unwrap().unwrap().unwrap();
+        assert_eq!(numbers(&taken), (0..entries).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn a_wait_with_room_for_few_brings_no_more() {
+    let rig = Rig::shared().await;
+    let source = rig.source_with(LaneOptions { block: Duration::from_secs(10), ..rig.options() });
+    rig.fill(0..1).await;
+    // What an entry takes is known from then on.
+    take(&source, 1).await;
+    for room in [1, 2, 5] {
+        let reading = tokio::spawn({
+            let source = Arc::clone(&source);
+            async move { source.fetch(Room { entries: room, ..ROOM }).await }
+        });
+        rig.blocked().await;
+        rig.fill(0..10).await;
+        let taken = timeout(DEADLINE, reading).await.unwrap().unwrap().unwrap();
+        assert!(!taken.is_empty() && taken.len() <= room, "{:?} of {room}", numbers(&taken));
+        take(&source, 10 - taken.len()).await;
     }
 }
 

@@ -147,7 +147,7 @@ pub(crate) fn to_users(delivery: &Delivery, report: impl Fn(&str) -> TargetRepor
         Recipients::Sessions(to) | Recipients::Stored { to, .. } => {
             Report::Targets(to.iter().map(|to| report(to.uid.as_str())).collect())
         }
-        Recipients::Member { to, .. } => Report::Targets(vec![report(to.uid.as_str())]),
+        Recipients::Member { to, .. } => Report::Targets(vec![report(to.uid.as_str())].into()),
         Recipients::Groups(_) | Recipients::All => Report::Count { offered: 1, slow: 0 },
     }
 }

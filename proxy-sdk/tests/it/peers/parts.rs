@@ -22,7 +22,7 @@ async fn a_large_batch_goes_in_parts_in_order() {
     let world = World::of(Line::default(), patient()).await;
     let batch = of_lane((0..20).map(|number| large(number, &["42"])).collect());
     let reports = world.peers.deliver(&world.name, batch).await.unwrap();
-    assert_eq!(reports, vec![Report::Targets(vec![OFFERED]); 20]);
+    assert_eq!(reports, vec![Report::Targets(vec![OFFERED].into()); 20]);
     let parts = numbers(world.line());
     assert_eq!(parts.concat(), (0..20).collect::<Vec<_>>());
     assert_eq!(parts.iter().map(Vec::len).collect::<Vec<_>>(), [7, 7, 6]);
@@ -47,8 +47,8 @@ async fn who_is_refused_in_one_part_is_not_served_in_a_later_one() {
     deliveries.push(large(7, &["gone", "42"]));
     deliveries.push(large(8, &["gone"]));
     let reports = world.peers.deliver(&world.name, of_lane(deliveries)).await.unwrap();
-    assert_eq!(reports[7], Report::Targets(vec![NOT_OWNER, OFFERED]));
-    assert_eq!(reports[8], Report::Targets(vec![NOT_OWNER]));
+    assert_eq!(reports[7], Report::Targets(vec![NOT_OWNER, OFFERED].into()));
+    assert_eq!(reports[8], Report::Targets(vec![NOT_OWNER].into()));
     let [first, second] = &world.line().seen()[..] else { panic!("two parts") };
     assert_eq!((first.deliveries.len(), second.deliveries.len()), (7, 1));
     let names = format!("{:?}", second.deliveries[0].to);

@@ -31,7 +31,7 @@ async fn every_kind_of_recipient_has_its_report() {
     let world = World::of(line, patient()).await;
     let all = vec![session_of("42"), session_of("gone"), session_of("slow")];
     let batch = of_lane(vec![
-        delivery(1, 5, Recipients::Sessions(all)),
+        delivery(1, 5, Recipients::Sessions(all.into())),
         delivery(2, 5, Recipients::Member { to: session_of("stranger"), of: tgids() }),
         delivery(3, 5, Recipients::Groups(tgids())),
         delivery(4, 5, Recipients::All),
@@ -39,8 +39,8 @@ async fn every_kind_of_recipient_has_its_report() {
     let reports = world.peers.deliver(&world.name, batch).await.unwrap();
     let counts = Report::Count { offered: 7, slow: 1 };
     let targets = vec![OFFERED, TargetReport::NotOwner, TargetReport::Done(Outcome::Slow)];
-    let member = Report::Targets(vec![TargetReport::Done(Outcome::NotMember)]);
-    assert_eq!(reports, [Report::Targets(targets), member, counts.clone(), counts]);
+    let member = Report::Targets(vec![TargetReport::Done(Outcome::NotMember)].into());
+    assert_eq!(reports, [Report::Targets(targets.into()), member, counts.clone(), counts]);
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ fn durable(number: u64, to: Recipients) -> Delivery {
 fn hint(number: u64) -> Delivery {
     let to = vec![session_of("1"), session_of("2")];
     let at = [3, 4].map(|offset| Position { epoch: 7, offset }).to_vec();
-    durable(number, Recipients::Stored { to, at })
+    durable(number, Recipients::Stored { to: to.into(), at })
 }
 
 fn group(number: u64) -> Delivery {
@@ -30,13 +30,17 @@ async fn world(version: u32) -> World {
 #[tokio::test]
 async fn durable_messages_are_held_back_from_a_node_that_does_not_know_them_and_live_ones_go_on() {
     let world = world(1).await;
-    let live = delivery(3, 10, Recipients::Sessions(vec![session_of("1")]));
+    let live = delivery(3, 10, Recipients::Sessions(vec![session_of("1")].into()));
     let reports = world.peers.deliver(&world.name, of_lane(vec![hint(1), group(2), live])).await.unwrap();
     let stored = TargetReport::Done(Outcome::Stored);
     let offered = TargetReport::Done(Outcome::Offered);
     assert_eq!(
         reports,
-        [Report::Targets(vec![stored; 2]), Report::Count { offered: 0, slow: 0 }, Report::Targets(vec![offered])]
+        [
+            Report::Targets(vec![stored; 2].into()),
+            Report::Count { offered: 0, slow: 0 },
+            Report::Targets(vec![offered].into())
+        ]
     );
     assert_eq!(numbers(world.line()), [[3]]);
     let reports = world.peers.deliver(&world.name, of_lane(vec![group(4)])).await.unwrap();

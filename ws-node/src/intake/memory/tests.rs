@@ -46,7 +46,7 @@ fn knows(memory: &Memory, ms: u64) -> bool {
 #[test]
 fn what_is_final_is_answered_whole_and_whoever_comes_back() {
     let mut memory = Memory::new(true);
-    let targets = Report::Targets(vec![OFFERED, SLOW, TargetReport::Done(Outcome::NotMember)]);
+    let targets = Report::Targets(vec![OFFERED, SLOW, TargetReport::Done(Outcome::NotMember)].into());
     memory.remember(&delivery(1, users(&["a", "b", "c"])), &targets);
     let counts = Report::Count { offered: 3, slow: 1 };
     memory.remember(&delivery(2, group()), &counts);
@@ -61,7 +61,7 @@ fn what_is_final_is_answered_whole_and_whoever_comes_back() {
     }
     let asked = delivery(1, users(&["c"]));
     let alone = memory.recall(&asked);
-    let not_member = Report::Targets(vec![TargetReport::Done(Outcome::NotMember)]);
+    let not_member = Report::Targets(vec![TargetReport::Done(Outcome::NotMember)].into());
     assert_eq!(alone.join(&mut std::iter::empty()), not_member);
 }
 
@@ -69,14 +69,14 @@ fn what_is_final_is_answered_whole_and_whoever_comes_back() {
 fn who_was_not_here_is_asked_again_and_nobody_else() {
     let mut memory = Memory::new(true);
     let all = users(&["a", "b", "c"]);
-    memory.remember(&delivery(1, all.clone()), &Report::Targets(vec![OFFERED, NOT_OWNER, SLOW]));
+    memory.remember(&delivery(1, all.clone()), &Report::Targets(vec![OFFERED, NOT_OWNER, SLOW].into()));
     let asked = delivery(1, all.clone());
     let mut recall = memory.recall(&asked);
     let new = recall.take_new().unwrap();
     assert_eq!(new.to.addressed(), &all.addressed()[1..2]);
-    let answered = Report::Targets(vec![SLOW]);
+    let answered = Report::Targets(vec![SLOW].into());
     let whole = recall.join(&mut std::iter::once(answered));
-    assert_eq!(whole, Report::Targets(vec![OFFERED, SLOW, SLOW]));
+    assert_eq!(whole, Report::Targets(vec![OFFERED, SLOW, SLOW].into()));
     memory.remember(&delivery(1, all.clone()), &whole);
     assert!(memory.recall(&delivery(1, all)).take_new().is_none());
 }
@@ -84,7 +84,7 @@ fn who_was_not_here_is_asked_again_and_nobody_else() {
 #[test]
 fn what_is_not_final_is_not_remembered() {
     let mut memory = Memory::new(true);
-    memory.remember(&delivery(1, users(&["a"])), &Report::Targets(vec![NOT_OWNER]));
+    memory.remember(&delivery(1, users(&["a"])), &Report::Targets(vec![NOT_OWNER].into()));
     assert!(!knows(&memory, 1));
     let direct = Delivery { entry: None, ..delivery(2, group()) };
     memory.remember(&direct, &Report::Count { offered: 1, slow: 0 });
@@ -95,7 +95,7 @@ fn what_is_not_final_is_not_remembered() {
 fn what_will_not_come_again_is_forgotten() {
     let mut memory = Memory::new(true);
     for ms in 1..=10 {
-        memory.remember(&delivery(ms, users(&["a", "b"])), &Report::Targets(vec![OFFERED, OFFERED]));
+        memory.remember(&delivery(ms, users(&["a", "b"])), &Report::Targets(vec![OFFERED, OFFERED].into()));
     }
     memory.forget_below(None);
     assert_eq!((memory.messages.len(), memory.users), (10, 20));
@@ -121,7 +121,7 @@ fn at_the_bound_of_users_the_lowest_go() {
     let mut memory = Memory::new(true);
     let names: Vec<String> = (0..10_000).map(|number| number.to_string()).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let report = Report::Targets(vec![OFFERED; names.len()]);
+    let report = Report::Targets(vec![OFFERED; names.len()].into());
     let forgotten: u64 = (0..22).map(|ms| memory.remember(&delivery(ms, users(&names)), &report)).sum();
     assert_eq!((forgotten, memory.users, knows(&memory, 1), knows(&memory, 2)), (2, MOST_USERS, false, true));
 }
@@ -130,7 +130,7 @@ fn at_the_bound_of_users_the_lowest_go() {
 fn another_message_under_the_same_entry_is_another_message() {
     let mut memory = Memory::new(true);
     let one = delivery(1, users(&["a", "b"]));
-    memory.remember(&one, &Report::Targets(vec![OFFERED, OFFERED]));
+    memory.remember(&one, &Report::Targets(vec![OFFERED, OFFERED].into()));
     let others = [
         Message { payload: Payload::Raw("y".into()), ..Message::clone(&one.message) },
         Message { id: MessageId::mint(), ..Message::clone(&one.message) },
@@ -138,7 +138,7 @@ fn another_message_under_the_same_entry_is_another_message() {
     for other in others {
         let other = Delivery { message: Arc::new(other), ..one.clone() };
         assert!(memory.recall(&other).take_new().is_some());
-        memory.remember(&other, &Report::Targets(vec![OFFERED, NOT_OWNER]));
+        memory.remember(&other, &Report::Targets(vec![OFFERED, NOT_OWNER].into()));
         assert_eq!((memory.messages.len(), memory.users), (1, 1));
         assert!(memory.recall(&one).take_new().is_some(), "the former one is forgotten");
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gim_proto::rpc::{self, DeliverRequest, MessageClass};
 use gim_proto::{Class, EntryId, Fence, Incarnation, MessageId, NameError, Payload, SessionId, Tgid, Uid};
-use gim_proxy_sdk::delivery::{Addressed, Batch, Delivery, LaneOrigin, Message, Recipients};
+use gim_proxy_sdk::delivery::{Addressed, Batch, Delivery, LaneOrigin, Message, Recipients, Sessions};
 use gim_proxy_sdk::mailbox::Position;
 
 /// Deliveries of one batch.
@@ -83,7 +83,7 @@ fn recipients(to: rpc::delivery::To) -> Result<Recipients, Malformed> {
         rpc::delivery::To::Sessions(all) => {
             let at = all.sessions.iter().map(|to| Position { epoch: to.epoch, offset: to.offset });
             let at: Vec<Position> = at.filter(|at| at.epoch > 0).collect();
-            let to: Vec<Addressed> = all.sessions.into_iter().map(addressed).collect::<Result<_, _>>()?;
+            let to: Sessions = all.sessions.into_iter().map(addressed).collect::<Result<_, _>>()?;
             match at.len() {
                 0 => Recipients::Sessions(to),
                 all if all == to.len() => Recipients::Stored { to, at },

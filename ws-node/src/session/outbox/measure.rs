@@ -25,16 +25,16 @@ impl Waiter {
 
     /// Offers a frame to a socket that takes everything. False: it had to wait.
     pub fn offer_taken(&self, frame: &Bytes) -> bool {
-        let parts = [Part::new(frame.clone(), Keep::Live)];
-        let (offer, dropped) = self.outbox.offer(&self.bounds, frame, &parts, |bytes| Ok(bytes.len()));
+        let parts = || [Part::new(frame.clone(), Keep::Live)];
+        let (offer, dropped) = self.outbox.offer(&self.bounds, frame, parts, |bytes| Ok(bytes.len()));
         offer == Offer::Taken && dropped == 0
     }
 
     /// Offers a frame to a socket that takes nothing. Returns how many older ones were dropped for it.
     pub fn offer_waiting(&self, frame: &Bytes) -> u64 {
-        let parts = [Part::new(frame.clone(), Keep::Live)];
+        let parts = || [Part::new(frame.clone(), Keep::Live)];
         let blocked = |_: &[u8]| Err(io::ErrorKind::WouldBlock.into());
-        self.outbox.offer(&self.bounds, frame, &parts, blocked).1
+        self.outbox.offer(&self.bounds, frame, parts, blocked).1
     }
 
     /// Writes all that waits to a socket that takes so many bytes at a time. Returns how many bytes.

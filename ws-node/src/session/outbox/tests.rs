@@ -37,7 +37,7 @@ fn offer_within(
     send: impl FnOnce(&[u8]) -> io::Result<usize>,
 ) -> (Offer, u64) {
     let joined: Vec<u8> = parts.iter().flat_map(|part| part.bytes.to_vec()).collect();
-    outbox.offer(bounds, &joined, parts, send)
+    outbox.offer(bounds, &joined, || parts, send)
 }
 
 /// Takes everything that waits, `step` bytes at a time.
@@ -279,7 +279,7 @@ fn a_value_that_was_read_gives_way_to_one_that_was_delivered_meanwhile() {
         };
         outbox.begin_notes();
         let new = latest("a", "new;");
-        outbox.offer(&bounds(), b"new;", std::slice::from_ref(&new), &mut send);
+        outbox.offer(&bounds(), b"new;", || [new.clone()], &mut send);
         outbox.offer_value(&bounds(), &latest("a", "old;"), &mut send);
         outbox.offer_value(&bounds(), &latest("b", "only;"), &mut send);
         outbox.end_notes();

@@ -52,20 +52,20 @@ async fn a_batch_of_another_process_reaches_its_sessions_and_tells_what_became_o
         0,
         1,
         vec![
-            delivery(1, Recipients::Sessions(vec![to_a.clone(), to_b.clone()])),
+            delivery(1, Recipients::Sessions(vec![to_a.clone(), to_b.clone()].into())),
             delivery(2, Recipients::Groups(g.clone())),
             delivery(3, Recipients::Member { to: to_b, of: g }),
             delivery(4, Recipients::All),
-            delivery(5, Recipients::Sessions(vec![stale])),
+            delivery(5, Recipients::Sessions(vec![stale].into())),
         ],
     ));
-    let not_member = Report::Targets(vec![TargetReport::Done(Outcome::NotMember)]);
+    let not_member = Report::Targets(vec![TargetReport::Done(Outcome::NotMember)].into());
     let wanted = vec![
-        Report::Targets(vec![OFFERED; 2]),
+        Report::Targets(vec![OFFERED; 2].into()),
         Report::Count { offered: 1, slow: 0 },
         not_member,
         Report::Count { offered: 2, slow: 0 },
-        Report::Targets(vec![TargetReport::NotOwner]),
+        Report::Targets(vec![TargetReport::NotOwner].into()),
     ];
     assert_eq!(reports.await, Ok(wanted));
     for (client, numbers) in [(&mut a, &[1, 2, 4][..]), (&mut b, &[1, 4])] {
@@ -82,10 +82,10 @@ async fn batches_keep_their_order_and_lanes_their_terms() {
     let node = TestNode::start().await;
     let way = Way::to(&node).await;
     let [mut a] = users(&node, [("a", &[])]).await;
-    let to = || Recipients::Sessions(vec![addressed("a", &a)]);
+    let to = || Recipients::Sessions(vec![addressed("a", &a)].into());
     let batches = (0..50).map(|number| way.deliver(of_lane(0, 5, vec![delivery(number, to())])));
     for answer in within("the answers", futures_util::future::join_all(batches.collect::<Vec<_>>())).await {
-        assert_eq!(answer, Ok(vec![Report::Targets(vec![OFFERED])]));
+        assert_eq!(answer, Ok(vec![Report::Targets(vec![OFFERED].into())]));
     }
     assert_eq!(way.deliver(of_lane(0, 4, vec![delivery(90, to())])).await, Err(PeerErrorKind::Refused));
     assert!(way.deliver(of_lane(1, 4, vec![delivery(91, to())])).await.is_ok(), "another lane, other terms");
@@ -273,7 +273,7 @@ async fn who_does_not_read_answers_is_not_read_either_and_disturbs_nobody() {
     }
     let way = Way::to(&node).await;
     let [a] = users(&node, [("a", &[])]).await;
-    let to = Recipients::Sessions(vec![addressed("a", &a)]);
+    let to = Recipients::Sessions(vec![addressed("a", &a)].into());
     assert!(way.deliver(of_lane(1, 1, vec![delivery(1, to)])).await.is_ok(), "after {sent}");
     let answer = within("the first answer", raw.answers.message()).await.unwrap().unwrap();
     assert_eq!(answer.number, 0);
