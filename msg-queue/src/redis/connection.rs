@@ -21,6 +21,8 @@ use super::trouble::{Trouble, unanswered};
 pub(super) struct Connection {
     pub(super) wire: Wire,
     pub(super) id: ReaderId,
+    /// What is new has come as soon as it was waited for, the last time.
+    pub(super) is_steady: bool,
 }
 
 impl Reader {
@@ -98,7 +100,7 @@ impl Connection {
             Err(error) if error.kind == StoreErrorKind::Denied => "".into(),
             Err(error) => return Err(error.into()),
         };
-        Ok(Self { wire, id: ReaderId { client, run } })
+        Ok(Self { wire, id: ReaderId { client, run }, is_steady: false })
     }
 }
 

@@ -70,6 +70,11 @@ impl Reader {
     }
 }
 
+/// Who has waited less than this for something new expects more to come as soon.
+const STEADY: Duration = Duration::from_millis(3);
+/// How long something new is waited for while a settlement waits with it. Redis may take 100 ms longer.
+const WITH_RIDER: Duration = Duration::from_millis(5);
+
 /// The answers to a wait for what is new, and to a look at what has come with it.
 type Answers = [Option<Reply>; 2];
 
@@ -81,16 +86,25 @@ impl Connection {
         let due = shared.wake.due_ms().map(|due_ms| due_ms.saturating_sub(shared.clock.unix_ms()).max(1));
         let due = due.map(Duration::from_millis).filter(|due| *due < shared.block);
         let block = (!shared.wake.is_stopping()).then(|| due.unwrap_or(shared.block));
-        // What is to be settled goes ahead of it: behind it, it would wait as long as the read does.
+        // What is to be settled goes ahead of it: behind it, it would wait as long as the read does. But while there is always
+        // something new at once, it goes behind: its answer then comes with that, and wakes nobody by itself.
         let rider = shared.ride.take();
+        let is_behind = rider.is_some() && self.is_steady && block.is_some();
+        let block = if is_behind { block.map(|block| block.min(WITH_RIDER)) } else { block };
         let mut commands = Vec::with_capacity(256);
-        rider.iter().for_each(|rider| rider.command.write(&mut commands));
+        let ride = |commands: &mut Vec<u8>| rider.iter().for_each(|rider| rider.command.write(commands));
+        if !is_behind {
+            ride(&mut commands);
+        }
         let second = if block.is_some() { count / 2 } else { 0 };
         command(&shared.names.stream, count - second, block).write(&mut commands);
+        if is_behind {
+            ride(&mut commands);
+        }
         if second > 0 {
             command(&shared.names.stream, second, None).write(&mut commands);
         }
-        let sent = Sent { commands: &commands, rider, is_two: second > 0 };
+        let sent = Sent { commands: &commands, rider, is_behind, is_two: second > 0 };
         let answers = self.bounded(shared, sent, block.unwrap_or_default(), due).await;
         drop(waiting);
         answers
@@ -104,7 +118,8 @@ impl Connection {
         due: Option<Duration>,
     ) -> Result<Answers, Trouble> {
         let now = Instant::now();
-        let mut read = pin!(sent.exchange(&mut self.wire));
+        let Self { wire, is_steady, .. } = self;
+        let mut read = pin!(sent.exchange(wire, is_steady));
         let mut late = pin!(sleep_until(now + block + shared.store.options().deadline()));
         // Redis ends a wait up to 100 ms late: a schedule is not.
         let mut alarm = pin!(sleep_until(now + due.unwrap_or_default()));
@@ -127,18 +142,26 @@ impl Connection {
 struct Sent<'a> {
     commands: &'a [u8],
     rider: Option<Rider>,
+    /// The rider's command stands behind the first read.
+    is_behind: bool,
     is_two: bool,
 }
 
 impl Sent<'_> {
     /// Settles, if something is to be, and reads.
-    async fn exchange(self, wire: &mut Wire) -> Result<Answers, StoreError> {
-        wire.send(self.commands).await?;
-        if let Some(rider) = self.rider {
+    async fn exchange(self, wire: &mut Wire, is_steady: &mut bool) -> Result<Answers, StoreError> {
+        let Self { commands, mut rider, is_behind, is_two } = self;
+        wire.send(commands).await?;
+        if let Some(rider) = rider.take_if(|_| !is_behind) {
             rider.arrived(wire.receive().await?);
         }
+        let begun = Instant::now();
         let first = wire.receive().await?;
-        let second = if self.is_two { Some(wire.receive().await?) } else { None };
+        *is_steady = begun.elapsed() < STEADY;
+        if let Some(rider) = rider {
+            rider.arrived(wire.receive().await?);
+        }
+        let second = if is_two { Some(wire.receive().await?) } else { None };
         Ok([Some(first), second])
     }
 }

@@ -1,4 +1,4 @@
-//! Settlements that go in one write with the next read, ahead of it, instead of over a connection of their own.
+//! Settlements that go in one write with the next read, instead of over a connection of their own.
 //!
 //! Owns the one seat. Whoever settles takes it for as long as it takes the read that begins in the same moment to come by;
 //! if none does, it goes by itself. A settlement that was taken along and has no good answer goes by itself too: repeating

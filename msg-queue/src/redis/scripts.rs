@@ -47,6 +47,11 @@ pub(super) struct Args {
 }
 
 impl Args {
+    /// Makes room for so many entries.
+    pub(super) fn with_room(entries: usize) -> Self {
+        Self { bytes: Vec::with_capacity(entries * 20), ends: Vec::with_capacity(entries + 2) }
+    }
+
     pub(super) fn push(&mut self, argument: impl Display) {
         // Writing to memory does not fail.
         let _ = write!(self.bytes, "{argument}");

@@ -51,8 +51,8 @@ impl Shared {
     }
 
     async fn ack(&self, batch: &[(EntryId, Settlement)], run: Option<u64>) -> Result<(), Trouble> {
-        let acked = batch.iter().filter(|(_, how)| matches!(how, Settlement::Ack)).map(|(entry_id, _)| *entry_id);
-        let acked: Vec<EntryId> = acked.collect();
+        let mut acked: Vec<EntryId> = Vec::with_capacity(batch.len());
+        acked.extend(batch.iter().filter(|(_, how)| matches!(how, Settlement::Ack)).map(|(entry_id, _)| *entry_id));
         if acked.is_empty() {
             return Ok(());
         }
@@ -64,7 +64,7 @@ impl Shared {
         let of = |not: Origin| {
             acked.iter().zip(&origins).filter(move |(_, origin)| **origin != Some(not)).map(|(entry_id, _)| *entry_id)
         };
-        let mut args = Args::default().with(of(Origin::Later).count());
+        let mut args = Args::with_room(acked.len()).with(of(Origin::Later).count());
         of(Origin::Later).for_each(|entry_id| args.push(entry_id));
         of(Origin::Stream).for_each(|entry_id| args.push(member(entry_id)));
         if let Some(command) = self.written(&ACK, &args, run)?

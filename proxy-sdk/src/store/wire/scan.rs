@@ -6,6 +6,8 @@
 const MOST_LINE: usize = 64 << 10;
 /// Parts of a reply, at most: 12 bytes each.
 const MOST_PARTS: usize = 8 << 20;
+/// Parts for which there is room beforehand, at most.
+const KEPT_PARTS: usize = 32 << 10;
 
 /// A part of a reply. Positions are in the reply's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +48,8 @@ pub(super) struct Scan {
     /// Parts still to come, once one has come.
     left: usize,
     tokens: Vec<Token>,
+    /// Parts that a reply may have again: large ones come by turns with small ones.
+    room: usize,
 }
 
 impl Scan {
@@ -86,7 +90,8 @@ impl Scan {
 
     /// Hands over what was found of a whole reply, and begins anew.
     pub(super) fn take(&mut self) -> Vec<Token> {
-        let next = Vec::with_capacity(self.tokens.len());
+        self.room = self.tokens.len().max(self.room - self.room / 8);
+        let next = Vec::with_capacity(self.room.min(KEPT_PARTS));
         (self.at, self.left) = (0, 0);
         std::mem::replace(&mut self.tokens, next)
     }
