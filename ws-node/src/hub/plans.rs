@@ -31,7 +31,7 @@ struct Chunk {
     message: Arc<Message>,
     kind: MsgType,
     keep: Keep,
-    encoded: [Option<Encoded>; Encoding::COUNT],
+    encoded: PerEncoding<Encoded>,
 }
 
 /// A frame among those of the round.
@@ -71,8 +71,11 @@ struct Plan {
     /// Connections that still get exactly this. With the last of them its bytes go: where hardly two connections get
     /// the same, a round would otherwise hold a buffer for each.
     rows: u32,
-    joined: Option<Box<[Option<Box<[u8]>>; Encoding::COUNT]>>,
+    joined: Option<Box<PerEncoding<Box<[u8]>>>>,
 }
+
+/// What was made for connections of each encoding.
+type PerEncoding<T> = [Option<T>; Encoding::COUNT];
 
 /// See the module.
 #[derive(Default)]

@@ -106,8 +106,10 @@ impl Turn {
     }
 
     /// Deliveries that arrived, by CPU time of the server.
+    /// What took less CPU than the clock can tell counts as one step of it.
     pub(crate) fn per_cpu_second(&self) -> f64 {
-        (self.deliveries - self.outcome.repeated) as f64 / self.spent.server.total.max(f64::MIN_POSITIVE)
+        const STEP: f64 = 0.01;
+        (self.deliveries - self.outcome.repeated) as f64 / self.spent.server.total.max(STEP)
     }
 
     /// Share of what was expected that arrived.

@@ -8,7 +8,7 @@ use gim_msg_queue::source::{Room, Source};
 use gim_proxy_sdk::testing::DEADLINE;
 use tokio::time::{Instant, timeout};
 
-use super::rig::{LANE, ROOM, Rig, numbers, take};
+use super::rig::{LANE, ROOM, Rig, ack, numbers, take};
 
 #[tokio::test]
 async fn stop_waiting_wakes_a_read_at_once_and_lets_no_later_one_wait() {
@@ -63,6 +63,26 @@ async fn what_came_in_one_write_with_the_entry_that_ends_the_wait_comes_with_it(
         rig.fill(0..entries).await;
         let taken = timeout(DEADLINE, reading).await.unwrap().unwrap().unwrap();
         assert_eq!(numbers(&taken), (0..entries).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn what_is_settled_as_a_read_begins_does_not_wait_as_long_as_that_does() {
+    let rig = Rig::shared().await;
+    let source = rig.source_with(LaneOptions { block: Duration::from_secs(10), ..rig.options() });
+    for number in 0..5 {
+        rig.fill(number..number + 1).await;
+        let taken = take(&source, 1).await;
+        let begun = Instant::now();
+        // The read that was answered at once makes the next one take the settlement along; nothing new comes.
+        let settling = async {
+            ack(&source, &taken).await;
+            begun.elapsed()
+        };
+        let (took, read) = tokio::join!(settling, timeout(Duration::from_secs(3), source.fetch(ROOM)));
+        assert!(took < Duration::from_secs(2), "{took:?}");
+        assert!(read.map_or(true, |read| read.unwrap().is_empty()));
+        assert_eq!(rig.pending().await, 0);
     }
 }
 
