@@ -13,6 +13,11 @@ use gim_msg_queue::program::{Config, Running, StartError};
 use gim_msg_queue::worker::DrainReport;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// As in `ws-node`: docs/bench.md.
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// The configuration cannot be used (`EX_USAGE`).
 const BAD_CONFIG: u8 = 64;
 /// What a shell reports of a program ended by a second interrupt.
