@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ::redis::Value;
 use gim_proxy_sdk::store::StoreError;
-use gim_proxy_sdk::store::wire::{Command, Reply, Wire};
+use gim_proxy_sdk::store::wire::{Command, Part, Reply, Wire};
 use tokio::time::{Instant, sleep_until};
 
 use super::behind;
@@ -157,7 +157,7 @@ impl Sent<'_> {
         }
         let begun = Instant::now();
         let first = wire.receive().await?;
-        *is_steady = begun.elapsed() < STEADY;
+        *is_steady = begun.elapsed() < STEADY && matches!(first.parts().next(), Some(Part::List(1..)));
         if let Some(rider) = rider {
             rider.arrived(wire.receive().await?);
         }

@@ -13,6 +13,9 @@ use tokio::time::{Duration, timeout};
 
 use super::trouble::{Trouble, unanswered};
 
+/// A read that something rides behind lasts up to 105 ms by itself.
+const LEAST: Duration = Duration::from_millis(500);
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Ride(Mutex<Option<Rider>>);
@@ -43,7 +46,7 @@ impl Ride {
         if self.take().is_some() {
             return Ok(false);
         }
-        match timeout(most, arrival).await {
+        match timeout(most.max(LEAST), arrival).await {
             Ok(Ok(reply)) => Ok(matches!(reply.parts().next(), Some(Part::Number(_)))),
             // The read failed with its connection.
             Ok(Err(_)) => Ok(false),

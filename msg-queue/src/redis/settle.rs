@@ -67,7 +67,9 @@ impl Shared {
         let mut args = Args::with_room(acked.len()).with(of(Origin::Later).count());
         of(Origin::Later).for_each(|entry_id| args.push(entry_id));
         of(Origin::Stream).for_each(|entry_id| args.push(member(entry_id)));
-        if let Some(command) = self.written(&ACK, &args, run)?
+        // What is settled otherwise is not to wait for a read that these ride with.
+        if acked.len() == batch.len()
+            && let Some(command) = self.written(&ACK, &args, run)?
             && self.ride.along(command, self.store.options().deadline()).await?
         {
             return Ok(());

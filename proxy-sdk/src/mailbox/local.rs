@@ -32,6 +32,8 @@ pub use self::restore::MailRows;
 const SHARDS: usize = 64;
 /// Shards swept in one call, as long as there is something overdue in them: each is looked through whole.
 const SWEPT_AT_ONCE: usize = 8;
+/// How often in a row one shard that is full of what is overdue is gone on with before others have their turn.
+const MOST_STAYS: usize = 8;
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// Tells whether a user is in one of these groups.
@@ -52,6 +54,8 @@ pub struct LocalMailboxes {
     swept: AtomicUsize,
     /// The last sweep has named something.
     has_named: AtomicBool,
+    /// How often in a row a sweep has stayed where it was.
+    stayed: AtomicUsize,
 }
 
 /// What the mailboxes hold.
@@ -78,6 +82,7 @@ impl LocalMailboxes {
             refused: AtomicU64::new(0),
             swept: AtomicUsize::new(0),
             has_named: AtomicBool::new(false),
+            stayed: AtomicUsize::new(0),
         }
     }
 
@@ -253,19 +258,22 @@ impl Mailboxes for LocalMailboxes {
         // While nothing can be told, others have their turn.
         let may_stay = !told.is_empty() || !self.has_named.load(Ordering::Relaxed);
         let mut overdue = Vec::new();
+        let mut values = Ok(());
         for _ in 0..SWEPT_AT_ONCE {
             let turn = self.swept.load(Ordering::Relaxed) % (SHARDS + 1);
             if turn == SHARDS {
                 let before_ms = now_ms.saturating_sub(millis(self.bounds.age) + DAY_MS);
                 let submitted = lock(&self.values).sweep(now_ms, before_ms, self.journal.as_deref());
-                until_kept(submitted).await?;
+                values = until_kept(submitted).await;
             } else {
                 overdue.extend(self.sweep_shard(turn, now_ms, MOST_SWEPT - overdue.len()));
                 touched.insert(turn);
             }
             let is_full = overdue.len() >= MOST_SWEPT;
-            // The rest of a shard follows when this is told.
-            if !(is_full && may_stay) {
+            // The rest of a shard follows when this is told, for as long as others can wait for their turn.
+            let stays = is_full && may_stay && self.stayed.fetch_add(1, Ordering::Relaxed) < MOST_STAYS;
+            if !stays {
+                self.stayed.store(0, Ordering::Relaxed);
                 self.swept.fetch_add(1, Ordering::Relaxed);
             }
             if is_full || overdue.is_empty() {
@@ -274,6 +282,7 @@ impl Mailboxes for LocalMailboxes {
         }
         self.has_named.store(!overdue.is_empty(), Ordering::Relaxed);
         self.keep_shards(touched).await?;
+        values?;
         Ok(overdue)
     }
 }

@@ -71,7 +71,7 @@ impl Intake {
         };
         if !trimmed.is_empty() {
             let told = lane.told();
-            trimmed.retain(|(uid, id)| !told.knows(uid, id));
+            trimmed.retain(|(uid, id)| !told.knows(uid, id, origin.low_water));
         }
         if !trimmed.is_empty() {
             let ends: Vec<_> = trimmed.iter().map(|(uid, id)| End::wanted(uid, id, Step::Trimmed)).collect();

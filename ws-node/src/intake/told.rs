@@ -22,8 +22,9 @@ pub(super) struct Told {
 }
 
 impl Told {
-    pub(super) fn knows(&self, uid: &Uid, id: &MessageId) -> bool {
-        !self.prints.is_empty() && self.prints.contains_key(&print(uid, id))
+    /// Whether a batch has told this loss that may come again. A message whose id was used before is another one.
+    pub(super) fn knows(&self, uid: &Uid, id: &MessageId, low_water: Option<EntryId>) -> bool {
+        !self.prints.is_empty() && self.prints.get(&print(uid, id)).is_some_and(|last| may_come_again(*last, low_water))
     }
 
     /// Remembers losses that a batch with this last entry has told. Below the low water no entry comes again.
@@ -37,12 +38,17 @@ impl Told {
         if self.prints.len() < self.look_at.max(FEW) {
             return;
         }
-        self.prints.retain(|_, last| low_water.is_none_or(|low| *last >= low));
-        if self.prints.len() > MOST {
+        self.prints.retain(|_, last| may_come_again(*last, low_water));
+        if self.prints.len() >= MOST {
             self.prints = HashMap::new();
         }
-        self.look_at = self.prints.len() * 2;
+        self.look_at = (self.prints.len() * 2).min(MOST);
     }
+}
+
+/// Below the low water no entry comes again.
+fn may_come_again(entry: EntryId, low_water: Option<EntryId>) -> bool {
+    low_water.is_none_or(|low| entry >= low)
 }
 
 fn print(uid: &Uid, id: &MessageId) -> u64 {
@@ -73,11 +79,12 @@ mod tests {
     fn a_loss_is_known_until_what_has_told_it_does_not_come_again() {
         let (a, b) = (Uid::parse("a").unwrap(), Uid::parse("b").unwrap());
         let mut told = Told::default();
-        assert!(!told.knows(&a, &id(1)));
-        remember(&mut told, 1..100, 7, Some(1));
-        assert!(told.knows(&a, &id(1)) && !told.knows(&b, &id(1)));
-        remember(&mut told, 100..400, 8, Some(8));
-        assert!(!told.knows(&a, &id(1)) && told.knows(&a, &id(100)));
+        assert!(!told.knows(&a, &id(1), None));
+        remember(&mut told, 1..10, 7, Some(1));
+        assert!(told.knows(&a, &id(1), Some(entry(7))) && !told.knows(&b, &id(1), None));
+        assert!(!told.knows(&a, &id(1), Some(entry(8))), "it is the id of another message by now");
+        remember(&mut told, 10..400, 8, Some(8));
+        assert!(!told.knows(&a, &id(1), None) && told.knows(&a, &id(10), None));
     }
 
     #[test]
@@ -86,9 +93,9 @@ mod tests {
         let mut told = Told::default();
         for batch in 0..100 {
             remember(&mut told, batch * 1_000..(batch + 1) * 1_000, batch, None);
-            assert!(told.prints.len() <= MOST * 2);
+            assert!(told.prints.len() <= MOST);
         }
         remember(&mut told, 0..1, 100, None);
-        assert!(told.knows(&a, &id(0)));
+        assert!(told.knows(&a, &id(0), None));
     }
 }

@@ -4,7 +4,7 @@
 
 /// Bytes of one line, at most: of a length, a number, a status or an error.
 const MOST_LINE: usize = 64 << 10;
-/// Parts of a reply, at most: 12 bytes each.
+/// Parts of a reply, at most: 16 bytes each.
 const MOST_PARTS: usize = 8 << 20;
 /// Parts for which there is room beforehand, at most.
 const KEPT_PARTS: usize = 32 << 10;
