@@ -45,15 +45,10 @@ impl Reader {
         // Taken out: a read that is dropped or fails drops the connection, and the next one drains.
         let Some(mut connection) = self.connection.take() else { return Ok(Vec::new()) };
         let count = (room.bytes / self.average).clamp(1, room.entries);
-        let answers = connection.read(shared, count).await?;
-        let mut read = Vec::new();
-        for answer in answers.into_iter().flatten() {
-            let entries = reply::entries(shared, &answer.ok()?)?;
-            if read.is_empty() {
-                read = entries;
-            } else {
-                read.extend(entries);
-            }
+        let (first, second) = connection.read(shared, count).await?;
+        let mut read = reply::entries(shared, &first.ok()?)?;
+        if let Some(second) = second {
+            read.extend(reply::entries(shared, &second.ok()?)?);
         }
         self.connection = Some(connection);
         self.learn_size(&read);
@@ -76,7 +71,7 @@ const STEADY: Duration = Duration::from_millis(3);
 const WITH_RIDER: Duration = Duration::from_millis(5);
 
 /// The answers to a wait for what is new, and to a look at what has come with it.
-type Answers = [Option<Reply>; 2];
+type Answers = (Reply, Option<Reply>);
 
 impl Connection {
     /// Waits for what is new. Redis answers as soon as there is one entry, and takes up what stands behind that command only
@@ -89,22 +84,17 @@ impl Connection {
         // What is to be settled goes ahead of it: behind it, it would wait as long as the read does. But while there is always
         // something new at once, it goes behind: its answer then comes with that, and wakes nobody by itself.
         let rider = shared.ride.take();
-        let is_behind = rider.is_some() && self.is_steady && block.is_some();
-        let block = if is_behind { block.map(|block| block.min(WITH_RIDER)) } else { block };
+        let (ahead, behind) = if self.is_steady && block.is_some() { (None, rider) } else { (rider, None) };
+        let block = if behind.is_some() { block.map(|block| block.min(WITH_RIDER)) } else { block };
         let mut commands = Vec::with_capacity(256);
-        let ride = |commands: &mut Vec<u8>| rider.iter().for_each(|rider| rider.command.write(commands));
-        if !is_behind {
-            ride(&mut commands);
-        }
+        ahead.iter().for_each(|rider| rider.command.write(&mut commands));
         let second = if block.is_some() { count / 2 } else { 0 };
         command(&shared.names.stream, count - second, block).write(&mut commands);
-        if is_behind {
-            ride(&mut commands);
-        }
+        behind.iter().for_each(|rider| rider.command.write(&mut commands));
         if second > 0 {
             command(&shared.names.stream, second, None).write(&mut commands);
         }
-        let sent = Sent { commands: &commands, rider, is_behind, is_two: second > 0 };
+        let sent = Sent { commands: &commands, ahead, behind, is_two: second > 0 };
         let answers = self.bounded(shared, sent, block.unwrap_or_default(), due).await;
         drop(waiting);
         answers
@@ -138,31 +128,30 @@ impl Connection {
     }
 }
 
-/// What goes in one write.
+/// What goes in one write: two reads, and a settlement ahead of the first or behind it.
 struct Sent<'a> {
     commands: &'a [u8],
-    rider: Option<Rider>,
-    /// The rider's command stands behind the first read.
-    is_behind: bool,
+    ahead: Option<Rider>,
+    behind: Option<Rider>,
     is_two: bool,
 }
 
 impl Sent<'_> {
     /// Settles, if something is to be, and reads.
     async fn exchange(self, wire: &mut Wire, is_steady: &mut bool) -> Result<Answers, StoreError> {
-        let Self { commands, mut rider, is_behind, is_two } = self;
+        let Self { commands, ahead, behind, is_two } = self;
         wire.send(commands).await?;
-        if let Some(rider) = rider.take_if(|_| !is_behind) {
+        if let Some(rider) = ahead {
             rider.arrived(wire.receive().await?);
         }
         let begun = Instant::now();
         let first = wire.receive().await?;
         *is_steady = begun.elapsed() < STEADY && matches!(first.parts().next(), Some(Part::List(1..)));
-        if let Some(rider) = rider {
+        if let Some(rider) = behind {
             rider.arrived(wire.receive().await?);
         }
         let second = if is_two { Some(wire.receive().await?) } else { None };
-        Ok([Some(first), second])
+        Ok((first, second))
     }
 }
 

@@ -64,19 +64,20 @@ impl Intake {
         Appends { answers, mut trimmed, untold }: Appends,
     ) -> Vec<Vec<Appended>> {
         self.core.metrics.receipts_dropped.increment(untold);
-        let (Some(lane), Some(last)) =
-            (self.lanes.get(usize::from(origin.lane)), posts.iter().map(|post| post.entry).max())
-        else {
+        let entries = || posts.iter().map(|post| post.entry);
+        let (Some(lane), Some(last)) = (self.lanes.get(usize::from(origin.lane)), entries().max()) else {
             return answers;
         };
+        // Without a low water none comes again that lies before those of this batch.
+        let low_water = origin.low_water.or(entries().min());
         if !trimmed.is_empty() {
             let told = lane.told();
-            trimmed.retain(|(uid, id)| !told.knows(uid, id, origin.low_water));
+            trimmed.retain(|(uid, id)| !told.knows(uid, id, low_water));
         }
         if !trimmed.is_empty() {
             let ends: Vec<_> = trimmed.iter().map(|(uid, id)| End::wanted(uid, id, Step::Trimmed)).collect();
             if self.core.tell_ends(&ends).await {
-                lane.told().remember(trimmed.iter().map(|(uid, id)| (uid, id)), last, origin.low_water);
+                lane.told().remember(trimmed.iter().map(|(uid, id)| (uid, id)), last, low_water);
             }
         }
         answers
