@@ -113,6 +113,17 @@ mod tests {
         assert!(!take(&mut bucket, 60 * SECOND));
     }
 
+    /// `admitted`: when, in order.
+    fn no_window_sees_more(admitted: &[u64], per_second: u32, burst: u32) -> Result<(), TestCaseError> {
+        for (first, from) in admitted.iter().enumerate() {
+            for (last, to) in admitted.iter().enumerate().skip(first) {
+                let most = f64::from(per_second) * (to - from) as f64 / SECOND as f64 + f64::from(burst);
+                prop_assert!((last - first + 1) as f64 <= most + 1e-6, "{} in {} ns", last - first + 1, to - from);
+            }
+        }
+        Ok(())
+    }
+
     proptest! {
         /// As if those who gave theirs back had never come, in whatever order they do.
         #[test]
@@ -137,12 +148,7 @@ mod tests {
                 }
             }
             kept.sort_unstable();
-            for (first, from) in kept.iter().enumerate() {
-                for (last, to) in kept.iter().enumerate().skip(first) {
-                    let most = f64::from(per_second) * (to - from) as f64 / SECOND as f64 + f64::from(burst);
-                    prop_assert!((last - first + 1) as f64 <= most + 1e-6, "{} in {} ns", last - first + 1, to - from);
-                }
-            }
+            no_window_sees_more(&kept, per_second, burst)?;
         }
 
         /// Whoever comes whenever: no window sees more than its rate and one burst.
@@ -159,12 +165,7 @@ mod tests {
                 now += pause;
                 admitted.extend((0..asked).filter(|_| take(&mut bucket, now)).map(|_| now));
             }
-            for (first, from) in admitted.iter().enumerate() {
-                for (last, to) in admitted.iter().enumerate().skip(first) {
-                    let most = f64::from(per_second) * (to - from) as f64 / SECOND as f64 + f64::from(burst);
-                    prop_assert!((last - first + 1) as f64 <= most + 1e-6, "{} in {} ns", last - first + 1, to - from);
-                }
-            }
+            no_window_sees_more(&admitted, per_second, burst)?;
         }
 
         /// It keeps nobody waiting for longer than it says, and lets nobody in sooner.
