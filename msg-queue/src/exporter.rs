@@ -106,6 +106,22 @@ impl Exporter {
         self.recorder.register_counter(&key(name, label, value), &METADATA)
     }
 
+    /// Makes a counter for each value of a label, beside the value: for those that are counted often.
+    pub fn each(
+        &self,
+        name: &'static str,
+        label: &'static str,
+        values: impl IntoIterator<Item = &'static str>,
+    ) -> Vec<(&'static str, Counter)> {
+        let counter = |value| {
+            let counter = self.labelled(name, label, value);
+            // One that first appears with its first event hides that event from whoever watches its growth.
+            counter.increment(0);
+            (value, counter)
+        };
+        values.into_iter().map(counter).collect()
+    }
+
     /// Makes a gauge with a label, whose values are a bounded set.
     pub fn labelled_gauge(&self, name: &'static str, label: &'static str, value: &str) -> Gauge {
         self.recorder.register_gauge(&key(name, label, value), &METADATA)

@@ -52,6 +52,9 @@ use crate::source::{Room, Settlement};
 /// A wait longer than this is spent in the source, not in the window.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
+/// Room that is made for settlements before there are any, at most.
+const ROOM: usize = 1_024;
+
 /// The bounds of a lane.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -185,7 +188,8 @@ pub enum Answer {
 pub struct Lane {
     limits: Limits,
     jitter: Jitter,
-    window: BTreeMap<EntryId, Pending>,
+    /// Boxed: what the tree moves about stays small.
+    window: BTreeMap<EntryId, Box<Pending>>,
     bytes: usize,
     /// How many messages of the window have a priority other than normal.
     prioritised: usize,
@@ -272,7 +276,9 @@ impl Lane {
 
     /// Hands over what was settled since the last call, in the order it was.
     pub fn take_settlements(&mut self) -> Vec<(EntryId, Settlement)> {
-        std::mem::take(&mut self.settlements)
+        // The next ones are about as many.
+        let room = self.settlements.len().min(ROOM);
+        std::mem::replace(&mut self.settlements, Vec::with_capacity(room))
     }
 
     /// Goes through what happened since the last call.

@@ -6,7 +6,6 @@
 
 mod store;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
@@ -15,6 +14,7 @@ use gim_proxy_sdk::Outcome;
 use gim_proxy_sdk::delivery::{Addressed, Delivery, LaneOrigin, Message, Recipients, Sessions};
 use gim_proxy_sdk::directory::{Directory, DirectoryError, Freshness, NodeRef, Owner};
 use gim_proxy_sdk::mailbox::{Appended, MailboxError, Mailboxes, Position};
+use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use self::store::{Stored, store};
@@ -140,7 +140,7 @@ pub async fn route(ground: &Ground<'_>, jobs: &[Job], again: bool) -> Result<Rou
         false => Vec::new(),
     };
     let routed = Routed { covers: jobs.len(), trims, ..Routed::default() };
-    let mut plan = Plan { routed, places: HashMap::new(), again };
+    let mut plan = Plan { routed, places: HashMap::new(), last: None, jobs: jobs.len(), again };
     for (job, stored) in jobs.iter().zip(&stored) {
         match &job.aim {
             Aim::Users { legs, of } => {
@@ -241,6 +241,10 @@ struct Part {
 struct Plan {
     routed: Routed,
     places: HashMap<NodeRef, usize>,
+    /// The last answer.
+    last: Option<usize>,
+    /// How many there are.
+    jobs: usize,
     again: bool,
 }
 
@@ -307,12 +311,22 @@ impl Plan {
     }
 
     fn place(&mut self, node: &NodeRef) -> usize {
+        // Mostly there is one node, or it is the one of the message before.
+        if let Some(place) =
+            self.last.filter(|place| self.routed.nodes.get(*place).is_some_and(|(last, _)| last == node))
+        {
+            return place;
+        }
         if let Some(place) = self.places.get(node) {
+            self.last = Some(*place);
             return *place;
         }
-        self.routed.nodes.push((node.clone(), Vec::new()));
+        // Most of them are for one node, as a rule the first.
+        let room = if self.routed.nodes.is_empty() { self.jobs } else { 0 };
+        self.routed.nodes.push((node.clone(), Vec::with_capacity(room)));
         let place = self.routed.nodes.len() - 1;
         self.places.insert(node.clone(), place);
+        self.last = Some(place);
         place
     }
 

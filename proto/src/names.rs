@@ -1,9 +1,8 @@
 //! Names that travel: users, groups, nodes, messages.
 //!
 //! Owns the rule each of them must keep, so that a value of these types is safe inside a key, a path and a log line.
-//! Never looks anything up. Names are shared, not copied: a clone costs a counter.
+//! Never looks anything up. Names are cheap to clone: short ones are copied, long ones shared.
 
-use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -84,12 +83,6 @@ macro_rules! name {
             }
         }
 
-        impl Borrow<str> for $name {
-            fn borrow(&self) -> &str {
-                &self.0
-            }
-        }
-
         impl FromStr for $name {
             type Err = NameError;
 
@@ -131,7 +124,7 @@ macro_rules! name {
 
 name! {
     /// A user: 1 to 128 bytes of UTF-8 without control characters, white space, `{` or `}`.
-    Uid(Arc<str>), "uid", check_name
+    Uid(Short<38>), "uid", check_name
 }
 name! {
     /// A group: 1 to 128 bytes of UTF-8 without control characters, white space, `{` or `}`.
@@ -143,7 +136,7 @@ name! {
 }
 name! {
     /// A message: 1 to 128 of `[A-Za-z0-9._:-]`.
-    MessageId(Short), "message id", |text| check_token(text, MAX_NAME)
+    MessageId(Short<30>), "message id", |text| check_token(text, MAX_NAME)
 }
 
 impl MessageId {
@@ -153,21 +146,30 @@ impl MessageId {
     }
 }
 
-/// A text that needs no memory of its own while it is as short as the ids that entries and processes give.
+/// A text that needs no memory of its own while it has at most so many bytes: for message ids as many as those have that
+/// entries and processes give, for users enough for a UUID in its usual form.
 #[derive(Clone)]
-enum Short {
-    Here { length: u8, bytes: [u8; Self::MOST] },
+enum Short<const MOST: usize> {
+    /// What is behind the text is 0.
+    Here {
+        length: u8,
+        bytes: [u8; MOST],
+    },
     Shared(Arc<str>),
 }
 
-impl Short {
-    /// With its length and the rest it takes up four words.
-    const MOST: usize = 30;
+impl<const MOST: usize> Short<MOST> {
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Here { length, bytes } => bytes.get(..usize::from(*length)).unwrap_or_default(),
+            Self::Shared(text) => text.as_bytes(),
+        }
+    }
 }
 
-impl From<&str> for Short {
+impl<const MOST: usize> From<&str> for Short<MOST> {
     fn from(text: &str) -> Self {
-        let mut bytes = [0; Self::MOST];
+        let mut bytes = [0; MOST];
         match (u8::try_from(text.len()), bytes.get_mut(..text.len())) {
             (Ok(length), Some(place)) => {
                 place.copy_from_slice(text.as_bytes());
@@ -178,51 +180,53 @@ impl From<&str> for Short {
     }
 }
 
-impl Deref for Short {
+impl<const MOST: usize> Deref for Short<MOST> {
     type Target = str;
 
     fn deref(&self) -> &str {
         match self {
             // It was a text when it was put there.
-            Self::Here { length, bytes } => {
-                let bytes = bytes.get(..usize::from(*length)).unwrap_or_default();
-                std::str::from_utf8(bytes).unwrap_or_default()
-            }
+            Self::Here { .. } => std::str::from_utf8(self.as_bytes()).unwrap_or_default(),
             Self::Shared(text) => text,
         }
     }
 }
 
-impl fmt::Debug for Short {
+impl<const MOST: usize> fmt::Debug for Short<MOST> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&**self, formatter)
     }
 }
 
-impl PartialEq for Short {
+// How texts compare is how their bytes do, and those need no check.
+impl<const MOST: usize> PartialEq for Short<MOST> {
     fn eq(&self, other: &Self) -> bool {
-        **self == **other
+        match (self, other) {
+            (Self::Here { length, bytes }, Self::Here { length: others, bytes: other }) => {
+                length == others && bytes == other
+            }
+            _ => self.as_bytes() == other.as_bytes(),
+        }
     }
 }
 
-impl Eq for Short {}
+impl<const MOST: usize> Eq for Short<MOST> {}
 
-impl PartialOrd for Short {
+impl<const MOST: usize> PartialOrd for Short<MOST> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Short {
+impl<const MOST: usize> Ord for Short<MOST> {
     fn cmp(&self, other: &Self) -> Ordering {
-        (**self).cmp(&**other)
+        self.as_bytes().cmp(other.as_bytes())
     }
 }
 
-impl Hash for Short {
-    // As the text: names are looked up by it.
+impl<const MOST: usize> Hash for Short<MOST> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (**self).hash(state);
+        self.as_bytes().hash(state);
     }
 }
 

@@ -8,7 +8,7 @@
 pub mod local;
 pub mod redis;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -117,6 +117,16 @@ pub struct Held {
     pub groups: Vec<Tgid>,
 }
 
+/// The sessions of this process: who is among them need not be looked up elsewhere. What it says may be as old as what was
+/// seen lately ([`Freshness::Cached`]): another process may have claimed the uid, and the session not know yet.
+pub trait Here: Send + Sync {
+    /// Names this process as it is recorded now.
+    fn node(&self) -> Arc<NodeRef>;
+
+    /// Finds the session here that owns a uid. Never waits.
+    fn owner(&self, uid: &Uid) -> Option<(SessionId, Fence)>;
+}
+
 /// Why the directory did not answer.
 #[derive(Debug, thiserror::Error)]
 #[error("directory: {kind:?}")]
@@ -223,6 +233,12 @@ pub trait Directory: Send + Sync + 'static {
     /// Counts the durable members of a group.
     async fn count_durable(&self, tgid: &Tgid) -> Result<usize, DirectoryError> {
         Ok(self.durable_members(std::slice::from_ref(tgid)).await?.len())
+    }
+
+    /// Has look-ups for which what was seen lately is enough ask this process first. Counts once: the first stays. One that
+    /// has everything in memory needs nobody to ask.
+    fn ask_first(&self, here: Weak<dyn Here>) {
+        drop(here);
     }
 
     /// Counts who came and went, as far as this process has written it down by itself.

@@ -94,6 +94,8 @@ pub(crate) async fn start(
         live: backend.live,
         sight: backend.sight,
     });
+    let here = Arc::downgrade(&core);
+    core.directory.ask_first(here);
     // A worker elsewhere may not hear an answer; the one in this process hears every one.
     let remembers = if config.mode == Mode::Cluster { Remembers::Outcomes } else { Remembers::Nothing };
     let intake = Arc::new(Intake::new(&core, remembers));

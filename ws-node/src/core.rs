@@ -12,8 +12,8 @@ use futures_util::stream::{self, StreamExt};
 use gim_msg_queue::host;
 use gim_msg_queue::local::store::LocalStore;
 use gim_msg_queue::logging::LogGuard;
-use gim_proto::{Fields, Incarnation, MessageId, Tgid, Uid};
-use gim_proxy_sdk::directory::{Directory, DirectoryError, NodeRef, OnDuplicate};
+use gim_proto::{Fence, Fields, Incarnation, MessageId, SessionId, Tgid, Uid};
+use gim_proxy_sdk::directory::{Directory, DirectoryError, Here, NodeRef, OnDuplicate};
 use gim_proxy_sdk::lease::Guard;
 use gim_proxy_sdk::ledger::Ledger;
 use gim_proxy_sdk::mailbox::Mailboxes;
@@ -91,6 +91,18 @@ pub(crate) struct Core {
     released: Notify,
     /// For handing out handles to itself.
     this: std::sync::Weak<Self>,
+}
+
+/// For whoever looks up users and may begin with those of this node.
+impl Here for Core {
+    fn node(&self) -> Arc<NodeRef> {
+        Self::node(self)
+    }
+
+    fn owner(&self, uid: &Uid) -> Option<(SessionId, Fence)> {
+        let session = self.hub.users.active(uid).filter(Session::is_owner)?;
+        Some((session.id(), session.fence()))
+    }
 }
 
 /// The configuration as the hot paths read it.

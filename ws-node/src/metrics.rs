@@ -55,6 +55,9 @@ pub(crate) struct Metrics {
     pub(crate) mailbox_overdue: Gauge,
     pub(crate) sessions_behind: Gauge,
     pub(crate) receipts_dropped: Counter,
+    batches: Vec<(&'static str, Counter)>,
+    acks: Vec<(&'static str, Counter)>,
+    commands: Vec<(&'static str, Counter)>,
     outbox_bytes: Gauge,
     outbox_total_reached: Counter,
     sessions: Gauge,
@@ -92,6 +95,9 @@ impl Metrics {
         exporter.describe(&COUNTERS, &GAUGES);
         let counter = |name| exporter.counter(name);
         let gauge = |name| exporter.gauge(name);
+        let verdicts = exporter.each("gim_batches_total", "verdict", BATCH_VERDICTS);
+        let acks = exporter.each("gim_acks_total", "outcome", AckAnswer::ALL.map(AckAnswer::as_str));
+        let commands = exporter.each("gim_commands_total", "outcome", ErrorCode::ALL.iter().map(|code| code.name()));
         let metrics = Self {
             accepted: counter("gim_accepted_total"),
             accept_errors: counter("gim_accept_errors_total"),
@@ -119,6 +125,9 @@ impl Metrics {
             mailbox_overdue: gauge("gim_mailbox_overdue"),
             sessions_behind: gauge("gim_sessions_behind"),
             receipts_dropped: counter("gim_receipts_dropped_total"),
+            batches: verdicts,
+            acks,
+            commands,
             outbox_bytes: gauge("gim_outbox_bytes"),
             outbox_total_reached: counter("gim_outbox_total_reached_total"),
             sessions: gauge("gim_sessions"),
@@ -210,7 +219,7 @@ impl Metrics {
 
     /// A batch came in and was answered.
     pub(crate) fn batch(&self, verdict: &'static str) {
-        self.labelled("gim_batches_total", "verdict", verdict).increment(1);
+        count(&self.batches, verdict);
     }
 
     /// Messages came again and were answered from memory.
@@ -246,7 +255,7 @@ impl Metrics {
 
     /// The store was asked to keep an acknowledgement.
     pub(crate) fn acked(&self, uid: &Uid, answer: AckAnswer) {
-        self.labelled("gim_acks_total", "outcome", answer.as_str()).increment(1);
+        count(&self.acks, answer.as_str());
         if answer != AckAnswer::Done {
             tracing::debug!(%uid, outcome = answer.as_str(), "not acknowledged");
         }
@@ -259,7 +268,7 @@ impl Metrics {
     }
 
     pub(crate) fn command_done(&self, outcome: &'static str) {
-        self.labelled("gim_commands_total", "outcome", outcome).increment(1);
+        count(&self.commands, outcome);
     }
 
     pub(crate) fn http_done(&self, status: u16) {
@@ -328,25 +337,25 @@ impl Metrics {
         for why in REFUSALS {
             self.labelled("gim_logins_refused_total", "why", why).increment(0);
         }
-        for verdict in BATCH_VERDICTS {
-            self.labelled("gim_batches_total", "verdict", verdict).increment(0);
-        }
         for word in ["taken", "full", "unavailable", "timeout"] {
             self.labelled("gim_upstream_total", "outcome", word).increment(0);
         }
         for reason in [GapReason::Expired, GapReason::Trimmed, GapReason::Reset] {
             self.labelled("gim_gaps_total", "reason", reason.as_str()).increment(0);
         }
-        for answer in AckAnswer::ALL {
-            self.labelled("gim_acks_total", "outcome", answer.as_str()).increment(0);
-        }
-        for outcome in ErrorCode::ALL.iter().map(|code| code.name()) {
-            self.labelled("gim_commands_total", "outcome", outcome).increment(0);
-        }
     }
 
     fn labelled(&self, name: &'static str, label: &'static str, value: &str) -> Counter {
         self.exporter.labelled(name, label, value)
+    }
+}
+
+/// Counts a word of those that handles were made for: a look-up by name for each batch is felt.
+fn count(counters: &[(&'static str, Counter)], word: &str) {
+    let found = counters.iter().find(|(known, _)| *known == word);
+    debug_assert!(found.is_some(), "{word}");
+    if let Some((_, counter)) = found {
+        counter.increment(1);
     }
 }
 

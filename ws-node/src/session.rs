@@ -16,7 +16,7 @@ mod requests;
 mod tell;
 mod values;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -58,7 +58,8 @@ pub(crate) struct Inner {
     /// 0 until the claim is granted.
     fence: AtomicU64,
     pub(crate) encoding: Encoding,
-    peer: SocketAddr,
+    /// Address and port, in less than a `SocketAddr` takes.
+    peer: (IpAddr, u16),
     socket: TcpStream,
     outbox: Outbox,
     groups: Mutex<Membership>,
@@ -129,7 +130,7 @@ impl Session {
             slot: core.hub.slots.take(),
             fence: AtomicU64::new(0),
             encoding: opening.encoding,
-            peer: opening.peer,
+            peer: (opening.peer.ip(), opening.peer.port()),
             socket: opening.socket,
             outbox: Outbox::held(),
             groups: Mutex::default(),

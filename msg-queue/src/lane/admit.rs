@@ -36,7 +36,7 @@ impl Lane {
             }
         };
         let deliver_at_ms = entry.deliver_at_ms;
-        let pending = Pending::new(&fetched, message_id, entry);
+        let pending = Box::new(Pending::new(&fetched, message_id, entry));
         self.mark(&pending.message, "read", None, Some(fetched.entry_id.to_string().into()));
         // Whoever brought down the lane each time it was read is not read for ever.
         if fetched.attempts >= self.limits.persistence.attempts {
@@ -56,7 +56,7 @@ impl Lane {
         self.take_up(fetched, pending);
     }
 
-    fn take_up(&mut self, fetched: Read, pending: Pending) {
+    fn take_up(&mut self, fetched: Read, pending: Box<Pending>) {
         let entry_id = fetched.entry_id;
         if pending.open == 0 {
             self.mark(&pending.message, "settled", None, None);

@@ -36,6 +36,10 @@ impl Candidates {
         self.entries.first().copied()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

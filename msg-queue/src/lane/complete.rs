@@ -163,7 +163,7 @@ impl Lane {
         }
     }
 
-    pub(super) fn forget(&mut self, entry_id: EntryId) -> Option<Pending> {
+    pub(super) fn forget(&mut self, entry_id: EntryId) -> Option<Box<Pending>> {
         let pending = self.window.remove(&entry_id)?;
         self.bytes -= pending.size;
         self.prioritised -= usize::from(pending.priority != Priority::Normal);

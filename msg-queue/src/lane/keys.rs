@@ -2,9 +2,10 @@
 //!
 //! Owns flights, retry timers and the count of keys that hold too much. Knows legs by their entry only.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use gim_proto::{EntryId, Incarnation, Tgid, Uid};
+use hashbrown::HashMap;
 
 /// Where messages keep their order. Those of a group, and of all, keep it first in being looked up and then at each node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

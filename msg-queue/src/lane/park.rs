@@ -42,6 +42,7 @@ impl Lane {
     /// Tells until when an entry has to wait behind messages that were parked. It becomes the last of them, for all of
     /// its keys: nothing read later passes it.
     pub(super) fn parked_before(&mut self, entry_id: EntryId, pending: &Pending) -> Option<u64> {
+        self.keys.lowest_parked()?;
         let parked = pending.open_keys().filter_map(|key| self.keys.parked(&key));
         let due_ms = parked.filter(|parked| parked.last < entry_id).map(|parked| parked.due_ms).max()?;
         for key in pending.open_keys() {
@@ -52,6 +53,9 @@ impl Lane {
 
     /// Frees the keys of which this entry is the last that was parked.
     pub(super) fn unpark_behind(&mut self, entry_id: EntryId, pending: &Pending) {
+        if self.keys.lowest_parked().is_none() {
+            return;
+        }
         for key in pending.open_keys() {
             if self.keys.parked(&key).is_some_and(|parked| parked.last == entry_id) {
                 self.keys.unpark(&key);

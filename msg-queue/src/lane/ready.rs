@@ -27,7 +27,7 @@ impl Lane {
         self.keys.release_due(now.steady_ms, |entry_id| {
             candidates.insert(entry_id);
         });
-        let mut jobs = Vec::new();
+        let mut jobs = Vec::with_capacity(self.candidates.len().min(targets));
         let mut left = targets;
         let mut by_priority = (self.prioritised > 0).then(|| self.by_priority().into_iter());
         while left > 0 {

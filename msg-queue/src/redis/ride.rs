@@ -4,11 +4,12 @@
 //! if none does, it goes by itself. A settlement that was taken along and has no good answer goes by itself too: repeating
 //! it has no effect.
 
+use std::future::poll_fn;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 use gim_proxy_sdk::store::wire::{Command, Part, Reply};
 use tokio::sync::oneshot;
-use tokio::task::yield_now;
 use tokio::time::{Duration, timeout};
 
 use super::trouble::{Trouble, unanswered};
@@ -42,7 +43,7 @@ impl Ride {
         // One settlement is on its way at a time: who might be in the seat has given up.
         *self.seat() = Some(Rider { command, answer });
         let _free = Free(self);
-        yield_now().await;
+        step_back().await;
         if self.take().is_some() {
             return Ok(false);
         }
@@ -63,6 +64,19 @@ impl Ride {
     fn seat(&self) -> MutexGuard<'_, Option<Rider>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Lets everything else that its task has on its way go first, once. The thread stays with the task.
+async fn step_back() {
+    let mut has_stepped = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut has_stepped, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Frees the seat when the wait for a read is dropped.

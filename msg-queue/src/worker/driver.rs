@@ -36,6 +36,8 @@ use crate::source::{Fetched, Room, SourceError};
 
 /// Targets routed at once, at most, unless one message has more. More would let an urgent message wait behind them.
 const ROUND: usize = 1_000;
+/// Entries and reports taken up one behind the other, at most, before others on this thread get their turn.
+const IN_A_ROW: usize = 128;
 /// A lane that waits for nothing at all looks around after this time.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -53,6 +55,19 @@ enum Done {
     Settled { batch: SettleBatch, result: Result<(), Unsettled> },
     Routed { jobs: Vec<Job>, again: bool, result: Result<Routed, RouteError> },
     Delivered { node: NodeRef, receipts: Vec<Receipt>, result: Sent },
+}
+
+impl Done {
+    /// How much there is to be taken up.
+    fn weight(&self) -> usize {
+        match self {
+            Self::Fetched { result: Ok(entries), .. } => entries.len().max(1),
+            Self::Delivered { receipts, .. } => receipts.len().max(1),
+            // Steps that are always followed by one of the others.
+            Self::Routed { result: Ok(_), .. } | Self::Settled { result: Ok(()), .. } => 0,
+            Self::Fetched { .. } | Self::Confirmed { .. } | Self::Settled { .. } | Self::Routed { .. } => 1,
+        }
+    }
 }
 
 pub(super) struct Driver {
@@ -84,6 +99,8 @@ pub(super) struct Driver {
     anew: Anew,
     /// The last read found so much that there is more.
     backlog: bool,
+    /// Taken up since others had their turn.
+    in_a_row: usize,
 }
 
 impl Driver {
@@ -112,6 +129,7 @@ impl Driver {
             lost: false,
             one_by_one,
             backlog: true,
+            in_a_row: 0,
         }
     }
 
@@ -151,11 +169,12 @@ impl Driver {
     }
 
     async fn take_up(&mut self, done: Done) {
-        // A step that is always followed by one of the others.
-        let is_passing = matches!(done, Done::Routed { result: Ok(_), .. } | Done::Settled { result: Ok(()), .. });
+        self.in_a_row += done.weight();
         self.take(done);
-        if !is_passing {
-            // In one process every answer is there at once: others on this thread get their turn.
+        if self.in_a_row >= IN_A_ROW {
+            self.in_a_row = 0;
+            // In one process every answer is there at once: others on this thread get their turn. Not after each, because
+            // then the thread looks for IO, too, which costs as much as a few messages.
             tokio::task::yield_now().await;
         }
     }

@@ -3,11 +3,11 @@
 //! One batch per node is on its way; what comes in the meantime goes together in the next one. A node that does not
 //! answer therefore holds up nobody but itself.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use gim_proto::{Class, Payload};
 use gim_proxy_sdk::directory::NodeRef;
+use hashbrown::HashMap;
 use tokio::time::Instant;
 
 use super::pause::Pause;

@@ -3,6 +3,7 @@
 //! From here on a payload is opaque: frames take it in as it is, so what leaves this module must be whole.
 
 use bytes::Bytes;
+use memchr::memchr2;
 use serde::de::IgnoredAny;
 
 use super::decode::text;
@@ -89,18 +90,32 @@ struct Shape {
 impl Shape {
     fn of(json: &str) -> Self {
         let mut shape = Self { depth: 0, has_space: false };
-        let mut place = Place::default();
         let mut open: usize = 0;
-        for byte in json.bytes().filter(|&byte| place.is_outside(byte)) {
+        let mut bytes = json.as_bytes().iter();
+        while let Some(byte) = bytes.next() {
             match byte {
+                b'"' => bytes = behind_text(bytes.as_slice()).iter(),
                 b'{' | b'[' => open += 1,
                 b'}' | b']' => open = open.saturating_sub(1),
-                byte => shape.has_space |= is_space(byte),
+                byte => shape.has_space |= is_space(*byte),
             }
             shape.depth = shape.depth.max(open);
         }
         shape
     }
+}
+
+/// What is behind the text that valid JSON is in. Most of a payload is texts, and most texts have no escapes.
+fn behind_text(json: &[u8]) -> &[u8] {
+    let mut rest = json;
+    while let Some(at) = memchr2(b'"', b'\\', rest) {
+        let is_escape = rest.get(at) == Some(&b'\\');
+        rest = rest.get(at + 1 + usize::from(is_escape)..).unwrap_or_default();
+        if !is_escape {
+            return rest;
+        }
+    }
+    &[]
 }
 
 /// Where a walk over valid JSON is.

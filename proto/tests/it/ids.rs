@@ -1,5 +1,9 @@
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::str::FromStr;
+
 use gim_proto::NameErrorKind::{Character, Empty, TooLong};
-use gim_proto::{EntryId, Fence, Incarnation, MessageId, NameErrorKind, SessionId};
+use gim_proto::{EntryId, Fence, Incarnation, MessageId, NameError, NameErrorKind, SessionId, Tgid, Uid};
 
 const ULID: &str = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
 
@@ -63,17 +67,32 @@ fn in_json_a_fence_is_a_number_and_the_others_are_texts() {
 }
 
 #[test]
-fn an_id_is_its_text_however_long_it_is() {
-    use std::collections::HashMap;
-
-    let texts: Vec<String> = (1..=128).map(|length| "m".repeat(length)).collect();
-    let ids: HashMap<MessageId, usize> =
-        texts.iter().map(|text| (MessageId::parse(text).unwrap(), text.len())).collect();
-    for text in &texts {
-        assert_eq!(ids.get(text.as_str()), Some(&text.len()), "found by its text");
-        assert_eq!(MessageId::parse(text).unwrap().as_str(), text);
+fn a_name_is_its_text_however_long_it_is() {
+    fn check<T: FromStr<Err = NameError> + Hash + Ord + AsRef<str>>() {
+        let texts: Vec<String> = (1..=128).map(|length| "m".repeat(length)).collect();
+        let names: HashMap<T, usize> = texts.iter().map(|text| (text.parse().unwrap(), text.len())).collect();
+        assert_eq!(names.len(), texts.len());
+        for text in &texts {
+            let name: T = text.parse().unwrap();
+            assert_eq!(name.as_ref(), text);
+            assert_eq!(names.get(&name), Some(&text.len()));
+        }
+        let mut sorted: Vec<&T> = names.keys().collect();
+        sorted.sort();
+        assert!(sorted.into_iter().map(AsRef::as_ref).eq(texts.iter().map(String::as_str)));
     }
-    let mut sorted: Vec<&MessageId> = ids.keys().collect();
-    sorted.sort();
-    assert!(sorted.into_iter().map(MessageId::as_str).eq(texts.iter().map(String::as_str)));
+    check::<MessageId>();
+    check::<Uid>();
+    check::<Tgid>();
+}
+
+#[test]
+fn names_are_in_the_order_of_their_bytes() {
+    let long = "\u{e9}".repeat(30);
+    let texts = ["a", "a\u{e9}", "b", "b\u{1f600}", "z", long.as_str()];
+    for (one, other) in texts.iter().flat_map(|one| texts.iter().map(move |other| (one, other))) {
+        let (first, second) = (Uid::parse(one).unwrap(), Uid::parse(other).unwrap());
+        assert_eq!(first.cmp(&second), one.as_bytes().cmp(other.as_bytes()), "{one} and {other}");
+        assert_eq!(first == second, one == other);
+    }
 }

@@ -19,8 +19,8 @@ mod sweep;
 mod users;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use ::fred::types::Value;
@@ -32,7 +32,9 @@ use self::cache::Owners;
 use self::leftovers::Leftovers;
 use self::news::News;
 use self::sweep::Progress;
-use super::{Claim, ClaimRequest, Directory, DirectoryError, Found, Freshness, Held, NewsFigures, NodeRef, Owner};
+use super::{
+    Claim, ClaimRequest, Directory, DirectoryError, Found, Freshness, Held, Here, NewsFigures, NodeRef, Owner,
+};
 use crate::lease::{Proof, Since};
 pub use crate::members::LiveNodes;
 use crate::members::{Judge, View};
@@ -85,6 +87,8 @@ pub struct RedisDirectory {
     calls: Arc<Calls<DirectoryError>>,
     connection: Connection,
     owners: Owners,
+    /// The sessions of this process. They are not among the owners seen lately.
+    here: OnceLock<Weak<dyn Here>>,
     leftovers: Leftovers,
     news: News,
     progress: Mutex<Progress>,
@@ -100,7 +104,7 @@ pub struct RedisDirectory {
 pub struct RedisDirectoryStats {
     /// Calls refused because too many waited for an answer.
     pub refused: u64,
-    /// Users looked up and found among the owners seen lately.
+    /// Users looked up and found in this process or among the owners seen lately.
     pub hits: u64,
     /// Users looked up in Redis.
     pub misses: u64,
@@ -125,6 +129,7 @@ impl RedisDirectory {
             keys: directory.keys.clone(),
             kept_ms: directory.mailboxes.map(|kept| kept.as_millis().to_string()),
             owners: Owners::new(directory.cache),
+            here: OnceLock::new(),
             news: News::new(&calls, &directory.keys, directory.presence),
             options: directory,
             live,
@@ -232,6 +237,11 @@ impl Directory for RedisDirectory {
             Freshness::Cached => self.look_up_cached(uids).await,
             Freshness::Current => self.look_up_current(uids).await,
         }
+    }
+
+    fn ask_first(&self, here: Weak<dyn Here>) {
+        // Whoever comes second finds somebody asked already, as documented.
+        let _ = self.here.set(here);
     }
 
     async fn record_join(

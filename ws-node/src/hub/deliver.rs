@@ -57,7 +57,7 @@ impl Hub {
         let mut refused = HashSet::new();
         let mut rest = deliveries;
         while !rest.is_empty() {
-            let mut pending = Vec::new();
+            let mut pending = Vec::with_capacity(rest.len().min(ROUND_MESSAGES));
             let mut hints = Hints::default();
             while let Some((first, others)) = rest.split_first()
                 && gather.bytes() + hints.bytes() < ROUND_BYTES

@@ -1,15 +1,17 @@
 //! Which session stands for a user on this node.
 //!
 //! Owns the table of active sessions, one per uid, and the table of sessions whose claim is under way. An active session
-//! gives way only to one with a higher fence.
+//! gives way only to one with a higher fence. The table holds handles alone: a uid is with its session, in memory that a
+//! delivery needs anyway.
 
 use std::collections::HashMap;
-use std::collections::hash_map::{DefaultHasher, Entry};
-use std::hash::{Hash, Hasher};
+use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gim_proto::{SessionId, Uid};
+use hashbrown::hash_table::Entry;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::session::Session;
 
@@ -17,7 +19,9 @@ const SHARDS: usize = 64;
 
 /// See the module.
 pub(crate) struct Users {
-    shards: Vec<Mutex<HashMap<Uid, Session>>>,
+    /// Its seed is drawn: nobody outside can choose uids that meet in one place.
+    hasher: DefaultHashBuilder,
+    shards: Vec<Mutex<HashTable<Session>>>,
     claiming: Mutex<HashMap<SessionId, Session>>,
     count: AtomicUsize,
 }
@@ -25,6 +29,7 @@ pub(crate) struct Users {
 impl Default for Users {
     fn default() -> Self {
         Self {
+            hasher: DefaultHashBuilder::default(),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             claiming: Mutex::default(),
             count: AtomicUsize::new(0),
@@ -41,7 +46,8 @@ impl Users {
     }
 
     pub(crate) fn active(&self, uid: &Uid) -> Option<Session> {
-        self.shard_of(uid).get(uid).cloned()
+        let hash = self.hasher.hash_one(uid);
+        self.shard_of(hash).find(hash, |session| session.uid() == uid).cloned()
     }
 
     pub(crate) fn claiming(&self, id: SessionId) -> Option<Session> {
@@ -67,36 +73,37 @@ impl Users {
     }
 
     fn put(&self, session: &Session) -> Option<Session> {
-        let mut shard = self.shard_of(session.uid());
-        match shard.entry(session.uid().clone()) {
+        let hash = self.hasher.hash_one(session.uid());
+        let mut shard = self.shard_of(hash);
+        let rehash = |held: &Session| self.hasher.hash_one(held.uid());
+        match shard.entry(hash, |held| held.uid() == session.uid(), rehash) {
             Entry::Vacant(vacant) => {
                 vacant.insert(session.clone());
                 self.count.fetch_add(1, Ordering::Relaxed);
                 None
             }
             Entry::Occupied(held) if held.get().fence() > session.fence() => Some(session.clone()),
-            Entry::Occupied(mut held) => Some(held.insert(session.clone())),
+            Entry::Occupied(mut held) => Some(std::mem::replace(held.get_mut(), session.clone())),
         }
     }
 
     /// Removes this session and no other of the same user. Its groups are left by its own task.
     pub(crate) fn remove(&self, session: &Session) {
-        let mut shard = self.shard_of(session.uid());
-        if shard.get(session.uid()).is_some_and(|held| held.same_as(session)) {
-            shard.remove(session.uid());
+        let hash = self.hasher.hash_one(session.uid());
+        if let Ok(held) = self.shard_of(hash).find_entry(hash, |held| held.same_as(session)) {
+            held.remove();
             self.count.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
     /// Copies the handles of one of [`Users::SHARDS`] tables.
     pub(crate) fn shard(&self, index: usize) -> Vec<Session> {
-        self.shards.get(index).map(|shard| lock(shard).values().cloned().collect()).unwrap_or_default()
+        self.shards.get(index).map(|shard| lock(shard).iter().cloned().collect()).unwrap_or_default()
     }
 
-    fn shard_of(&self, uid: &Uid) -> MutexGuard<'_, HashMap<Uid, Session>> {
-        let mut hasher = DefaultHasher::new();
-        uid.hash(&mut hasher);
-        let index = usize::try_from(hasher.finish() % SHARDS as u64).unwrap_or(0);
+    // The table itself takes the lowest and the highest bits.
+    fn shard_of(&self, hash: u64) -> MutexGuard<'_, HashTable<Session>> {
+        let index = usize::try_from((hash >> 32) % SHARDS as u64).unwrap_or(0);
         lock(&self.shards[index])
     }
 

@@ -69,10 +69,10 @@ impl Session {
         self.0.encoding.dialect
     }
 
-    /// Tells the client's address.
+    /// Tells the client's address, of IPv6 without the zone.
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
-        self.0.peer
+        self.0.peer.into()
     }
 
     /// Reads what the application noted about this session.

@@ -326,7 +326,8 @@ mod tests {
     #[test]
     fn an_idle_session_costs_a_small_future_and_a_small_state() {
         assert_eq!(size_of::<Run>(), 16, "with the tracker's word the task of tokio is 128 bytes, with more it is 256");
+        // With the two counters of its handles 384, which is a size class of allocators; the next is 448. The uid is inside.
         let state = size_of::<super::super::Inner>();
-        assert!(state <= 352, "the state takes {state} bytes");
+        assert!(state <= 368, "the state takes {state} bytes");
     }
 }

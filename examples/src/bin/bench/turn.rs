@@ -38,7 +38,7 @@ pub(crate) struct Pids {
 }
 
 /// CPU time in seconds: since each process began, or of one turn.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Spent {
     pub(crate) server: Cpu,
     pub(crate) redis: f64,
@@ -73,9 +73,19 @@ impl Spent {
             wall: self.wall - before.wall,
         }
     }
-}
 
-impl Spent {
+    /// What was spent in either of two turns.
+    pub(crate) fn and(self, other: Self) -> Self {
+        let (one, two) = (self.server, other.server);
+        Self {
+            server: Cpu { user: one.user + two.user, total: one.total + two.total },
+            redis: self.redis + other.redis,
+            conductor: self.conductor + other.conductor,
+            others: self.others + other.others,
+            wall: self.wall + other.wall,
+        }
+    }
+
     /// A worker in a process of its own belongs to the server, not to the others.
     pub(crate) fn add_worker(&mut self, worker: Cpu) {
         self.server.user += worker.user;

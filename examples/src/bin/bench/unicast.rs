@@ -1,4 +1,5 @@
-//! Paced unicast: messages to random users, from an entry on a Redis stream to the socket; floor and node turn by turn.
+//! Paced unicast: messages to random users, from an entry on a Redis stream to the socket; floor and node by turns of a
+//! second.
 //!
 //! The node is the program `ws-node` in mode `redis` with the worker inside. The entries are put on the stream by plain
 //! `XADD`, as a program does that knows nothing of this project. The floor is [`crate::relay`].
@@ -17,7 +18,7 @@ use crate::load::Load;
 use crate::machine::Cores;
 use crate::node::Node;
 use crate::process::{self, Cpu};
-use crate::redis::Redis;
+use crate::redis::{Commands, Redis};
 use crate::service::Service;
 use crate::turn::{Pids, Round, Spent, Turn, median};
 
@@ -34,8 +35,6 @@ const START: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(30);
 /// Between two looks whether everything is settled.
 const LOOK: Duration = Duration::from_millis(20);
-/// Before figures are read: what is settled in the background is settled.
-const SETTLE: Duration = Duration::from_secs(1);
 
 pub(crate) struct Unicast {
     pub(crate) rounds: Vec<Round>,
@@ -59,38 +58,88 @@ enum Server {
 pub(crate) fn measure(settings: &Settings, cores: Cores, seen: impl Fn(usize, &Round)) -> Result<Unicast> {
     let mut rounds = Vec::with_capacity(settings.rounds);
     for number in 1..=settings.rounds {
-        let floor = turn(Server::relay(cores)?, settings, cores)?;
-        let node = turn(Server::node(settings, cores)?, settings, cores)?;
-        let round = Round::new(floor, node)?;
+        let round = round(settings, cores)?;
         seen(number, &round);
         rounds.push(round);
     }
-    let apart = turn(Server::apart(settings, cores)?, settings, cores)?;
-    Ok(Unicast { rounds, apart })
+    let mut apart = Stage::start(Server::apart(settings, cores)?, settings, cores)?;
+    for _ in 0..settings.seconds {
+        apart.second(settings)?;
+    }
+    Ok(Unicast { rounds, apart: apart.end()? })
 }
 
-/// A fresh server and a fresh client: no turn inherits anything from the one before.
-fn turn(mut server: Server, settings: &Settings, cores: Cores) -> Result<Turn> {
-    let mut load = Load::start(&server.address(), settings.members, None, cores)?;
-    let users = load.logged_in()?;
-    let mut pace = Pace::new(users, settings);
-    // A second that nobody counts.
-    send(&mut server, &mut load, &mut pace, settings.unicast_rate)?;
-    let pids = server.pids(&load);
-    let commands = server.redis().map(Redis::commands).transpose()?;
-    let before = Spent::until_now(pids)?;
-    let worker_before = server.worker_seconds()?;
-    let messages = settings.seconds * settings.unicast_rate;
-    let report = send(&mut server, &mut load, &mut pace, messages)?;
-    let asked = server.settle()?;
-    let mut spent = Spent::until_now(pids)?.since(before);
-    spent.add_worker(server.worker_seconds()?.since(worker_before));
-    let mut turn = Turn::new(&report, users, messages, spent)?;
-    if let (Some(redis), Some(before)) = (server.redis(), commands) {
-        let since = redis.commands()?.since(&before);
-        turn.commands = Some(since.without("xinfo|groups", asked).without("xinfo|stream", asked));
+/// Both servers are up with all their clients, and get a second each by turns: the machine is not as fast in one minute as
+/// in the next. None follows the other more often than the other way round.
+fn round(settings: &Settings, cores: Cores) -> Result<Round> {
+    let mut floor = Stage::start(Server::relay(cores)?, settings, cores)?;
+    let mut node = Stage::start(Server::node(settings, cores)?, settings, cores)?;
+    for second in 0..settings.seconds {
+        let pair = if second % 2 == 0 { [&mut floor, &mut node] } else { [&mut node, &mut floor] };
+        for stage in pair {
+            stage.second(settings)?;
+        }
     }
-    Ok(turn)
+    Round::new(floor.end()?, node.end()?)
+}
+
+/// A server and its clients, and what they have done so far.
+struct Stage {
+    server: Server,
+    load: Load,
+    pace: Pace,
+    users: u64,
+    pids: Pids,
+    /// What Redis had been asked before.
+    commands: Option<Commands>,
+    messages: u64,
+    report: Report,
+    spent: Spent,
+    /// How often Redis was asked whether everything is settled.
+    asked: u64,
+}
+
+impl Stage {
+    /// A fresh server and a fresh client: no round inherits anything from the one before.
+    fn start(mut server: Server, settings: &Settings, cores: Cores) -> Result<Self> {
+        let mut load = Load::start(&server.address(), settings.members, None, cores)?;
+        let users = load.logged_in()?;
+        let mut pace = Pace::new(users, settings);
+        // A second that nobody counts.
+        send(&mut server, &mut load, &mut pace, settings.unicast_rate)?;
+        server.settle()?;
+        let pids = server.pids(&load);
+        let commands = server.redis().map(Redis::commands).transpose()?;
+        let (report, spent) = (Report::default(), Spent::default());
+        Ok(Self { server, load, pace, users, pids, commands, messages: 0, report, spent, asked: 0 })
+    }
+
+    /// Sends for a second, and waits until the queue is done, too.
+    fn second(&mut self, settings: &Settings) -> Result<()> {
+        let before = Spent::until_now(self.pids)?;
+        let worker_before = self.server.worker_seconds()?;
+        let report = send(&mut self.server, &mut self.load, &mut self.pace, settings.unicast_rate)?;
+        self.asked += self.server.settle()?;
+        let mut spent = Spent::until_now(self.pids)?.since(before);
+        spent.add_worker(self.server.worker_seconds()?.since(worker_before));
+        self.spent = self.spent.and(spent);
+        self.report = std::mem::take(&mut self.report).and(report);
+        self.messages += settings.unicast_rate;
+        Ok(())
+    }
+
+    fn end(mut self) -> Result<Turn> {
+        let mut turn = Turn::new(&self.report, self.users, self.messages, self.spent)?;
+        if let (Some(redis), Some(before)) = (self.server.redis(), self.commands) {
+            match redis.set_aside()? {
+                0 => {}
+                aside => return Err(format!("{aside} entries were put aside or are dead").into()),
+            }
+            let since = redis.commands()?.since(&before);
+            turn.commands = Some(since.without("xinfo|groups", self.asked).without("xinfo|stream", self.asked));
+        }
+        Ok(turn)
+    }
 }
 
 fn send(server: &mut Server, load: &mut Load, pace: &mut Pace, messages: u64) -> Result<Report> {
@@ -152,15 +201,9 @@ impl Server {
         }
     }
 
-    /// Waits until the queue is done, too. Returns how often it was asked.
+    /// Waits until the queue is done. Returns how often it was asked.
     fn settle(&mut self) -> Result<u64> {
-        let Some(redis) = self.redis() else { return Ok(0) };
-        let asked = redis.settled(LOOK, GRACE)?;
-        crate::clock::sleep(SETTLE);
-        match redis.set_aside()? {
-            0 => Ok(asked),
-            aside => Err(format!("{aside} entries were put aside or are dead").into()),
-        }
+        self.redis().map_or(Ok(0), |redis| redis.settled(LOOK, GRACE))
     }
 }
 

@@ -3,19 +3,31 @@
 //! Owns the way from uids to one command per bucket and back, in the order asked. Changes nothing.
 
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
 use ::fred::types::Value;
 use gim_proto::{Uid, bucket_of};
 
 use super::record::Record;
 use super::{RedisDirectory, text};
-use crate::directory::{DirectoryError, Owner};
+use crate::directory::{DirectoryError, Here, NodeRef, Owner};
 use crate::scripts::Command;
 
 impl RedisDirectory {
     pub(super) async fn look_up_cached(&self, uids: &[Uid]) -> Result<Vec<Option<Owner>>, DirectoryError> {
         let view = self.view()?;
-        let mut owners: Vec<Option<Owner>> = uids.iter().map(|uid| self.owners.find(uid, &view)).collect();
+        let here = self.here();
+        // One that has lost its place is not asked: its users may be anywhere.
+        let here = here.as_deref().map(|here| (here, here.node()));
+        let here = here.filter(|(_, node)| view.find(&node.incarnation).is_some());
+        let find = |uid: &Uid| {
+            let here = here.as_ref().and_then(|(here, node)| {
+                let (session, fence) = here.owner(uid)?;
+                Some(Owner { node: NodeRef::clone(node), session, fence })
+            });
+            here.or_else(|| self.owners.find(uid, &view))
+        };
+        let mut owners: Vec<Option<Owner>> = uids.iter().map(find).collect();
         let unknown = uids.iter().zip(&owners).filter(|(_, owner)| owner.is_none());
         let unknown: Vec<Uid> = unknown.map(|(uid, _)| uid.clone()).collect();
         self.hits.fetch_add((uids.len() - unknown.len()) as u64, Ordering::Relaxed);
@@ -25,7 +37,7 @@ impl RedisDirectory {
         let found = self.look_up(&unknown).await?;
         let gaps = owners.iter_mut().filter(|owner| owner.is_none());
         for (gap, (uid, owner)) in gaps.zip(unknown.iter().zip(found)) {
-            if let Some(owner) = &owner {
+            if let Some(owner) = owner.as_ref().filter(|owner| !self.is_here(owner)) {
                 self.owners.fill(uid, owner.clone());
             }
             *gap = owner;
@@ -35,8 +47,20 @@ impl RedisDirectory {
 
     pub(super) async fn look_up_current(&self, uids: &[Uid]) -> Result<Vec<Option<Owner>>, DirectoryError> {
         let owners = self.look_up(uids).await?;
-        uids.iter().zip(&owners).for_each(|(uid, owner)| self.owners.correct(uid, owner.as_ref()));
+        for (uid, owner) in uids.iter().zip(&owners) {
+            self.owners.correct(uid, owner.as_ref().filter(|owner| !self.is_here(owner)));
+        }
         Ok(owners)
+    }
+
+    /// The sessions of this process, if they are asked.
+    pub(super) fn here(&self) -> Option<Arc<dyn Here>> {
+        self.here.get().and_then(Weak::upgrade)
+    }
+
+    /// Whether this process knows an owner by itself.
+    fn is_here(&self, owner: &Owner) -> bool {
+        self.here().is_some_and(|here| *here.node() == owner.node)
     }
 
     /// One command per bucket, all in one go.

@@ -75,9 +75,7 @@ impl RedisDirectory {
                     self.news.noted(&request.uid);
                     self.finish_found(&request.uid, &changes).await;
                     let previous = self.previous(previous, &groups, view).await;
-                    let ClaimRequest { node, session, .. } = request;
-                    let owner = Owner { node: node.clone(), session: *session, fence };
-                    self.owners.correct(&request.uid, Some(&owner));
+                    self.remember_own(&request.uid, &request.node, request.session, fence);
                     return Ok((Claim::Granted { fence, previous, groups }, found));
                 }
                 Answer::Taken { record } => {
@@ -245,13 +243,20 @@ impl RedisDirectory {
         match holds {
             1 => {
                 self.news.noted(uid);
-                self.owners.correct(uid, Some(&Owner { node: node.clone(), session: *session, fence: *fence }));
+                self.remember_own(uid, node, *session, *fence);
                 Ok(true)
             }
             _ => {
                 self.owners.forget(uid, *session);
                 Ok(false)
             }
+        }
+    }
+
+    /// Takes note of a session of this process, unless that is asked itself.
+    fn remember_own(&self, uid: &Uid, node: &NodeRef, session: SessionId, fence: Fence) {
+        if self.here.get().is_none() {
+            self.owners.correct(uid, Some(&Owner { node: node.clone(), session, fence }));
         }
     }
 
