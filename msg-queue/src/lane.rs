@@ -276,6 +276,9 @@ impl Lane {
 
     /// Hands over what was settled since the last call, in the order it was.
     pub fn take_settlements(&mut self) -> Vec<(EntryId, Settlement)> {
+        if self.settlements.is_empty() {
+            return Vec::new();
+        }
         // The next ones are about as many.
         let room = self.settlements.len().min(ROOM);
         std::mem::replace(&mut self.settlements, Vec::with_capacity(room))

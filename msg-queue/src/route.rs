@@ -188,16 +188,21 @@ impl Owners {
                 legs.push(user);
             }
         }
-        let mut owners = vec![None; users.len()];
+        let mut owners: Vec<Option<Owner>> = vec![None; users.len()];
         for (freshness, of_tried) in [(Freshness::Cached, false), (Freshness::Current, true)] {
             let asked = || users.iter().zip(0..).filter(|((_, tried), _)| *tried == of_tried);
-            let uids: Vec<Uid> = asked().map(|((uid, _), _)| Uid::clone(uid)).collect();
-            if uids.is_empty() {
+            let count = asked().count();
+            if count == 0 {
                 continue;
             }
+            let mut uids = Vec::with_capacity(count);
+            uids.extend(asked().map(|((uid, _), _)| Uid::clone(uid)));
             let found = directory.lookup(&uids, freshness).await?;
-            let places: Vec<usize> = asked().map(|(_, at)| at).collect();
-            for (at, owner) in places.into_iter().zip(found) {
+            if count == users.len() {
+                owners = found;
+                break;
+            }
+            for ((_, at), owner) in asked().zip(found) {
                 if let Some(place) = owners.get_mut(at) {
                     *place = owner;
                 }

@@ -123,8 +123,8 @@ pub trait Here: Send + Sync {
     /// Names this process as it is recorded now.
     fn node(&self) -> Arc<NodeRef>;
 
-    /// Finds the session here that owns a uid. Never waits.
-    fn owner(&self, uid: &Uid) -> Option<(SessionId, Fence)>;
+    /// Finds the sessions here that own these uids, in the order asked. Never waits.
+    fn owners(&self, uids: &[Uid]) -> Vec<Option<(SessionId, Fence)>>;
 }
 
 /// Why the directory did not answer.

@@ -99,9 +99,8 @@ impl Here for Core {
         Self::node(self)
     }
 
-    fn owner(&self, uid: &Uid) -> Option<(SessionId, Fence)> {
-        let session = self.hub.users.active(uid).filter(Session::is_owner)?;
-        Some((session.id(), session.fence()))
+    fn owners(&self, uids: &[Uid]) -> Vec<Option<(SessionId, Fence)>> {
+        self.hub.users.each_active(uids, |session| session.is_owner().then(|| (session.id(), session.fence())))
     }
 }
 

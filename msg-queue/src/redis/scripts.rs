@@ -86,6 +86,8 @@ impl Shared {
         command.number(keys.len() as u64);
         keys.iter().for_each(|key| command.arg(key));
         command.arg(&self.claim(term, run)?);
+        // Each has its length before it, in two lines.
+        command.reserve(args.bytes.len() + args.len() * 9);
         args.iter().for_each(|arg| command.arg(arg));
         Ok(Some(command))
     }

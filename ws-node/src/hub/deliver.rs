@@ -121,6 +121,7 @@ impl Hub {
             }
             Recipients::Groups(tgids) => self.select_groups(&delivery.message, tgids, gather),
             Recipients::All => {
+                gather.count_chunks();
                 let chunk = gather.add_chunk(&delivery.message, MsgType::Group, "a");
                 let except = except(&delivery.message);
                 for shard in 0..super::Users::SHARDS {
@@ -150,6 +151,7 @@ impl Hub {
     fn select_groups(&self, message: &Arc<Message>, tgids: &[Tgid], gather: &mut Gather) -> Pending {
         // A collapse key counts within its group; of a message to several, within the first.
         let scope = tgids.first().map_or_else(String::new, super::group_scope);
+        gather.count_chunks();
         let chunk = gather.add_chunk(message, MsgType::Group, &scope);
         let except = except(message);
         for tgid in tgids {

@@ -25,6 +25,8 @@ pub(crate) struct Gather {
     index: Vec<(u32, u32)>,
     round: u32,
     bytes: usize,
+    /// Somebody will ask for the results of chunks, not of rows alone.
+    counts: bool,
     results: Vec<ChunkResult>,
 }
 
@@ -94,13 +96,20 @@ impl Gather {
                 tokio::task::yield_now().await;
             }
         }
-        self.count();
+        if self.counts {
+            self.count();
+        }
         Ok(())
     }
 
     /// Whether the connection of a row took what was for it. `None`: it had ended.
     pub(super) fn taken(&self, row: usize) -> Option<bool> {
         self.rows.get(row).and_then(|row| row.taken)
+    }
+
+    /// Has the round count what becomes of chunks: their [results](Self::result) are known afterwards.
+    pub(super) const fn count_chunks(&mut self) {
+        self.counts = true;
     }
 
     pub(super) fn result(&self, chunk: ChunkId) -> ChunkResult {
@@ -144,6 +153,7 @@ impl Gather {
         self.results.shrink_to(KEEP_ROWS);
         self.plans.clear();
         self.bytes = 0;
+        self.counts = false;
         self.round = self.round.wrapping_add(1);
         if self.round == 0 {
             self.index.fill((0, 0));

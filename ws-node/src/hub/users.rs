@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use gim_proto::{SessionId, Uid};
 use hashbrown::hash_table::Entry;
@@ -16,12 +16,14 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use crate::session::Session;
 
 const SHARDS: usize = 64;
+/// Users looked up under one set of locks.
+const AT_ONCE: usize = 64;
 
 /// See the module.
 pub(crate) struct Users {
     /// Its seed is drawn: nobody outside can choose uids that meet in one place.
     hasher: DefaultHashBuilder,
-    shards: Vec<Mutex<HashTable<Session>>>,
+    shards: [RwLock<HashTable<Session>>; SHARDS],
     claiming: Mutex<HashMap<SessionId, Session>>,
     count: AtomicUsize,
 }
@@ -30,7 +32,7 @@ impl Default for Users {
     fn default() -> Self {
         Self {
             hasher: DefaultHashBuilder::default(),
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            shards: std::array::from_fn(|_| RwLock::default()),
             claiming: Mutex::default(),
             count: AtomicUsize::new(0),
         }
@@ -47,7 +49,33 @@ impl Users {
 
     pub(crate) fn active(&self, uid: &Uid) -> Option<Session> {
         let hash = self.hasher.hash_one(uid);
-        self.shard_of(hash).find(hash, |session| session.uid() == uid).cloned()
+        read(self.shard_of(hash)).find(hash, |session| session.uid() == uid).cloned()
+    }
+
+    /// Looks at the active session of each of these users, in order. Locks first and looks then: sessions are rarely in the
+    /// processor's cache, and without a lock in between it waits for several at a time.
+    pub(crate) fn each_active<T>(&self, uids: &[Uid], mut look: impl FnMut(&Session) -> Option<T>) -> Vec<Option<T>> {
+        let mut found = Vec::with_capacity(uids.len());
+        for some in uids.chunks(AT_ONCE) {
+            let mut hashes = [0; AT_ONCE];
+            let mut guards: [Option<RwLockReadGuard<'_, HashTable<Session>>>; SHARDS] = [const { None }; SHARDS];
+            let mut wanted = 0_u64;
+            for (hash, uid) in hashes.iter_mut().zip(some) {
+                *hash = self.hasher.hash_one(uid);
+                wanted |= 1 << place(*hash);
+            }
+            // Always in this order: who waits for one never holds a later one.
+            for (at, (guard, shard)) in guards.iter_mut().zip(&self.shards).enumerate() {
+                if wanted & (1 << at) != 0 {
+                    *guard = Some(read(shard));
+                }
+            }
+            found.extend(hashes.iter().zip(some).map(|(hash, uid)| {
+                let shard = guards.get(place(*hash)).and_then(Option::as_ref)?;
+                shard.find(*hash, |session| session.uid() == uid).and_then(&mut look)
+            }));
+        }
+        found
     }
 
     pub(crate) fn claiming(&self, id: SessionId) -> Option<Session> {
@@ -74,7 +102,7 @@ impl Users {
 
     fn put(&self, session: &Session) -> Option<Session> {
         let hash = self.hasher.hash_one(session.uid());
-        let mut shard = self.shard_of(hash);
+        let mut shard = write(self.shard_of(hash));
         let rehash = |held: &Session| self.hasher.hash_one(held.uid());
         match shard.entry(hash, |held| held.uid() == session.uid(), rehash) {
             Entry::Vacant(vacant) => {
@@ -90,7 +118,7 @@ impl Users {
     /// Removes this session and no other of the same user. Its groups are left by its own task.
     pub(crate) fn remove(&self, session: &Session) {
         let hash = self.hasher.hash_one(session.uid());
-        if let Ok(held) = self.shard_of(hash).find_entry(hash, |held| held.same_as(session)) {
+        if let Ok(held) = write(self.shard_of(hash)).find_entry(hash, |held| held.same_as(session)) {
             held.remove();
             self.count.fetch_sub(1, Ordering::Relaxed);
         }
@@ -98,18 +126,29 @@ impl Users {
 
     /// Copies the handles of one of [`Users::SHARDS`] tables.
     pub(crate) fn shard(&self, index: usize) -> Vec<Session> {
-        self.shards.get(index).map(|shard| lock(shard).iter().cloned().collect()).unwrap_or_default()
+        self.shards.get(index).map(|shard| read(shard).iter().cloned().collect()).unwrap_or_default()
     }
 
-    // The table itself takes the lowest and the highest bits.
-    fn shard_of(&self, hash: u64) -> MutexGuard<'_, HashTable<Session>> {
-        let index = usize::try_from((hash >> 32) % SHARDS as u64).unwrap_or(0);
-        lock(&self.shards[index])
+    fn shard_of(&self, hash: u64) -> &RwLock<HashTable<Session>> {
+        &self.shards[place(hash)]
     }
 
     fn claims(&self) -> MutexGuard<'_, HashMap<SessionId, Session>> {
         lock(&self.claiming)
     }
+}
+
+/// Names the shard of a hash. The table itself takes the lowest and the highest bits.
+fn place(hash: u64) -> usize {
+    usize::try_from((hash >> 32) % SHARDS as u64).unwrap_or(0)
+}
+
+fn read<T>(table: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    table.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(table: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    table.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -20,14 +20,14 @@ impl RedisDirectory {
         // One that has lost its place is not asked: its users may be anywhere.
         let here = here.as_deref().map(|here| (here, here.node()));
         let here = here.filter(|(_, node)| view.find(&node.incarnation).is_some());
-        let find = |uid: &Uid| {
-            let here = here.as_ref().and_then(|(here, node)| {
-                let (session, fence) = here.owner(uid)?;
-                Some(Owner { node: NodeRef::clone(node), session, fence })
-            });
-            here.or_else(|| self.owners.find(uid, &view))
+        let mut owners: Vec<Option<Owner>> = match here {
+            None => uids.iter().map(|uid| self.owners.find(uid, &view)).collect(),
+            Some((here, node)) => {
+                let here = here.owners(uids).into_iter().zip(uids);
+                let own = |(session, fence)| Owner { node: NodeRef::clone(&node), session, fence };
+                here.map(|(held, uid)| held.map(own).or_else(|| self.owners.find(uid, &view))).collect()
+            }
         };
-        let mut owners: Vec<Option<Owner>> = uids.iter().map(find).collect();
         let unknown = uids.iter().zip(&owners).filter(|(_, owner)| owner.is_none());
         let unknown: Vec<Uid> = unknown.map(|(uid, _)| uid.clone()).collect();
         self.hits.fetch_add((uids.len() - unknown.len()) as u64, Ordering::Relaxed);

@@ -16,6 +16,11 @@ impl Command {
         command
     }
 
+    /// Makes room for so many bytes of arguments, their lengths included.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.body.reserve(bytes);
+    }
+
     /// Appends an argument.
     pub fn arg(&mut self, argument: impl AsRef<[u8]>) {
         self.part(argument.as_ref());
