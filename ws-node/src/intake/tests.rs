@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use gim_proto::frame::MsgType;
 use gim_proto::{Class, EntryId, MessageId, NodeId, Payload, SessionId, Tgid, Uid};
 use gim_proxy_sdk::delivery::{Addressed, Message, Recipients};
-use gim_proxy_sdk::directory::NodeRef;
+use gim_proxy_sdk::directory::{Here, NodeRef};
 use gim_proxy_sdk::ledger::{Log, Noted};
 use gim_proxy_sdk::mailbox::{Appended, Post};
 use tokio::net::TcpStream;
@@ -268,4 +268,25 @@ async fn what_was_trimmed_is_told_once_however_often_the_batch_comes() {
     // A loss of its own is told, also in a batch that has come in part.
     world.deliver(&batch(1, vec![durable(2), durable(3)])).await.unwrap();
     assert_eq!(world.trimmed().await, ["0-1-0", "0-2-0"]);
+}
+
+#[tokio::test]
+async fn who_is_connected_is_named_in_the_order_asked() {
+    let world = World::new(Remembers::Nothing).await;
+    let core = &world.running.core;
+    // More than are looked up under one set of locks.
+    let names: Vec<String> = (0..150).map(|number| format!("u{number}")).collect();
+    let mut clients = Vec::new();
+    for name in names.iter().step_by(2) {
+        clients.push(world.connect(name).await);
+    }
+    let uids: Vec<Uid> = names.iter().rev().map(|name| Uid::parse(name).unwrap()).collect();
+    let owners = core.owners(&uids);
+    assert_eq!(owners.len(), uids.len());
+    for (uid, owner) in uids.iter().zip(owners) {
+        let active = core.hub.users.active(uid).map(|session| (session.id(), session.fence()));
+        assert_eq!(owner, active, "{uid}");
+    }
+    assert_eq!(core.owners(&uids).iter().flatten().count(), clients.len());
+    assert!(core.owners(&[]).is_empty());
 }

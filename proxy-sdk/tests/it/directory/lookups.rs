@@ -1,14 +1,17 @@
 //! Look-ups in Redis: few round trips, and what the cache may and may not do.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 
 use futures_util::future::join_all;
-use gim_proto::{Keys, Uid};
+use gim_proto::{Fence, Keys, SessionId, Uid};
 use gim_proxy_sdk::directory::redis::{LiveNodes, RedisDirectory, RedisDirectoryOptions};
-use gim_proxy_sdk::directory::{ClaimRequest, Directory, DirectoryErrorKind, Freshness, NodeRef, OnDuplicate, Owner};
+use gim_proxy_sdk::directory::{
+    ClaimRequest, Directory, DirectoryErrorKind, Freshness, Here, NodeRef, OnDuplicate, Owner,
+};
 use gim_proxy_sdk::testing::{RedisServer, prefix, shared_redis};
 
-use super::world::{RedisWorld, World, node, uid};
+use super::world::{RedisWorld, Session, World, node, uid};
 
 async fn cached(directory: &RedisDirectory, name: &str) -> Option<Owner> {
     directory.lookup(&[uid(name)], Freshness::Cached).await.unwrap().remove(0)
@@ -42,6 +45,100 @@ async fn what_a_process_does_itself_it_knows_at_once() {
     world.disconnect("1", second).await;
     assert_eq!(cached(&world.directory, "1").await, None);
     assert_eq!(world.directory.stats().misses, 1);
+}
+
+/// The sessions of a process.
+struct Sessions {
+    node: Arc<NodeRef>,
+    held: Mutex<HashMap<Uid, (SessionId, Fence)>>,
+}
+
+impl Sessions {
+    /// Has the world's directory ask for them first.
+    fn of(world: &RedisWorld) -> Arc<Self> {
+        let sessions = Arc::new(Self { node: Arc::new(world.here().clone()), held: Mutex::default() });
+        let asked: Arc<dyn Here> = sessions.clone();
+        world.directory.ask_first(Arc::downgrade(&asked));
+        sessions
+    }
+
+    fn hold(&self, name: &str, session: Session) {
+        self.held.lock().unwrap().insert(uid(name), (session.id, session.fence));
+    }
+}
+
+impl Here for Sessions {
+    fn node(&self) -> Arc<NodeRef> {
+        Arc::clone(&self.node)
+    }
+
+    fn owners(&self, uids: &[Uid]) -> Vec<Option<(SessionId, Fence)>> {
+        let held = self.held.lock().unwrap();
+        uids.iter().map(|uid| held.get(uid).copied()).collect()
+    }
+}
+
+#[tokio::test]
+async fn who_is_here_is_named_without_asking_redis_and_others_beside_it_in_order() {
+    let world = RedisWorld::new().await;
+    let sessions = Sessions::of(&world);
+    let (here, _, _) = world.connect("here", None).await;
+    sessions.hold("here", here);
+    let (there, _, _) = world.connect_at("there", world.there(), None).await;
+    let uids = ["there", "here", "nowhere", "here"].map(uid);
+    for misses in [2, 3] {
+        let owners = world.directory.lookup(&uids, Freshness::Cached).await.unwrap();
+        let found: Vec<_> =
+            owners.iter().map(|owner| owner.as_ref().map(|owner| (owner.session, owner.fence))).collect();
+        let here = Some((here.id, here.fence));
+        assert_eq!(found, [Some((there.id, there.fence)), here, None, here]);
+        assert_eq!(owners[1].as_ref().unwrap().node, *world.here());
+        // The one elsewhere is remembered, nobody's absence is.
+        assert_eq!(world.directory.stats().misses, misses);
+    }
+}
+
+#[tokio::test]
+async fn who_is_here_is_not_remembered_beside_that() {
+    let world = RedisWorld::new().await;
+    let sessions = Sessions::of(&world);
+    let (session, _, _) = world.connect("1", None).await;
+    for misses in [1, 2] {
+        assert_eq!(cached(&world.directory, "1").await.unwrap().session, session.id, "recorded, not active here yet");
+        assert_eq!(world.directory.stats().misses, misses);
+    }
+    let current = world.directory.lookup(&[uid("1")], Freshness::Current).await.unwrap().remove(0);
+    assert_eq!(current.unwrap().session, session.id);
+    sessions.hold("1", session);
+    world.disconnect("1", session).await;
+    sessions.held.lock().unwrap().clear();
+    assert_eq!(cached(&world.directory, "1").await, None);
+}
+
+#[tokio::test]
+async fn who_is_here_is_looked_up_all_the_same_when_the_current_owner_is_asked_for() {
+    let world = RedisWorld::new().await;
+    let sessions = Sessions::of(&world);
+    let (session, _, _) = world.connect("1", None).await;
+    sessions.hold("1", session);
+    let (successor, _, _) = world.connect_at("1", world.there(), None).await;
+    assert_eq!(cached(&world.directory, "1").await.unwrap().session, session.id, "nobody has told it");
+    let current = world.directory.lookup(&[uid("1")], Freshness::Current).await.unwrap().remove(0);
+    assert_eq!(current.unwrap().session, successor.id);
+    sessions.held.lock().unwrap().clear();
+    assert_eq!(cached(&world.directory, "1").await.unwrap().session, successor.id);
+}
+
+#[tokio::test]
+async fn a_process_that_has_lost_its_place_is_not_asked() {
+    let world = RedisWorld::new().await;
+    let sessions = Sessions::of(&world);
+    let (session, _, _) = world.connect("1", None).await;
+    sessions.hold("1", session);
+    world.live.set(vec![world.there().clone()]);
+    assert_eq!(cached(&world.directory, "1").await, None);
+    let (successor, _, _) = world.connect_at("1", world.there(), None).await;
+    assert_eq!(cached(&world.directory, "1").await.unwrap().session, successor.id);
 }
 
 #[tokio::test]
