@@ -5,6 +5,7 @@
 
 mod accepted;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ const PAGES: usize = 64;
 pub(crate) struct Core {
     /// As whom this process has lived: its run, and what followed each lost lease. The last is now.
     lives: RwLock<Vec<Arc<NodeRef>>>,
+    /// What this node holds is recorded under its present incarnation. Until it is, somebody else may own what it holds.
+    recorded: AtomicBool,
     /// Where commands without a handler go.
     pub(crate) upstream: Option<Arc<dyn Upstream>>,
     pub(crate) hub: Hub,
@@ -100,7 +103,10 @@ impl Here for Core {
     }
 
     fn owners(&self, uids: &[Uid]) -> Vec<Option<(SessionId, Fence)>> {
-        self.hub.users.each_active(uids, |session| session.is_owner().then(|| (session.id(), session.fence())))
+        if !self.recorded.load(Ordering::Acquire) {
+            return vec![None; uids.len()];
+        }
+        self.hub.users.each_active(uids, |session| session.owns_now().then(|| (session.id(), session.fence())))
     }
 }
 
@@ -212,6 +218,7 @@ impl Core {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
             lives: RwLock::new(vec![Arc::new(parts.node)]),
+            recorded: AtomicBool::new(true),
             upstream: parts.upstream,
             hub: Hub::default(),
             directory: parts.directory,
@@ -254,14 +261,20 @@ impl Core {
         self.lives.read().unwrap_or_else(PoisonError::into_inner).iter().any(|life| life.incarnation == *run)
     }
 
-    /// Goes on under another incarnation.
+    /// Goes on under another incarnation, under which nothing is recorded yet.
     pub(crate) fn live_on_as(&self, node: Arc<NodeRef>) {
         const REMEMBERED: usize = 64;
+        self.recorded.store(false, Ordering::Release);
         let mut lives = self.lives.write().unwrap_or_else(PoisonError::into_inner);
         if lives.len() >= REMEMBERED {
             lives.remove(0);
         }
         lives.push(node);
+    }
+
+    /// Everything this node holds is recorded under its present incarnation.
+    pub(crate) fn is_recorded(&self) {
+        self.recorded.store(true, Ordering::Release);
     }
 
     /// A handle with which application code sends.

@@ -65,6 +65,8 @@ pub(crate) struct Inner {
     taken_down: AtomicBool,
     /// Application code works for the client, and nothing is read meanwhile.
     attending: AtomicBool,
+    /// Another session of this node has the uid by now.
+    superseded: AtomicBool,
     outbox: Outbox,
     core: Arc<Core>,
     socket: TcpStream,
@@ -143,6 +145,7 @@ impl Session {
             rates: Rates::default(),
             taken_down: AtomicBool::new(false),
             attending: AtomicBool::new(false),
+            superseded: AtomicBool::new(false),
             reader: AtomicWaker::new(),
             aside: Mutex::new(Aside { ending: None, attributes: opening.attributes, permit: Some(opening.permit) }),
             core,
@@ -156,6 +159,16 @@ impl Session {
     /// Whether the uid was ever this session's.
     pub(crate) fn is_owner(&self) -> bool {
         self.fence().0 > 0
+    }
+
+    /// Takes note that another session of this node has the uid by now.
+    pub(crate) fn supersede(&self) {
+        self.0.superseded.store(true, Ordering::Release);
+    }
+
+    /// Whether the uid is this session's, as far as this node knows.
+    pub(crate) fn owns_now(&self) -> bool {
+        self.is_owner() && !self.0.superseded.load(Ordering::Acquire)
     }
 
     /// Ends a session that was never answered. Returns its socket, for the answer why.

@@ -1,6 +1,7 @@
 //! How calls get there: by a connection of our own, in a cluster by fred, which knows where which slot is.
 //!
-//! Owns the form in which each is told what to send. Never decides whether a call is made again.
+//! Owns the form in which each is told what to send. Never decides whether a call is made again. What fred does is boxed: its
+//! calls are large, and whoever awaits one would otherwise carry room for it where there is no cluster.
 
 use ::fred::clients::Client;
 use ::fred::error::Error;
@@ -97,7 +98,8 @@ impl Way {
                 let (count, limit) = (keys.len().to_string(), limit.to_string());
                 let words = [text, &count].into_iter().chain(keys.iter().copied()).chain([limit.as_str()]);
                 let words: Vec<Value> = words.map(Value::from).chain(args.iter().map(Word::value)).collect();
-                Ok(client.with_options(&options(give_up)).custom(command, words).await?)
+                let client = client.with_options(&options(give_up));
+                Ok(Box::pin(client.custom(command, words)).await?)
             }
         }
     }
@@ -115,7 +117,7 @@ impl Way {
                 };
                 pipe.call_all(commands.len(), give_up, write).await
             }
-            Self::Fred(client) => Ok(by_fred(client, commands, give_up).await?),
+            Self::Fred(client) => Ok(Box::pin(by_fred(client, commands, give_up)).await?),
         }
     }
 
@@ -131,7 +133,8 @@ impl Way {
             }
             Self::Fred(client) => {
                 let time = CustomCommand::new_static("TIME", ClusterHash::Random, false);
-                Ok(client.with_options(&options(give_up)).custom(time, Vec::<Value>::new()).await?)
+                let client = client.with_options(&options(give_up));
+                Ok(Box::pin(client.custom(time, Vec::<Value>::new())).await?)
             }
         }
     }

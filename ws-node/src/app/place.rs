@@ -156,6 +156,7 @@ impl Place {
                         // First: what is handed from here on is of the mailboxes as they are now.
                         reassert::mailboxes(&core).await;
                         self.assert_everything(&core).await;
+                        core.is_recorded();
                     };
                     tokio::select! {
                         () = stop.cancelled() => return Followed::ToTheEnd,

@@ -5,13 +5,12 @@
 //! delivery needs anyway.
 
 use std::collections::HashMap;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use gim_proto::{SessionId, Uid};
-use hashbrown::hash_table::Entry;
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::hash_table::{Entry, HashTable};
 
 use crate::session::Session;
 
@@ -21,8 +20,8 @@ const AT_ONCE: usize = 64;
 
 /// See the module.
 pub(crate) struct Users {
-    /// Its seed is drawn: nobody outside can choose uids that meet in one place.
-    hasher: DefaultHashBuilder,
+    /// Keyed: clients may choose their uids, and none can choose such as meet in one place.
+    hasher: RandomState,
     shards: [RwLock<HashTable<Session>>; SHARDS],
     claiming: Mutex<HashMap<SessionId, Session>>,
     count: AtomicUsize,
@@ -31,7 +30,7 @@ pub(crate) struct Users {
 impl Default for Users {
     fn default() -> Self {
         Self {
-            hasher: DefaultHashBuilder::default(),
+            hasher: RandomState::new(),
             shards: std::array::from_fn(|_| RwLock::default()),
             claiming: Mutex::default(),
             count: AtomicUsize::new(0),

@@ -290,3 +290,34 @@ async fn who_is_connected_is_named_in_the_order_asked() {
     assert_eq!(core.owners(&uids).iter().flatten().count(), clients.len());
     assert!(core.owners(&[]).is_empty());
 }
+
+#[tokio::test]
+async fn who_is_superseded_here_is_not_named_any_more_nor_anybody_before_all_is_recorded_anew() {
+    let world = World::new(Remembers::Nothing).await;
+    let core = &world.running.core;
+    let uid = [Uid::parse("a").unwrap()];
+    let _client = world.connect("a").await;
+    let owner = core.owners(&uid);
+    assert!(owner[0].is_some());
+    let node = NodeRef { id: NodeId::parse("n").unwrap(), incarnation: Incarnation::mint() };
+    core.live_on_as(Arc::new(node));
+    assert_eq!(core.owners(&uid), [None], "somebody else may have it by now");
+    core.is_recorded();
+    assert_eq!(core.owners(&uid), owner);
+    core.hub.users.active(&uid[0]).unwrap().supersede();
+    assert_eq!(core.owners(&uid), [None], "its successor is about to become active");
+}
+
+#[tokio::test]
+async fn a_second_connection_supersedes_the_first() {
+    let world = World::new(Remembers::Nothing).await;
+    let core = &world.running.core;
+    let uid = [Uid::parse("a").unwrap()];
+    let _first = world.connect("a").await;
+    let before = core.owners(&uid)[0].unwrap();
+    let held = core.hub.users.active(&uid[0]).unwrap();
+    let _second = world.connect("a").await;
+    let after = core.owners(&uid)[0].unwrap();
+    assert!(after.1 > before.1 && after.0 != before.0);
+    assert!(!held.owns_now());
+}

@@ -14,7 +14,7 @@ use http::StatusCode;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::head::SessionRequest;
@@ -45,13 +45,14 @@ pub(super) async fn login(
     leftover: Vec<u8>,
     deadline: Instant,
 ) {
+    let seen = Instant::now();
     let (key, turn) = match let_in(&core, &permit, &request, deadline).await {
         Ok(let_in) => let_in,
         Err(refusal) => return Box::pin(answer::refuse(&core, &socket, &refusal, core.settings.handshake)).await,
     };
     // What the rest takes is allocated only now: ten thousand may wait for their turn.
     let upgrade = request.upgrade;
-    Box::pin(in_turn(core, Upgrading { socket, permit, key, turn, upgrade, leftover, deadline })).await;
+    Box::pin(in_turn(core, Upgrading { socket, permit, key, turn, upgrade, leftover, deadline, seen })).await;
 }
 
 /// A connection that has its turn to become a session.
@@ -64,11 +65,13 @@ struct Upgrading {
     upgrade: UpgradeRequest,
     leftover: Vec<u8>,
     deadline: Instant,
+    /// When its request was read.
+    seen: Instant,
 }
 
 async fn in_turn(core: Arc<Core>, upgrading: Upgrading) {
-    let Upgrading { socket, permit, key, turn, upgrade, leftover, deadline } = upgrading;
-    if has_left(&socket) {
+    let Upgrading { socket, permit, key, turn, upgrade, leftover, deadline, mut seen } = upgrading;
+    if has_left(&socket, &mut seen) {
         // It had to wait longer than it wanted to.
         core.metrics.refused("gone");
         return;
@@ -80,7 +83,7 @@ async fn in_turn(core: Arc<Core>, upgrading: Upgrading) {
         Ok(admitted) => admitted,
         Err(refusal) => return refuse(&core, turn, &socket, &refusal).await,
     };
-    if has_left(&socket) {
+    if has_left(&socket, &mut seen) {
         // It is back elsewhere by now, perhaps: this claim would end what it has there.
         core.metrics.refused("gone");
         return;
@@ -128,8 +131,17 @@ fn arrival(request: &UpgradeRequest) -> Result<Arrival, Refusal> {
     Ok(if at.epoch == 0 { Arrival::Anew } else { Arrival::Resumes(at) })
 }
 
+/// A client that has waited less than this is taken for there: asking the kernel is felt where logins take some 30 us.
+const A_MOMENT: Duration = Duration::from_millis(5);
+
 /// Whether the client has closed the connection meanwhile, as far as the kernel knows: the runtime may not have heard yet.
-fn has_left(socket: &TcpStream) -> bool {
+/// `seen`: when it was there, which is moved on when it still is.
+fn has_left(socket: &TcpStream, seen: &mut Instant) -> bool {
+    let now = Instant::now();
+    if now - *seen < A_MOMENT {
+        return false;
+    }
+    *seen = now;
     match rustix::net::recv(socket.as_fd(), &mut [0_u8; 1][..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
         Ok((read, _)) => read == 0,
         Err(error) => error != Errno::AGAIN && error != Errno::INTR,
@@ -269,6 +281,10 @@ async fn granted(
         Some(previous) if core.has_lived_as(&previous.node.incarnation) => (Some(previous), None),
         previous => (None, previous),
     };
+    if let Some(held) = here.and_then(|here| core.hub.session(session.uid(), here.session)) {
+        // It goes on until this one has all that it begins with, but nothing new is routed to it.
+        held.supersede();
+    }
     let settled = async {
         let settled = match restored.found {
             Some(found) => Ok(found),

@@ -76,7 +76,7 @@ pub(crate) fn measure(mode: Mode, settings: &Settings, cores: Cores) -> Result<I
     let spent_before = Spent::until_now(pids(None))?;
     let mut load = Load::start(&node.public, settings.connections, Some(group), cores)?;
     let logins = load.logins()?;
-    let spent = Spent::until_now(pids(Some(load.pid())))?.since(spent_before);
+    let spent = Spent::until_now(pids(Some(load.pid())))?.since(spent_before).shown();
     clock::sleep(SETTLE);
     let after = memory(node.pid())?;
     // Asked only now, because answering takes memory too.

@@ -63,6 +63,12 @@ impl Load {
         self.0.begin()
     }
 
+    /// Waits until so much has arrived since it began, or for this time.
+    pub(crate) fn arrived(&mut self, expected: u64, within: Duration) -> Result<()> {
+        self.0.arrived(expected, within)?;
+        Ok(())
+    }
+
     /// Ends it when so much has arrived, or after this time.
     pub(crate) fn end(&mut self, expected: u64, within: Duration) -> Result<Report> {
         self.0.arrived(expected, within)?;

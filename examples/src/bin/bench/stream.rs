@@ -86,7 +86,7 @@ fn turn(redis: &mut Redis, producer: Producer, connected: bool, settings: &Setti
     let enqueued = producer.run(redis, users, settings)?;
     let asked = redis.settled(LOOK, TURN)?;
     let settled = clock::now();
-    let spent = Spent::until_now(pids)?.since(spent_before);
+    let spent = Spent::until_now(pids)?.since(spent_before).shown();
     let commands = redis.commands()?.since(&before).without("xinfo|groups", asked).without("xinfo|stream", asked);
     if redis.set_aside()? > 0 {
         return Err("entries were put aside or are dead".into());

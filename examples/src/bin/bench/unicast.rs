@@ -8,7 +8,6 @@ pub(crate) mod pace;
 
 use std::time::Duration;
 
-use gim_proxy_sdk::bench::report::Report;
 use serde_json::{Value, json};
 
 use crate::Result;
@@ -93,7 +92,6 @@ struct Stage {
     /// What Redis had been asked before.
     commands: Option<Commands>,
     messages: u64,
-    report: Report,
     spent: Spent,
     /// How often Redis was asked whether everything is settled.
     asked: u64,
@@ -106,30 +104,34 @@ impl Stage {
         let users = load.logged_in()?;
         let mut pace = Pace::new(users, settings);
         // A second that nobody counts.
-        send(&mut server, &mut load, &mut pace, settings.unicast_rate)?;
+        load.begin()?;
+        send(&mut server, &mut pace, settings.unicast_rate)?;
+        load.end(settings.unicast_rate, GRACE)?;
         server.settle()?;
+        // Counted from here to the end, also while the other server has its turn: what comes late or twice shows.
+        load.begin()?;
         let pids = server.pids(&load);
         let commands = server.redis().map(Redis::commands).transpose()?;
-        let (report, spent) = (Report::default(), Spent::default());
-        Ok(Self { server, load, pace, users, pids, commands, messages: 0, report, spent, asked: 0 })
+        Ok(Self { server, load, pace, users, pids, commands, messages: 0, spent: Spent::default(), asked: 0 })
     }
 
     /// Sends for a second, and waits until the queue is done, too.
     fn second(&mut self, settings: &Settings) -> Result<()> {
         let before = Spent::until_now(self.pids)?;
         let worker_before = self.server.worker_seconds()?;
-        let report = send(&mut self.server, &mut self.load, &mut self.pace, settings.unicast_rate)?;
+        send(&mut self.server, &mut self.pace, settings.unicast_rate)?;
+        self.messages += settings.unicast_rate;
+        self.load.arrived(self.messages, GRACE)?;
         self.asked += self.server.settle()?;
         let mut spent = Spent::until_now(self.pids)?.since(before);
         spent.add_worker(self.server.worker_seconds()?.since(worker_before));
         self.spent = self.spent.and(spent);
-        self.report = std::mem::take(&mut self.report).and(report);
-        self.messages += settings.unicast_rate;
         Ok(())
     }
 
     fn end(mut self) -> Result<Turn> {
-        let mut turn = Turn::new(&self.report, self.users, self.messages, self.spent)?;
+        let report = self.load.end(self.messages, GRACE)?;
+        let mut turn = Turn::new(&report, self.users, self.messages, self.spent)?;
         if let (Some(redis), Some(before)) = (self.server.redis(), self.commands) {
             match redis.set_aside()? {
                 0 => {}
@@ -142,14 +144,12 @@ impl Stage {
     }
 }
 
-fn send(server: &mut Server, load: &mut Load, pace: &mut Pace, messages: u64) -> Result<Report> {
-    load.begin()?;
+fn send(server: &mut Server, pace: &mut Pace, messages: u64) -> Result<()> {
     match server {
-        Server::Relay { child, .. } => pace.send(messages, Sink::Lines(child))?,
-        Server::Node { redis, .. } => pace.send(messages, Sink::Stream(redis))?,
-        Server::Apart(service) => pace.send(messages, Sink::Stream(&mut service.redis))?,
+        Server::Relay { child, .. } => pace.send(messages, Sink::Lines(child)),
+        Server::Node { redis, .. } => pace.send(messages, Sink::Stream(redis)),
+        Server::Apart(service) => pace.send(messages, Sink::Stream(&mut service.redis)),
     }
-    load.end(messages, GRACE)
 }
 
 impl Server {

@@ -253,11 +253,10 @@ impl RedisDirectory {
         }
     }
 
-    /// Takes note of a session of this process, unless that is asked itself.
+    /// Takes note of a session of this process. Where that is asked itself, all there is to it is that the owner is no other.
     fn remember_own(&self, uid: &Uid, node: &NodeRef, session: SessionId, fence: Fence) {
-        if self.here.get().is_none() {
-            self.owners.correct(uid, Some(&Owner { node: node.clone(), session, fence }));
-        }
+        let owner = Owner { node: node.clone(), session, fence };
+        self.owners.correct(uid, Some(&owner).filter(|_| self.here.get().is_none()));
     }
 
     fn keys_at(&self, uid: &Uid, node: &NodeRef) -> [String; 3] {

@@ -64,7 +64,7 @@ impl RedisMailboxes {
         if there.first().and_then(Answer::as_u64) == Some(0) {
             return Ok(Vec::new());
         }
-        let answer: Answer = self.calls.script(&KEPT, &[&key], &[""], self.calls.give_up()).await?;
+        let answer: Answer = Box::pin(self.calls.script(&KEPT, &[&key], &[""], self.calls.give_up())).await?;
         read(answer).ok_or(MailboxErrorKind::Corrupt.into())
     }
 

@@ -116,6 +116,21 @@ async fn who_is_here_is_not_remembered_beside_that() {
 }
 
 #[tokio::test]
+async fn whoever_comes_here_from_elsewhere_is_remembered_nowhere_else() {
+    let world = RedisWorld::new().await;
+    let sessions = Sessions::of(&world);
+    let (there, _, _) = world.connect_at("1", world.there(), None).await;
+    assert_eq!(cached(&world.directory, "1").await.unwrap().session, there.id);
+    let (here, _, _) = world.connect("1", None).await;
+    assert_eq!(cached(&world.directory, "1").await.unwrap().session, here.id, "from its grant on, active or not");
+    sessions.hold("1", here);
+    assert_eq!(cached(&world.directory, "1").await.unwrap().session, here.id);
+    sessions.held.lock().unwrap().clear();
+    world.disconnect("1", here).await;
+    assert_eq!(cached(&world.directory, "1").await, None);
+}
+
+#[tokio::test]
 async fn who_is_here_is_looked_up_all_the_same_when_the_current_owner_is_asked_for() {
     let world = RedisWorld::new().await;
     let sessions = Sessions::of(&world);
