@@ -2,6 +2,8 @@
 
 use gim_msg_queue::source::{Room, Source};
 use gim_proto::{DeadReason, EntryId, Fields, MalformedKind};
+use gim_proxy_sdk::store::Store;
+use gim_proxy_sdk::testing::RedisServer;
 
 use super::rig::{LANE, ROOM, Rig, ack, attempts, nothing, numbers, take, to_one};
 
@@ -90,7 +92,19 @@ async fn field_names_of_any_bytes_are_read() {
 
 #[tokio::test]
 async fn of_two_with_one_id_the_later_is_a_duplicate() {
-    let rig = Rig::shared().await;
+    the_later_of_two_is_a_duplicate(Rig::shared().await).await;
+}
+
+#[tokio::test]
+async fn a_user_of_redis_that_was_made_for_an_earlier_version_notes_ids_too() {
+    let server = RedisServer::start().await;
+    server.set_user("earlier on >secret ~* +@all -mget").await;
+    let rig = Rig::over(Store::new(server.options().username("earlier").password("secret")));
+    the_later_of_two_is_a_duplicate(rig).await;
+    assert!(server.denials().await.iter().any(|denial| denial.object == "mget"), "it was asked for them all at once");
+}
+
+async fn the_later_of_two_is_a_duplicate(rig: Rig) {
     let source = rig.source();
     let msg: Fields = [("msg", r#"{"to_uid":"1","data":{},"id":"b"}"#)].into_iter().collect();
     for fields in [to_one(0, &[("id", "a")]), to_one(1, &[("id", "b")]), to_one(2, &[("id", "a")]), msg] {
