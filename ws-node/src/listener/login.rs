@@ -3,7 +3,9 @@
 //! Owns the order: the request is checked, the application asked, the session put into the hub, the uid claimed, the
 //! previous owner told to end, the mailbox opened, and only then the 101 written. Nothing addressed to the new session falls between.
 
+use std::future::poll_fn;
 use std::os::fd::AsFd;
+use std::pin::pin;
 use std::sync::Arc;
 
 use gim_proto::codes::CloseCode;
@@ -14,7 +16,7 @@ use http::StatusCode;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use tokio::net::TcpStream;
-use tokio::time::{Duration, Instant};
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::head::SessionRequest;
@@ -45,14 +47,13 @@ pub(super) async fn login(
     leftover: Vec<u8>,
     deadline: Instant,
 ) {
-    let seen = Instant::now();
     let (key, turn) = match let_in(&core, &permit, &request, deadline).await {
         Ok(let_in) => let_in,
         Err(refusal) => return Box::pin(answer::refuse(&core, &socket, &refusal, core.settings.handshake)).await,
     };
     // What the rest takes is allocated only now: ten thousand may wait for their turn.
     let upgrade = request.upgrade;
-    Box::pin(in_turn(core, Upgrading { socket, permit, key, turn, upgrade, leftover, deadline, seen })).await;
+    Box::pin(in_turn(core, Upgrading { socket, permit, key, turn, upgrade, leftover, deadline })).await;
 }
 
 /// A connection that has its turn to become a session.
@@ -65,25 +66,26 @@ struct Upgrading {
     upgrade: UpgradeRequest,
     leftover: Vec<u8>,
     deadline: Instant,
-    /// When its request was read.
-    seen: Instant,
 }
 
 async fn in_turn(core: Arc<Core>, upgrading: Upgrading) {
-    let Upgrading { socket, permit, key, turn, upgrade, leftover, deadline, mut seen } = upgrading;
-    if has_left(&socket, &mut seen) {
+    let Upgrading { socket, permit, key, turn, upgrade, leftover, deadline } = upgrading;
+    if has_left(&socket) {
         // It had to wait longer than it wanted to.
         core.metrics.refused("gone");
         return;
     }
     // The claim has the directory's own deadline: one that is given up half way may have been granted.
-    let admitted = tokio::time::timeout_at(deadline, admit(&core, upgrade)).await;
+    let mut has_waited = false;
+    let admitting = noticing(admit(&core, upgrade), &mut has_waited);
+    let admitted = tokio::time::timeout_at(deadline, admitting).await;
     let late = || Err(Refusal::unavailable("the login took too long", 1));
     let (identity, request) = match admitted.unwrap_or_else(|_| late()) {
         Ok(admitted) => admitted,
         Err(refusal) => return refuse(&core, turn, &socket, &refusal).await,
     };
-    if has_left(&socket, &mut seen) {
+    // Asking the kernel is felt where logins take some 30 us: not where no time has passed.
+    if has_waited && has_left(&socket) {
         // It is back elsewhere by now, perhaps: this claim would end what it has there.
         core.metrics.refused("gone");
         return;
@@ -131,17 +133,8 @@ fn arrival(request: &UpgradeRequest) -> Result<Arrival, Refusal> {
     Ok(if at.epoch == 0 { Arrival::Anew } else { Arrival::Resumes(at) })
 }
 
-/// A client that has waited less than this is taken for there: asking the kernel is felt where logins take some 30 us.
-const A_MOMENT: Duration = Duration::from_millis(5);
-
 /// Whether the client has closed the connection meanwhile, as far as the kernel knows: the runtime may not have heard yet.
-/// `seen`: when it was there, which is moved on when it still is.
-fn has_left(socket: &TcpStream, seen: &mut Instant) -> bool {
-    let now = Instant::now();
-    if now - *seen < A_MOMENT {
-        return false;
-    }
-    *seen = now;
+fn has_left(socket: &TcpStream) -> bool {
     match rustix::net::recv(socket.as_fd(), &mut [0_u8; 1][..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
         Ok((read, _)) => read == 0,
         Err(error) => error != Errno::AGAIN && error != Errno::INTR,
@@ -159,6 +152,17 @@ async fn let_in(
     let key = check_upgrade(request)?;
     is_open(core)?;
     Ok((key, core.admission.turn(deadline).await?))
+}
+
+/// Takes note whether a future had to wait for something.
+async fn noticing<F: Future>(future: F, has_waited: &mut bool) -> F::Output {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        let polled = future.as_mut().poll(context);
+        *has_waited |= polled.is_pending();
+        polled
+    })
+    .await
 }
 
 /// Asks the application, before the uid is claimed.
