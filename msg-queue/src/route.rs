@@ -140,7 +140,7 @@ pub async fn route(ground: &Ground<'_>, jobs: &[Job], again: bool) -> Result<Rou
         false => Vec::new(),
     };
     let routed = Routed { covers: jobs.len(), trims, ..Routed::default() };
-    let mut plan = Plan { routed, places: HashMap::new(), last: None, jobs: jobs.len(), again };
+    let mut plan = Plan { routed, places: HashMap::new(), jobs: jobs.len(), again };
     for (job, stored) in jobs.iter().zip(&stored) {
         match &job.aim {
             Aim::Users { legs, of } => {
@@ -246,8 +246,6 @@ struct Part {
 struct Plan {
     routed: Routed,
     places: HashMap<NodeRef, usize>,
-    /// The last answer.
-    last: Option<usize>,
     /// How many there are.
     jobs: usize,
     again: bool,
@@ -316,14 +314,7 @@ impl Plan {
     }
 
     fn place(&mut self, node: &NodeRef) -> usize {
-        // Mostly there is one node, or it is the one of the message before.
-        if let Some(place) =
-            self.last.filter(|place| self.routed.nodes.get(*place).is_some_and(|(last, _)| last == node))
-        {
-            return place;
-        }
         if let Some(place) = self.places.get(node) {
-            self.last = Some(*place);
             return *place;
         }
         // Most of them are for one node, as a rule the first.
@@ -331,7 +322,6 @@ impl Plan {
         self.routed.nodes.push((node.clone(), Vec::with_capacity(room)));
         let place = self.routed.nodes.len() - 1;
         self.places.insert(node.clone(), place);
-        self.last = Some(place);
         place
     }
 

@@ -50,7 +50,7 @@ use crate::listener::Permit;
 pub struct Session(pub(crate) Arc<Inner>);
 
 /// What a session is. Reached through [`Session`] alone. What every delivery looks at comes first, in the order in which it
-/// does: it is rarely in the processor's cache, and so are three lines of memory that have to come, not six.
+/// does: it is rarely in the processor's cache, and this way three lines of memory have to come, not six.
 #[repr(C)]
 pub(crate) struct Inner {
     pub(crate) uid: Uid,

@@ -72,8 +72,7 @@ fn wrap(data: &str, shape: &Shape, words: &[Option<&str>]) -> Bytes {
         out.push(b':');
     }
     if shape.has_space {
-        let mut place = Place::default();
-        out.extend(data.bytes().filter(|&byte| !(place.is_outside(byte) && is_space(byte))));
+        push_compact(&mut out, data.as_bytes());
     } else {
         out.extend_from_slice(data.as_bytes());
     }
@@ -118,27 +117,15 @@ fn behind_text(json: &[u8]) -> &[u8] {
     &[]
 }
 
-/// Where a walk over valid JSON is.
-#[derive(Default)]
-struct Place {
-    in_text: bool,
-    escaped: bool,
-}
-
-impl Place {
-    /// Takes the next byte. True: it is part of no text. Quotes count as part of theirs.
-    const fn is_outside(&mut self, byte: u8) -> bool {
-        if !self.in_text {
-            self.in_text = byte == b'"';
-            return !self.in_text;
+/// Appends valid JSON without the space between its parts.
+fn push_compact(out: &mut Vec<u8>, json: &[u8]) {
+    let mut rest = json;
+    while let Some((&byte, others)) = rest.split_first() {
+        let behind = if byte == b'"' { behind_text(others) } else { others };
+        if !is_space(byte) {
+            out.extend_from_slice(rest.get(..rest.len() - behind.len()).unwrap_or_default());
         }
-        if self.escaped {
-            self.escaped = false;
-        } else {
-            self.escaped = byte == b'\\';
-            self.in_text = byte != b'"';
-        }
-        false
+        rest = behind;
     }
 }
 

@@ -1,10 +1,11 @@
 //! Owners seen lately.
 //!
 //! Owns a bounded number of them, positive answers only; none of sessions of this process where that is asked itself
-//! ([`Here`](crate::directory::Here)). An entry may be out of date: another process has claimed or released the uid since. That harms nobody. A delivery carries the session and the fence of the entry, a node takes it
-//! only for a session that still has both, and otherwise says that it is not the owner, upon which the directory is
-//! asked anew ([`Freshness::Current`](crate::directory::Freshness)), which corrects the entry. A new owner's node ends
-//! the session before it before it serves the new one, so that the old fence finds nobody.
+//! ([`Here`](crate::directory::Here)). An entry may be out of date: another process has claimed or released the uid since.
+//! That harms nobody. A delivery carries the session and the fence of the entry, a node takes it only for a session that
+//! still has both, and otherwise says that it is not the owner, upon which the directory is asked anew
+//! ([`Freshness::Current`](crate::directory::Freshness)), which corrects the entry. A new owner's node ends the session
+//! before it before it serves the new one, so that the old fence finds nobody.
 
 use gim_proto::{SessionId, Uid};
 use quick_cache::sync::Cache;

@@ -35,9 +35,10 @@ impl RedisDirectory {
             return Ok(owners);
         }
         let found = self.look_up(&unknown).await?;
+        let own = self.here().map(|here| here.node());
         let gaps = owners.iter_mut().filter(|owner| owner.is_none());
         for (gap, (uid, owner)) in gaps.zip(unknown.iter().zip(found)) {
-            if let Some(owner) = owner.as_ref().filter(|owner| !self.is_here(owner)) {
+            if let Some(owner) = owner.as_ref().filter(|owner| own.as_deref() != Some(&owner.node)) {
                 self.owners.fill(uid, owner.clone());
             }
             *gap = owner;
@@ -47,20 +48,16 @@ impl RedisDirectory {
 
     pub(super) async fn look_up_current(&self, uids: &[Uid]) -> Result<Vec<Option<Owner>>, DirectoryError> {
         let owners = self.look_up(uids).await?;
+        let own = self.here().map(|here| here.node());
         for (uid, owner) in uids.iter().zip(&owners) {
-            self.owners.correct(uid, owner.as_ref().filter(|owner| !self.is_here(owner)));
+            self.owners.correct(uid, owner.as_ref().filter(|owner| own.as_deref() != Some(&owner.node)));
         }
         Ok(owners)
     }
 
     /// The sessions of this process, if they are asked.
-    pub(super) fn here(&self) -> Option<Arc<dyn Here>> {
+    fn here(&self) -> Option<Arc<dyn Here>> {
         self.here.get().and_then(Weak::upgrade)
-    }
-
-    /// Whether this process knows an owner by itself.
-    fn is_here(&self, owner: &Owner) -> bool {
-        self.here().is_some_and(|here| *here.node() == owner.node)
     }
 
     /// One command per bucket, all in one go.
