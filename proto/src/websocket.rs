@@ -1,15 +1,17 @@
-//! Frames of a WebSocket (RFC 6455), as bytes in and bytes out.
+//! Frames of a WebSocket (RFC 6455, and 7692 for compressed messages), as bytes in and bytes out.
 //!
-//! Owns headers, masks and close payloads. Never reads a socket, never joins fragments, never checks the UTF-8 of a
+//! Owns headers, masks, close payloads and the words of the extension. Never reads a socket, never joins fragments, never checks the UTF-8 of a
 //! message: that takes the state of a connection.
 
 mod close;
+mod deflate;
 mod header;
 
 use bytes::Bytes;
 
 pub use close::{ClosePayloadError, parse_close};
-pub use header::{FramingError, Header, parse_header, write_header};
+pub use deflate::{DEFLATE_ACCEPTED, DEFLATE_TAIL, STORED_HEADER, offers_deflate, write_stored_header};
+pub use header::{FramingError, Header, parse_header, parse_header_with_deflate, write_deflated_header, write_header};
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

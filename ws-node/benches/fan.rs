@@ -19,11 +19,28 @@ const MEMBERS: usize = 5_000;
 const FRAMES: usize = 1_000;
 
 fn message(number: usize) -> Arc<Message> {
+    message_with(number, Bytes::from_static(br#"{"text":"sixteen letters!"}"#))
+}
+
+/// A list of prices, as a feed has it.
+fn long_message(len: usize) -> Arc<Message> {
+    let mut noise = 1_u64;
+    let mut text = String::from("{\"prices\":[");
+    while text.len() < len {
+        noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let (id, price, side) = (noise >> 44, noise >> 50 & 0xFFF, ["bid", "ask"][usize::from(noise >> 63 == 1)]);
+        text.push_str(&format!("{{\"id\":{id},\"side\":\"{side}\",\"price\":{price}.25}},"));
+    }
+    text.push_str("{}]}");
+    message_with(1, Bytes::from(text))
+}
+
+fn message_with(number: usize, payload: Bytes) -> Arc<Message> {
     Arc::new(Message {
         id: MessageId::parse(&format!("message-{number}")).unwrap(),
         class: Class::Live,
         key: None,
-        payload: Payload::Json(Bytes::from_static(br#"{"text":"sixteen letters!"}"#)),
+        payload: Payload::Json(payload),
         except: Vec::new(),
         expires_ms: None,
         receipt: false,
@@ -45,6 +62,43 @@ fn one_group(bencher: Bencher<'_, '_>, messages: usize) {
         let bytes = fan.write();
         assert!(bytes > MEMBERS * messages.len());
         black_box(bytes)
+    });
+}
+
+/// One message of so many bytes to a group of 5,000 that agreed on compression: packed once.
+#[divan::bench(args = [256, 1_024, 4_096, 16_384])]
+fn one_group_deflated(bencher: Bencher<'_, '_>, len: usize) {
+    deflated(bencher, MEMBERS, len);
+}
+
+/// The same to one user: what compression costs a message.
+#[divan::bench(args = [256, 1_024, 4_096, 16_384])]
+fn one_user_deflated(bencher: Bencher<'_, '_>, len: usize) {
+    deflated(bencher, 1, len);
+}
+
+fn deflated(bencher: Bencher<'_, '_>, members: usize, len: usize) {
+    let message = long_message(len);
+    let mut plain = Fan::new(members);
+    plain.add(&message, 1);
+    let before = plain.write();
+    let mut fan = Fan::new(members).deflating();
+    bencher.counter(ItemsCount::new(members)).bench_local(|| {
+        fan.add(&message, 1);
+        let bytes = fan.write();
+        assert!(bytes < before * 2 / 3);
+        black_box(bytes)
+    });
+}
+
+/// The same sizes as they are.
+#[divan::bench(args = [256, 1_024, 4_096, 16_384])]
+fn one_user_plain(bencher: Bencher<'_, '_>, len: usize) {
+    let message = long_message(len);
+    let mut fan = Fan::new(1);
+    bencher.counter(ItemsCount::new(1_usize)).bench_local(|| {
+        fan.add(&message, 1);
+        black_box(fan.write())
     });
 }
 

@@ -115,6 +115,8 @@ impl Here for Core {
 pub(crate) struct Settings {
     pub(crate) outbox: OutboxBounds,
     pub(crate) inbound: InboundBounds,
+    /// permessage-deflate is agreed on with clients that offer it.
+    pub(crate) deflate: bool,
     pub(crate) on_duplicate: OnDuplicate,
     /// 0: no pings.
     pub(crate) ping_ms: u64,
@@ -146,7 +148,12 @@ impl Settings {
                 close_when_full: session.on_slow == OnSlow::Close,
                 total: OutboxTotal::new(session.outbox_total.as_usize()),
             },
-            inbound: InboundBounds { frame: session.frame_bytes.0, message: session.message_bytes.as_usize() },
+            inbound: InboundBounds {
+                frame: session.frame_bytes.0,
+                message: session.message_bytes.as_usize(),
+                deflate: false,
+            },
+            deflate: session.deflate,
             on_duplicate: session.on_duplicate,
             ping_ms: millis(session.ping),
             keep_time_ms: millis(session.keep_time),

@@ -8,6 +8,7 @@ pub mod cli;
 mod clock;
 pub mod config;
 mod core;
+mod deflate;
 mod embed;
 mod follow;
 mod heartbeat;

@@ -22,6 +22,7 @@ use gim_proxy_sdk::upstream::UpstreamError;
 use metrics::{Counter, Gauge, Recorder};
 
 use crate::core::Cluster;
+use crate::deflate::Deflate;
 use crate::listener::{LoginFigures, PutOff};
 use crate::session::{AckAnswer, CloseReason, Session};
 
@@ -34,6 +35,8 @@ pub(crate) struct Metrics {
     pub(crate) messages_in: Counter,
     pub(crate) bad_frames: Counter,
     pub(crate) close_timeouts: Counter,
+    pub(crate) deflate: Deflate,
+    deflate_agreed: Counter,
     pub(crate) draining: Gauge,
     pub(crate) phase: Gauge,
     incarnations: Counter,
@@ -105,6 +108,12 @@ impl Metrics {
             messages_in: counter("gim_received_messages_total"),
             bad_frames: counter("gim_bad_frames_total"),
             close_timeouts: counter("gim_close_timeouts_total"),
+            deflate: Deflate {
+                messages: counter("gim_deflated_messages_total"),
+                bytes_before: counter("gim_deflate_in_bytes_total"),
+                bytes_after: counter("gim_deflate_out_bytes_total"),
+            },
+            deflate_agreed: counter("gim_deflate_agreed_total"),
             draining: gauge("gim_outboxes_waiting"),
             phase: gauge("gim_phase"),
             incarnations: counter("gim_incarnations_total"),
@@ -152,6 +161,9 @@ impl Metrics {
 
     pub(crate) fn logged_in(&self, session: &Session) {
         self.logins.increment(1);
+        if session.0.encoding.deflate {
+            self.deflate_agreed.increment(1);
+        }
         tracing::debug!(uid = %session.uid(), session = %session.id(), fence = %session.fence(), "logged in");
     }
 
@@ -382,7 +394,7 @@ pub(crate) struct Snapshot {
     pub(crate) logins: LoginFigures,
 }
 
-const COUNTERS: [(&str, &str); 35] = [
+const COUNTERS: [(&str, &str); 39] = [
     ("gim_accepted_total", "connections accepted on the public listener"),
     ("gim_accept_errors_total", "accepts that failed, for want of descriptors as a rule"),
     ("gim_received_bytes_total", "bytes read from sessions"),
@@ -396,6 +408,10 @@ const COUNTERS: [(&str, &str); 35] = [
         "logins told to come back because there were too many, by bound; also counted as refused",
     ),
     ("gim_closed_total", "sessions ended, by close code"),
+    ("gim_deflate_agreed_total", "logins that agreed on permessage-deflate"),
+    ("gim_deflated_messages_total", "messages compressed, each once for all who got the same bytes"),
+    ("gim_deflate_in_bytes_total", "bytes of messages before they were compressed"),
+    ("gim_deflate_out_bytes_total", "bytes they were compressed to"),
     ("gim_slow_dropped_total", "frames dropped because a client read too slowly"),
     ("gim_offered_total", "messages taken by sessions' outboxes"),
     ("gim_enqueued_total", "entries accepted onto the queue, repeats of an id included"),

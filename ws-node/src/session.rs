@@ -42,6 +42,7 @@ use self::groups::Membership;
 use self::outbox::{Drained, Keep, Offer, Outbox, Part};
 use self::requests::Rates;
 use crate::core::Core;
+use crate::deflate::Deflate;
 use crate::embed::Attributes;
 use crate::listener::Permit;
 
@@ -97,14 +98,17 @@ pub(crate) struct Encoding {
     pub(crate) dialect: Dialect,
     /// Text frames, as the client asked with `msg_code=1`.
     pub(crate) text: bool,
+    /// What is shared may be compressed, and what the client sends may be too: both agreed on permessage-deflate.
+    pub(crate) deflate: bool,
 }
 
 impl Encoding {
     /// How many there are, for tables.
-    pub(crate) const COUNT: usize = 4;
+    pub(crate) const COUNT: usize = 8;
 
     pub(crate) fn index(self) -> usize {
-        usize::from(self.text) + 2 * usize::from(matches!(self.dialect, Dialect::Ws))
+        let is_ws = matches!(self.dialect, Dialect::Ws);
+        usize::from(self.text) + 2 * usize::from(is_ws) + 4 * usize::from(self.deflate)
     }
 
     pub(crate) const fn opcode(self) -> Opcode {
@@ -233,6 +237,11 @@ impl Session {
     /// Offers one frame that may be dropped when the client is slow.
     pub(crate) fn offer_live(&self, bytes: Bytes) -> Offer {
         self.offer(&bytes, || [Part::new(bytes.clone(), Keep::Live)])
+    }
+
+    /// What compresses for this session, if it agreed.
+    pub(crate) fn deflate(&self) -> &Deflate {
+        &self.0.core.metrics.deflate
     }
 
     fn follow_up(&self, offer: Offer) {

@@ -7,6 +7,8 @@ pub(super) const MOST: usize = 10;
 
 const FIN: u8 = 0x80;
 const RESERVED: u8 = 0x70;
+/// The first of the reserved bits: the message is compressed (RFC 7692, section 6).
+const COMPRESSED: u8 = 0x40;
 const OPCODE: u8 = 0x0F;
 const MASKED: u8 = 0x80;
 const LENGTH: u8 = 0x7F;
@@ -20,6 +22,8 @@ pub struct Header {
     pub fin: bool,
     /// What the frame is.
     pub opcode: Opcode,
+    /// The message that begins with this frame is compressed. Only with [`parse_header_with_deflate`].
+    pub compressed: bool,
     /// The mask of the payload. Every client frame has one, no server frame does.
     pub mask: Option<[u8; 4]>,
     /// Bytes of payload, below 2^63.
@@ -31,7 +35,7 @@ pub struct Header {
 /// What breaks RFC 6455 in a header. Each ends the connection with 1002.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum FramingError {
-    /// A reserved bit is set, and no extension was agreed on.
+    /// A reserved bit is set, and no extension was agreed on that has a meaning for it here.
     #[error("reserved bits are set")]
     ReservedBits,
     /// The opcode has no meaning.
@@ -51,15 +55,28 @@ pub enum FramingError {
     LengthTooLarge,
 }
 
-/// Reads a header. `None`: more bytes are needed.
+/// Reads a header, no extension being agreed on. `None`: more bytes are needed.
 ///
 /// # Errors
 /// Names what breaks the protocol, from the first byte that shows it.
 pub fn parse_header(bytes: &[u8]) -> Result<Option<Header>, FramingError> {
+    parse(bytes, 0)
+}
+
+/// Reads a header where permessage-deflate was agreed on. `None`: more bytes are needed.
+///
+/// # Errors
+/// Names what breaks the protocol, from the first byte that shows it.
+pub fn parse_header_with_deflate(bytes: &[u8]) -> Result<Option<Header>, FramingError> {
+    parse(bytes, COMPRESSED)
+}
+
+/// `agreed`: the reserved bits that have a meaning at the beginning of a message.
+fn parse(bytes: &[u8], agreed: u8) -> Result<Option<Header>, FramingError> {
     let Some((&first, rest)) = bytes.split_first() else {
         return Ok(None);
     };
-    let (fin, opcode) = parse_first(first)?;
+    let (fin, opcode, compressed) = parse_first(first, agreed)?;
     let Some((&second, rest)) = rest.split_first() else {
         return Ok(None);
     };
@@ -78,12 +95,22 @@ pub fn parse_header(bytes: &[u8]) -> Result<Option<Header>, FramingError> {
         };
         (Some(*mask), rest)
     };
-    Ok(Some(Header { fin, opcode, mask, len, size: bytes.len() - rest.len() }))
+    Ok(Some(Header { fin, opcode, compressed, mask, len, size: bytes.len() - rest.len() }))
 }
 
 /// Writes the header of a server frame: final, unmasked.
 pub fn write_header(out: &mut Vec<u8>, opcode: Opcode, len: usize) {
     out.push(FIN | opcode as u8);
+    write_length(out, len);
+}
+
+/// The same for a compressed message (RFC 7692, section 6). `len`: of what is sent of it.
+pub fn write_deflated_header(out: &mut Vec<u8>, opcode: Opcode, len: usize) {
+    out.push(FIN | COMPRESSED | opcode as u8);
+    write_length(out, len);
+}
+
+fn write_length(out: &mut Vec<u8>, len: usize) {
     match (u8::try_from(len), u16::try_from(len)) {
         (Ok(len), _) if len < TWO_BYTES => out.push(len),
         (_, Ok(len)) => {
@@ -97,16 +124,20 @@ pub fn write_header(out: &mut Vec<u8>, opcode: Opcode, len: usize) {
     }
 }
 
-fn parse_first(byte: u8) -> Result<(bool, Opcode), FramingError> {
-    if byte & RESERVED != 0 {
+fn parse_first(byte: u8, agreed: u8) -> Result<(bool, Opcode, bool), FramingError> {
+    if byte & RESERVED & !agreed != 0 {
         return Err(FramingError::ReservedBits);
     }
+    let compressed = byte & COMPRESSED != 0;
     let opcode = Opcode::from_bits(byte & OPCODE).ok_or(FramingError::ReservedOpcode)?;
     let fin = byte & FIN != 0;
     if opcode.is_control() && !fin {
         return Err(FramingError::FragmentedControl);
     }
-    Ok((fin, opcode))
+    if compressed && !matches!(opcode, Opcode::Text | Opcode::Binary) {
+        return Err(FramingError::ReservedBits);
+    }
+    Ok((fin, opcode, compressed))
 }
 
 fn parse_length(short: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, FramingError> {

@@ -1,5 +1,7 @@
 use gim_proto::frame::{self, ClientFrame, MsgType};
-use gim_proto::websocket::{Opcode, parse_close, parse_header, unmask, write_header};
+use gim_proto::websocket::{
+    Opcode, offers_deflate, parse_close, parse_header, parse_header_with_deflate, unmask, write_header,
+};
 use gim_proto::{Entry, EntryId, Fields, MessageId, NodeId, Payload, SessionId, Tgid, Uid};
 use proptest::collection::vec;
 use proptest::option;
@@ -74,6 +76,11 @@ proptest! {
         let _ = ClientFrame::decode(&bytes);
         let _ = parse_close(&bytes);
         let _ = parse_header(&bytes);
+        if let Ok(Some(header)) = parse_header_with_deflate(&bytes) {
+            // The one difference is the bit of the beginning of a message.
+            prop_assert_eq!(parse_header(&bytes).is_ok(), !header.compressed);
+        }
+        let _ = offers_deflate(&String::from_utf8_lossy(&bytes));
         if let Ok(fields) = Fields::from_json(&bytes) {
             let _ = Entry::decode(&fields);
         }

@@ -1,5 +1,6 @@
 use gim_proto::websocket::{
-    ClosePayloadError, FramingError, Header, Opcode, frame, parse_close, parse_header, unmask, write_header,
+    ClosePayloadError, FramingError, Header, Opcode, frame, parse_close, parse_header, parse_header_with_deflate,
+    unmask, write_deflated_header, write_header,
 };
 
 fn header(opcode: Opcode, len: usize) -> Vec<u8> {
@@ -37,7 +38,10 @@ fn the_masked_hello_of_the_rfc_is_read() {
     let mut bytes = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
     let header = parse_header(&bytes).unwrap().unwrap();
     let mask = [0x37, 0xfa, 0x21, 0x3d];
-    assert_eq!(header, Header { fin: true, opcode: Opcode::Text, mask: Some(mask), len: 5, size: 6 });
+    assert_eq!(
+        header,
+        Header { fin: true, opcode: Opcode::Text, compressed: false, mask: Some(mask), len: 5, size: 6 }
+    );
     unmask(&mut bytes[6..], mask, 0);
     assert_eq!(&bytes[6..], b"Hello");
 }
@@ -50,6 +54,22 @@ fn a_header_cut_short_asks_for_more() {
     }
     let header = parse_header(&whole).unwrap().unwrap();
     assert_eq!((header.fin, header.len, header.size, header.mask), (false, 65_536, 14, Some([1, 2, 3, 4])));
+}
+
+#[test]
+fn a_compressed_message_is_told_where_that_was_agreed_on_and_nowhere_else() {
+    let mut out = Vec::new();
+    write_deflated_header(&mut out, Opcode::Text, 300);
+    assert_eq!(out, [0xC1, 126, 1, 44]);
+    let header = parse_header_with_deflate(&out).unwrap().unwrap();
+    assert_eq!((header.fin, header.opcode, header.compressed, header.len), (true, Opcode::Text, true, 300));
+    assert!(!parse_header_with_deflate(&[0x01, 0]).unwrap().unwrap().compressed);
+    assert!(parse_header_with_deflate(&[0x42, 0]).unwrap().unwrap().compressed, "the first of several fragments");
+    // A continuation, control frames, and the bits that mean nothing.
+    for first in [0xC0, 0x40, 0xC8, 0xC9, 0xCA, 0xA1, 0x91, 0xF1] {
+        assert_eq!(parse_header_with_deflate(&[first]), Err(FramingError::ReservedBits), "{first:x}");
+    }
+    assert_eq!(parse_header(&out), Err(FramingError::ReservedBits));
 }
 
 #[test]
@@ -80,7 +100,7 @@ fn broken_headers_are_refused_from_the_first_byte_that_shows_it() {
 fn every_opcode_is_read_as_written() {
     for opcode in [Opcode::Continuation, Opcode::Text, Opcode::Binary, Opcode::Close, Opcode::Ping, Opcode::Pong] {
         let read = parse_header(&header(opcode, 3)).unwrap().unwrap();
-        assert_eq!(read, Header { fin: true, opcode, mask: None, len: 3, size: 2 });
+        assert_eq!(read, Header { fin: true, opcode, compressed: false, mask: None, len: 3, size: 2 });
         assert_eq!(opcode.is_control(), matches!(opcode, Opcode::Close | Opcode::Ping | Opcode::Pong));
     }
 }

@@ -53,6 +53,9 @@ pub struct SessionSection {
     pub frame_bytes: ByteSize,
     /// Size of an inbound message, all its frames. At the bound: close 1009. At least `frame_bytes`.
     pub message_bytes: ByteSize,
+    /// Whether permessage-deflate (RFC 7692) is agreed on with clients that offer it. Messages of 256 bytes and more are
+    /// then compressed, once for all who get the same.
+    pub deflate: bool,
 }
 
 /// What happens to a client that does not keep up.
@@ -85,6 +88,7 @@ impl Default for SessionSection {
             close_timeout: Duration::from_secs(2),
             frame_bytes: ByteSize::kib(64),
             message_bytes: ByteSize::kib(256),
+            deflate: false,
         }
     }
 }

@@ -74,16 +74,17 @@ impl UpgradeRequest {
     /// A header, whatever the case of its name. The first counts.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        self.lines(name).next()
+    }
+
+    /// The values of a header, of all lines of that name.
+    pub(crate) fn lines(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.headers.iter().filter(move |(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     /// Whether a header that is a comma list holds a word, over all lines of that name.
     pub(crate) fn lists(&self, name: &str, word: &str) -> bool {
-        self.headers
-            .iter()
-            .filter(|(key, _)| key.eq_ignore_ascii_case(name))
-            .flat_map(|(_, value)| value.split(','))
-            .any(|item| item.trim().eq_ignore_ascii_case(word))
+        self.lines(name).flat_map(|value| value.split(',')).any(|item| item.trim().eq_ignore_ascii_case(word))
     }
 
     /// The client's address.

@@ -164,7 +164,7 @@ impl Gather {
 
 /// Offers a connection all that is for it, in one call. `None`: it had ended.
 fn offer(row: &Row, plans: &mut Plans) -> Option<bool> {
-    let ready = plans.ready(row.plan, row.session.0.encoding);
+    let ready = plans.ready(row.plan, row.session.0.encoding, row.session.deflate());
     let taken = match row.session.offer(ready.joined, || ready.parts()) {
         Offer::Taken | Offer::Waiting => Some(true),
         // Of several messages at least one was kept, and nobody counts them one by one for a slow client.

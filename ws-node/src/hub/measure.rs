@@ -6,6 +6,7 @@ use gim_proto::frame::{Dialect, MsgType};
 use gim_proxy_sdk::delivery::Message;
 
 use super::plans::{EMPTY, PlanId, Plans};
+use crate::deflate::Deflate;
 use crate::session::Encoding;
 
 /// Connections, and what each is to get.
@@ -13,13 +14,21 @@ use crate::session::Encoding;
 pub struct Fan {
     plans: Plans,
     rows: Vec<PlanId>,
+    deflates: bool,
 }
 
 impl Fan {
     /// Makes one of so many connections.
     #[must_use]
     pub fn new(connections: usize) -> Self {
-        Self { plans: Plans::default(), rows: vec![EMPTY; connections] }
+        Self { plans: Plans::default(), rows: vec![EMPTY; connections], deflates: false }
+    }
+
+    /// Has all of them agree on permessage-deflate.
+    #[must_use]
+    pub const fn deflating(mut self) -> Self {
+        self.deflates = true;
+        self
     }
 
     /// Adds a message for every connection whose number is a multiple of `every`.
@@ -32,12 +41,12 @@ impl Fan {
 
     /// Makes what each connection gets, as the sockets would be given it, and forgets it. Returns how many bytes.
     pub fn write(&mut self) -> usize {
-        let encoding = Encoding { dialect: Dialect::Ws, text: true };
+        let encoding = Encoding { dialect: Dialect::Ws, text: true, deflate: self.deflates };
         let mut bytes = 0;
         for row in &mut self.rows {
             let plan = std::mem::replace(row, EMPTY);
             if plan != EMPTY {
-                bytes += self.plans.ready(plan, encoding).joined.len();
+                bytes += self.plans.ready(plan, encoding, &Deflate::uncounted()).joined.len();
                 self.plans.leave(plan);
             }
         }

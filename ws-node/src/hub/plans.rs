@@ -14,7 +14,9 @@ use gim_proto::frame::{self, Dialect, MsgType};
 use gim_proto::websocket::{self, Opcode};
 use gim_proto::{Class, Payload};
 use gim_proxy_sdk::delivery::Message;
+use smallvec::SmallVec;
 
+use crate::deflate::Deflate;
 use crate::session::Encoding;
 use crate::session::outbox::{Keep, Part};
 
@@ -31,11 +33,19 @@ struct Chunk {
     message: Arc<Message>,
     kind: MsgType,
     keep: Keep,
-    encoded: PerEncoding<Encoded>,
+    /// Of each encoding that was asked for: of most chunks, one.
+    encoded: SmallVec<[Encoded; 1]>,
+}
+
+impl Chunk {
+    fn encoded(&self, encoding: Encoding) -> Option<&Encoded> {
+        self.encoded.iter().find(|encoded| encoded.encoding == encoding)
+    }
 }
 
 /// A frame among those of the round.
 struct Encoded {
+    encoding: Encoding,
     at: Range<usize>,
     /// The same for connections that cannot take it at once: made for the first of them, shared by all.
     shared: OnceCell<Bytes>,
@@ -125,12 +135,7 @@ impl Plans {
             (Class::Latest, Some(key)) => Keep::Latest(collapse(key)),
             _ => Keep::Live,
         };
-        self.chunks.push(Chunk {
-            message: Arc::clone(message),
-            kind,
-            keep,
-            encoded: [const { None }; Encoding::COUNT],
-        });
+        self.chunks.push(Chunk { message: Arc::clone(message), kind, keep, encoded: SmallVec::new() });
         self.alone.push(EMPTY);
         number(self.chunks.len() - 1)
     }
@@ -205,7 +210,7 @@ impl Plans {
     }
 
     /// The bytes of a plan for connections of one encoding.
-    pub(super) fn ready(&mut self, plan: PlanId, encoding: Encoding) -> Ready<'_> {
+    pub(super) fn ready(&mut self, plan: PlanId, encoding: Encoding, deflate: &Deflate) -> Ready<'_> {
         let which = encoding.index();
         let (before, chunk, rows, is_joined) = match self.plan(plan) {
             Some(plan) => {
@@ -215,11 +220,11 @@ impl Plans {
             None => (EMPTY, ChunkId::MAX, 0, false),
         };
         if before == EMPTY {
-            self.encode(chunk, encoding);
+            self.encode(chunk, encoding, deflate);
             return Ready { joined: self.frame(chunk, encoding), plans: self, plan, encoding };
         }
         if !is_joined {
-            self.join(plan, encoding);
+            self.join(plan, encoding, deflate);
             if rows > 1 {
                 let joined = Box::from(self.scratch.as_slice());
                 if let Some(plan) = self.plan_mut(plan) {
@@ -232,26 +237,27 @@ impl Plans {
     }
 
     /// Joins the frames of a plan in `scratch`.
-    fn join(&mut self, plan: PlanId, encoding: Encoding) {
+    fn join(&mut self, plan: PlanId, encoding: Encoding, deflate: &Deflate) {
         let mut ids: Vec<ChunkId> = self.chunks_of(plan).collect();
         ids.reverse();
         self.scratch.clear();
         for id in ids {
-            self.encode(id, encoding);
+            self.encode(id, encoding, deflate);
             let Self { chunks, frames, scratch, .. } = self;
             scratch.extend_from_slice(frame_in(chunks, frames, id, encoding));
         }
     }
 
     /// Makes the frame of a chunk, unless it is made.
-    fn encode(&mut self, chunk: ChunkId, encoding: Encoding) {
+    fn encode(&mut self, chunk: ChunkId, encoding: Encoding, deflate: &Deflate) {
         let Self { chunks, frames, text, .. } = self;
-        let Some(chunk) = chunks.get_mut(chunk as usize) else { return };
-        chunk.encoded[encoding.index()].get_or_insert_with(|| {
-            let start = frames.len();
-            encode_into(frames, text, &chunk.message, chunk.kind, encoding);
-            Encoded { at: start..frames.len(), shared: OnceCell::new() }
-        });
+        let Some(chunk) = chunks.get_mut(chunk as usize).filter(|chunk| chunk.encoded(encoding).is_none()) else {
+            return;
+        };
+        let start = frames.len();
+        let deflate = encoding.deflate.then_some(deflate);
+        encode_into(frames, text, &chunk.message, chunk.kind, encoding, deflate);
+        chunk.encoded.push(Encoded { encoding, at: start..frames.len(), shared: OnceCell::new() });
     }
 
     fn frame(&self, chunk: ChunkId, encoding: Encoding) -> &[u8] {
@@ -259,10 +265,10 @@ impl Plans {
     }
 
     fn part(&self, chunk: ChunkId, encoding: Encoding) -> Option<Part> {
-        let Chunk { keep, encoded, .. } = self.chunks.get(chunk as usize)?;
-        let Encoded { at, shared } = encoded[encoding.index()].as_ref()?;
+        let chunk = self.chunks.get(chunk as usize)?;
+        let Encoded { at, shared, .. } = chunk.encoded(encoding)?;
         let bytes = shared.get_or_init(|| Bytes::copy_from_slice(self.frames.get(at.clone()).unwrap_or_default()));
-        Some(Part::new(bytes.clone(), keep.clone()))
+        Some(Part::new(bytes.clone(), chunk.keep.clone()))
     }
 
     fn plan(&self, plan: PlanId) -> Option<&Plan> {
@@ -275,30 +281,41 @@ impl Plans {
 }
 
 fn frame_in<'a>(chunks: &[Chunk], frames: &'a [u8], chunk: ChunkId, encoding: Encoding) -> &'a [u8] {
-    let encoded = chunks.get(chunk as usize).and_then(|chunk| chunk.encoded[encoding.index()].as_ref());
+    let encoded = chunks.get(chunk as usize).and_then(|chunk| chunk.encoded(encoding));
     encoded.and_then(|encoded| frames.get(encoded.at.clone())).unwrap_or_default()
 }
 
-/// Encodes a message as one WebSocket frame.
+/// Encodes a message as one WebSocket frame for one connection, never compressed.
 pub(crate) fn encode(message: &Message, kind: MsgType, encoding: Encoding) -> Bytes {
     let mut frame = Vec::new();
-    encode_into(&mut frame, &mut Vec::new(), message, kind, encoding);
+    encode_into(&mut frame, &mut Vec::new(), message, kind, encoding, None);
     Bytes::from(frame)
 }
 
 /// Appends a message as one WebSocket frame. `text` is room to work in.
-fn encode_into(out: &mut Vec<u8>, text: &mut Vec<u8>, message: &Message, kind: MsgType, encoding: Encoding) {
-    match &message.payload {
+fn encode_into(
+    out: &mut Vec<u8>,
+    text: &mut Vec<u8>,
+    message: &Message,
+    kind: MsgType,
+    encoding: Encoding,
+    deflate: Option<&Deflate>,
+) {
+    let (opcode, message) = match &message.payload {
         Payload::Raw(raw) => {
             let is_text = encoding.text && std::str::from_utf8(raw).is_ok();
-            websocket::write_frame(out, if is_text { Opcode::Text } else { Opcode::Binary }, raw);
+            (if is_text { Opcode::Text } else { Opcode::Binary }, &raw[..])
         }
         Payload::Json(a) => {
             let id = (encoding.dialect == Dialect::Ws).then_some(&message.id);
             text.clear();
             frame::push(text, kind, id, None, a);
-            websocket::write_frame(out, encoding.opcode(), text);
+            (encoding.opcode(), &text[..])
         }
+    };
+    match deflate {
+        Some(deflate) => deflate.write_frame(out, opcode, message),
+        None => websocket::write_frame(out, opcode, message),
     }
 }
 
@@ -313,7 +330,8 @@ mod tests {
 
     use super::*;
 
-    const TEXT: Encoding = Encoding { dialect: Dialect::Acc, text: true };
+    const TEXT: Encoding = Encoding { dialect: Dialect::Acc, text: true, deflate: false };
+    const DEFLATE: Deflate = Deflate::uncounted();
 
     fn chunk(plans: &mut Plans, a: &'static [u8]) -> ChunkId {
         let message = Message {
@@ -340,8 +358,8 @@ mod tests {
             })
             .collect();
         assert!(ends.windows(2).all(|pair| pair[0] == pair[1]));
-        let one = plans.ready(ends[0], TEXT).joined.as_ptr();
-        let other = plans.ready(ends[1], TEXT);
+        let one = plans.ready(ends[0], TEXT, &DEFLATE).joined.as_ptr();
+        let other = plans.ready(ends[1], TEXT, &DEFLATE);
         assert_eq!(one, other.joined.as_ptr());
         assert!(other.is_several());
         let parts = other.parts();
@@ -350,7 +368,7 @@ mod tests {
         let again = other.parts();
         assert_eq!(parts[0].bytes.as_ptr(), again[0].bytes.as_ptr(), "what waits is shared too");
         let alone = plans.append(EMPTY, second);
-        let alone = plans.ready(alone, TEXT);
+        let alone = plans.ready(alone, TEXT, &DEFLATE);
         assert_eq!(alone.joined, &parts[1].bytes[..]);
         assert!(!alone.is_several());
         assert_eq!(alone.parts()[0].bytes.as_ptr(), parts[1].bytes.as_ptr());
@@ -366,7 +384,7 @@ mod tests {
             end = plans.append(plan, second);
         }
         let kept = |plans: &Plans| plans.plans.iter().filter(|plan| plan.joined.is_some()).count();
-        plans.ready(end, TEXT);
+        plans.ready(end, TEXT, &DEFLATE);
         assert_eq!(kept(&plans), 1);
         plans.leave(end);
         assert_eq!(kept(&plans), 1, "another connection gets the same");
@@ -374,7 +392,7 @@ mod tests {
         assert_eq!(kept(&plans), 0);
         let one = plans.append(EMPTY, second);
         let only = plans.append(one, first);
-        let ready = plans.ready(only, TEXT);
+        let ready = plans.ready(only, TEXT, &DEFLATE);
         assert_eq!(ready.joined, [&ready.parts()[0].bytes[..], &ready.parts()[1].bytes].concat());
         assert_eq!(kept(&plans), 0, "what one connection gets is not kept");
     }

@@ -9,6 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use gim_proto::codes::CloseCode;
+use gim_proto::websocket::{self, DEFLATE_ACCEPTED};
 use gim_proto::{SessionId, Tgid};
 use gim_proxy_sdk::directory::{Claim, ClaimRequest, Found, NodeRef, Owner};
 use gim_proxy_sdk::mailbox::{Arrival, MailboxError, Opened, Position, Scope};
@@ -90,7 +91,8 @@ async fn in_turn(core: Arc<Core>, upgrading: Upgrading) {
         core.metrics.refused("gone");
         return;
     }
-    let encoding = Encoding { dialect: request.dialect, text: request.query("msg_code") == Some("1") };
+    let deflate = core.settings.deflate && request.lines("sec-websocket-extensions").any(websocket::offers_deflate);
+    let encoding = Encoding { dialect: request.dialect, text: request.query("msg_code") == Some("1"), deflate };
     let resume = request.query("session").and_then(|id| SessionId::parse(id).ok());
     let arrival = match arrival(&request) {
         Ok(arrival) => arrival,
@@ -335,10 +337,16 @@ async fn replace(core: &Core, session: &Session, previous: Option<&Owner>) {
 
 /// Writes the 101 and lets the session run.
 fn begin(core: &Arc<Core>, session: Session, key: &str, login: Login, leftover: Vec<u8>) {
-    let head = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: {}\r\n\r\n",
+    let mut head = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: {}\r\n",
         derive_accept_key(key.as_bytes())
     );
+    if session.0.encoding.deflate {
+        head.push_str("sec-websocket-extensions: ");
+        head.push_str(DEFLATE_ACCEPTED);
+        head.push_str("\r\n");
+    }
+    head.push_str("\r\n");
     match login {
         Login::Granted { groups, opened, is_successor } => {
             core.metrics.logged_in(&session);

@@ -21,7 +21,7 @@ pub(crate) use self::ack::AckAnswer;
 use self::cursor::Cursor;
 pub(crate) use self::letter::{Hint, Letter};
 
-use self::letter::Frame;
+use self::letter::{Form, Frame};
 use self::marks::Mark;
 use super::Session;
 use super::outbox::Offer;
@@ -99,8 +99,9 @@ impl Session {
     /// Writes frames in one call, as far as the socket takes them. Nothing is allocated unless something has to wait.
     fn offer_frames<'a>(&self, frames: impl Iterator<Item = Frame<'a>> + Clone) -> Offer {
         let inner = &self.0;
-        let offer = letter::join(inner.encoding, frames, |joined, frames| {
-            let parts = || frames.map(|frame| frame.part(inner.encoding)).collect();
+        let form = Form { encoding: inner.encoding, deflate: self.deflate() };
+        let offer = letter::join(form, frames, |joined, frames| {
+            let parts = || frames.map(|frame| frame.part(form)).collect();
             inner.outbox.offer_durable(&inner.core.settings.outbox, joined, parts, |bytes| inner.send(bytes))
         });
         self.follow_up(offer);

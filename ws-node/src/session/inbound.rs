@@ -7,8 +7,9 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use gim_proto::codes::CloseCode;
-use gim_proto::websocket::{self, Header, Opcode};
+use gim_proto::websocket::{self, FramingError, Header, Opcode};
 
+use crate::deflate::{InflateError, inflate};
 use crate::embed::Frame;
 
 /// Bounds of what a client may send.
@@ -16,8 +17,10 @@ use crate::embed::Frame;
 pub(crate) struct InboundBounds {
     /// Largest payload of one frame, in bytes.
     pub(crate) frame: u64,
-    /// Largest message over all its fragments, in bytes.
+    /// Largest message over all its fragments, in bytes, as it is sent and as it is unpacked.
     pub(crate) message: usize,
+    /// Messages may be compressed: permessage-deflate was agreed on.
+    pub(crate) deflate: bool,
 }
 
 /// What a frame, or the last frame of a message, came to.
@@ -47,6 +50,7 @@ pub(super) struct Inbound {
 #[derive(Debug)]
 struct Assembly {
     text: bool,
+    compressed: bool,
     data: Vec<u8>,
     /// How much of a text is known to be UTF-8.
     checked: usize,
@@ -96,7 +100,7 @@ impl Inbound {
         let mut used = 0;
         loop {
             let rest = bytes.get(used..).unwrap_or_default();
-            let header = match websocket::parse_header(rest) {
+            let header = match header(rest, bounds) {
                 Ok(Some(header)) => header,
                 Ok(None) => return (used, None),
                 Err(_) => return (bytes.len(), violation("the frame breaks the WebSocket protocol")),
@@ -141,29 +145,35 @@ impl Inbound {
                 if payload.len() > bounds.message {
                     return too_big();
                 }
-                whole(header.opcode == Opcode::Text, Bytes::copy_from_slice(payload))
+                let text = header.opcode == Opcode::Text;
+                if header.compressed {
+                    unpacked(text, payload, bounds)
+                } else {
+                    whole(text, Bytes::copy_from_slice(payload))
+                }
             }
             Opcode::Text | Opcode::Binary | Opcode::Continuation => self.assemble(header, payload, bounds),
         }
     }
 
     fn assemble(&mut self, header: &Header, payload: &[u8], bounds: InboundBounds) -> Option<Event> {
-        let text = header.opcode == Opcode::Text;
-        let message = self.message.get_or_insert_with(|| Box::new(Assembly { text, data: Vec::new(), checked: 0 }));
+        let (text, compressed) = (header.opcode == Opcode::Text, header.compressed);
+        let message =
+            self.message.get_or_insert_with(|| Box::new(Assembly { text, compressed, data: Vec::new(), checked: 0 }));
         if message.data.len() + payload.len() > bounds.message {
             self.message = None;
             return too_big();
         }
         message.data.extend_from_slice(payload);
-        if message.text && !message.is_utf8_so_far() {
+        if message.text && !message.compressed && !message.is_utf8_so_far() {
             self.message = None;
             return bad_utf8();
         }
         if !header.fin {
             return None;
         }
-        let message = self.message.take()?;
-        whole(message.text, Bytes::from(message.data))
+        let Assembly { text, compressed, data, .. } = *self.message.take()?;
+        if compressed { unpacked(text, &data, bounds) } else { whole(text, Bytes::from(data)) }
     }
 }
 
@@ -184,6 +194,10 @@ impl Assembly {
     }
 }
 
+fn header(bytes: &[u8], bounds: InboundBounds) -> Result<Option<Header>, FramingError> {
+    if bounds.deflate { websocket::parse_header_with_deflate(bytes) } else { websocket::parse_header(bytes) }
+}
+
 fn payload_range(used: usize, header: &Header, available: usize) -> Option<Range<usize>> {
     let start = used + header.size;
     let end = start.checked_add(usize::try_from(header.len).ok()?)?;
@@ -198,6 +212,14 @@ fn whole(text: bool, bytes: Bytes) -> Option<Event> {
         return bad_utf8();
     }
     Some(Event::Message(Frame::Text(bytes)))
+}
+
+fn unpacked(text: bool, packed: &[u8], bounds: InboundBounds) -> Option<Event> {
+    match inflate(packed, bounds.message) {
+        Ok(plain) => whole(text, Bytes::from(plain)),
+        Err(InflateError::TooBig) => too_big(),
+        Err(InflateError::Malformed) => violation("the compressed message is malformed"),
+    }
 }
 
 fn close_event(payload: &[u8]) -> Event {

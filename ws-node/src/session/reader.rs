@@ -19,7 +19,7 @@ use gim_proto::websocket::Opcode;
 use rustix::net::{RecvFlags, Shutdown};
 use tokio::io::Interest;
 
-use super::inbound::{Event, Inbound};
+use super::inbound::{Event, Inbound, InboundBounds};
 use super::{CloseReason, Closer, Session};
 
 /// What one read call may return. As long as the largest frame a default configuration takes.
@@ -99,7 +99,7 @@ async fn begin(session: Session, leftover: Vec<u8>) -> Option<Inbound> {
         attend(&session, Box::pin(session.0.core.handlers.connected(&session))).await;
     }
     let mut inbound = Inbound::with_leftover(leftover);
-    let event = inbound.next_kept(session.0.core.settings.inbound);
+    let event = inbound.next_kept(session.inbound_bounds());
     work(session, inbound, event).await
 }
 
@@ -135,7 +135,7 @@ async fn serve(session: &Session, inbound: &mut Inbound, mut event: Option<Event
         }
         // Many small frames in one read are many writes: others on this thread get their turn.
         tokio::task::coop::consume_budget().await;
-        event = inbound.next_kept(session.0.core.settings.inbound);
+        event = inbound.next_kept(session.inbound_bounds());
     }
     Ok(())
 }
@@ -203,12 +203,16 @@ impl Session {
 
     /// Reads once and takes the next event out of what has come. As an error: that the client is gone.
     fn read_event(&self, inbound: &mut Inbound) -> Result<Option<Event>, Option<CloseReason>> {
-        match self.read(|bytes| inbound.read(bytes, self.0.core.settings.inbound)) {
+        match self.read(|bytes| inbound.read(bytes, self.inbound_bounds())) {
             Ok(Read::Bytes(next)) => Ok(next),
             Ok(Read::Nothing) => Ok(None),
             Ok(Read::End) => Err(Some(lost("the connection ended without a close frame"))),
             Err(_) => Err(Some(lost("the connection broke"))),
         }
+    }
+
+    fn inbound_bounds(&self) -> InboundBounds {
+        InboundBounds { deflate: self.0.encoding.deflate, ..self.0.core.settings.inbound }
     }
 
     /// Ends a session whose task panicked.

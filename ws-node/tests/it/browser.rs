@@ -75,6 +75,28 @@ async fn a_group_push_arrives_after_joining_the_group() {
 }
 
 #[tokio::test]
+async fn a_browser_agrees_on_compression_and_sees_no_difference() {
+    let node = TestNode::start_with(|config| config.session.deflate = true).await;
+    let mut page = connected(node.public, "ida").await;
+    let extensions = format!(
+        "new Promise((done) => {{
+            const other = new WebSocket('ws://{}/ws?uid=other&msg_code=1');
+            other.onopen = () => {{ done(other.extensions); other.close(); }};
+        }})",
+        node.public
+    );
+    let agreed = page.eval(&extensions).await;
+    assert!(agreed.as_str().is_some_and(|agreed| agreed.starts_with("permessage-deflate")), "{agreed}");
+    // What the browser sends is compressed too.
+    join(&mut page, "chess").await;
+    let data = json!({ "moves": "e4 e5 Nf3 Nc6 Bb5 a6 Ba4 Nf6 O-O Be7 ".repeat(100) });
+    let live = push(&node, json!({ "tgid": "chess", "data": data })).await;
+    assert_eq!(payload(&mut page, "group", &live).await, data);
+    let durable = push(&node, json!({ "to_uid": "ida", "class": "durable", "data": data })).await;
+    assert_eq!(payload(&mut page, "user", &durable).await, data);
+}
+
+#[tokio::test]
 async fn markup_is_shown_as_text_wherever_it_comes_from() {
     let node = TestNode::start().await;
     let mut page = connected(node.public, "%3Ci%3Eeve%3C%2Fi%3E").await;

@@ -4,6 +4,7 @@
 mod chopping;
 mod closing;
 mod control;
+mod deflate;
 mod fragments;
 mod handshake;
 mod head;

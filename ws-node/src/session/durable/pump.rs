@@ -125,7 +125,7 @@ impl Session {
 
     fn piece(&self, item: Item) -> Piece {
         match item {
-            Item::Letter { offset, kind, message } => Piece::Letter(offset, Letter::new(&message, kind)),
+            Item::Letter { offset, kind, message } => Piece::Letter(offset, Letter::for_one(&message, kind)),
             Item::Gap { from, to, reason } => Piece::Gap { to, notice: self.gap(from, to, reason, None) },
         }
     }

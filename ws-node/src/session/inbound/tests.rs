@@ -1,6 +1,7 @@
 use super::*;
 
-const BOUNDS: InboundBounds = InboundBounds { frame: 1_000, message: 2_000 };
+const BOUNDS: InboundBounds = InboundBounds { frame: 1_000, message: 2_000, deflate: false };
+const DEFLATE: InboundBounds = InboundBounds { deflate: true, ..BOUNDS };
 
 fn client_frame(fin: bool, opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mask = [1, 2, 3, 4];
@@ -23,17 +24,21 @@ fn text(text: &str) -> Event {
 
 /// Feeds bytes in pieces of `step` and collects every event.
 fn events(bytes: &[u8], step: usize) -> Vec<Event> {
+    events_within(BOUNDS, bytes, step)
+}
+
+fn events_within(bounds: InboundBounds, bytes: &[u8], step: usize) -> Vec<Event> {
     let mut inbound = Inbound::default();
     let mut events = Vec::new();
     for piece in bytes.chunks(step) {
-        let mut next = inbound.read(&mut piece.to_vec(), BOUNDS);
+        let mut next = inbound.read(&mut piece.to_vec(), bounds);
         while let Some(event) = next {
             let ends = matches!(event, Event::Violation(..));
             events.push(event);
             if ends {
                 return events;
             }
-            next = inbound.next_kept(BOUNDS);
+            next = inbound.next_kept(bounds);
         }
     }
     events
@@ -100,4 +105,38 @@ fn frames_out_of_place_break_the_protocol() {
     let mut nested = client_frame(false, 1, b"x");
     nested.extend(client_frame(true, 2, b"y"));
     assert!(matches!(events(&nested, 64)[..], [Event::Violation(CloseCode::ProtocolError, _)]));
+}
+
+#[test]
+fn a_compressed_message_comes_out_the_same_however_the_stream_is_cut() {
+    // RFC 7692, section 7.2.3.1: "Hello", whole, and in two fragments with a ping between.
+    let hello = [0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00];
+    let mut bytes = client_frame(true, 0x41, &hello);
+    bytes.extend(client_frame(false, 0x42, &hello[..3]));
+    bytes.extend(client_frame(true, 9, b"ping"));
+    bytes.extend(client_frame(true, 0, &hello[3..]));
+    bytes.extend(client_frame(true, 1, b"plain"));
+    let expect = vec![
+        text("Hello"),
+        Event::Ping(Bytes::from_static(b"ping")),
+        Event::Message(Frame::Binary(Bytes::from_static(b"Hello"))),
+        text("plain"),
+    ];
+    for step in [1, 2, 3, 7, bytes.len()] {
+        assert_eq!(events_within(DEFLATE, &bytes, step), expect, "in pieces of {step}");
+    }
+    assert!(matches!(events(&bytes, 64)[..], [Event::Violation(CloseCode::ProtocolError, _)]), "nobody agreed");
+}
+
+#[test]
+fn a_compressed_message_has_the_bound_of_what_it_becomes() {
+    let packed =
+        crate::deflate::Deflate::uncounted().shrunk(&[b'x'; 500], |packed| packed.map(<[u8]>::to_vec)).unwrap();
+    assert!(packed.len() < 50);
+    let within = |len| InboundBounds { message: len, ..DEFLATE };
+    let bytes = client_frame(true, 0x41, &packed);
+    assert_eq!(events_within(within(500), &bytes, 64), [text(&"x".repeat(500))]);
+    assert!(matches!(events_within(within(499), &bytes, 64)[..], [Event::Violation(CloseCode::TooBig, _)]));
+    let garbage = client_frame(true, 0x41, &[0xFF; 10]);
+    assert!(matches!(events_within(DEFLATE, &garbage, 64)[..], [Event::Violation(CloseCode::ProtocolError, _)]));
 }

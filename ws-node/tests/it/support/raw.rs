@@ -2,6 +2,7 @@
 //!
 //! Never repairs, answers or hides anything: no pong, no close, no reassembly.
 
+use std::io::Read;
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -81,16 +82,29 @@ fn head(first: u8, length: usize, masked: bool) -> Vec<u8> {
     bytes
 }
 
-/// One frame of the server, seen to be whole, unmasked, without reserved bits and with the shortest length.
+/// One frame of the server, seen to be whole, unmasked, without reserved bits nobody agreed on and with the shortest length.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RawFrame {
     pub(crate) opcode: u8,
+    /// As it came: of a compressed one, before it is unpacked.
     pub(crate) payload: Vec<u8>,
+    pub(crate) compressed: bool,
 }
 
 impl RawFrame {
     pub(crate) fn new(opcode: u8, payload: impl Into<Vec<u8>>) -> Self {
-        Self { opcode, payload: payload.into() }
+        Self { opcode, payload: payload.into(), compressed: false }
+    }
+
+    /// The same frame as it would be without compression, by a decompressor that is not the node's.
+    pub(crate) fn unpacked(&self) -> Self {
+        if !self.compressed {
+            return self.clone();
+        }
+        let whole = [&self.payload[..], &[0, 0, 0xFF, 0xFF, 1, 0, 0, 0xFF, 0xFF]].concat();
+        let mut payload = Vec::new();
+        flate2::read::DeflateDecoder::new(&whole[..]).read_to_end(&mut payload).expect("whole blocks");
+        Self::new(self.opcode, payload)
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -111,6 +125,8 @@ impl RawFrame {
 pub(crate) struct Raw {
     stream: TcpStream,
     seen: Vec<u8>,
+    /// permessage-deflate was agreed on.
+    deflates: bool,
 }
 
 /// The head of a handshake that must succeed.
@@ -127,19 +143,32 @@ impl Raw {
         Self::open(addr).await.upgraded(path).await
     }
 
+    /// The same as a client that offers permessage-deflate, which must be accepted.
+    pub(crate) async fn connect_deflating(addr: SocketAddr, path: &str) -> Self {
+        let mut raw = Self::open(addr).await;
+        let offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
+        let head = upgrade_head(path);
+        raw.send(format!("{}{offer}", head.strip_suffix("\r\n").expect("an empty line")).as_bytes()).await;
+        let answer = raw.expect_101().await;
+        let agreed = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+        assert_eq!(answer.header("sec-websocket-extensions"), Some(agreed));
+        raw.deflates = true;
+        raw
+    }
+
     /// The same with a receive buffer so small that a client who does not read is noticed soon.
     pub(crate) async fn connect_narrow(addr: SocketAddr, path: &str) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(4 * 1024).expect("a small buffer");
         let stream = socket.connect(addr).await.expect("the listener accepts");
-        Self { stream, seen: Vec::new() }.upgraded(path).await
+        Self { stream, seen: Vec::new(), deflates: false }.upgraded(path).await
     }
 
     /// Connects and says nothing yet.
     pub(crate) async fn open(addr: SocketAddr) -> Self {
         let stream = TcpStream::connect(addr).await.expect("the listener accepts");
         stream.set_nodelay(true).expect("no delay");
-        Self { stream, seen: Vec::new() }
+        Self { stream, seen: Vec::new(), deflates: false }
     }
 
     async fn upgraded(mut self, path: &str) -> Self {
@@ -235,7 +264,7 @@ impl Raw {
     /// The next frame, none at the end of the connection.
     pub(crate) async fn frame_or_end(&mut self) -> Option<RawFrame> {
         loop {
-            if let Some((frame, size)) = parse_frame(&self.seen) {
+            if let Some((frame, size)) = parse_frame(&self.seen, self.deflates) {
                 self.seen.drain(..size);
                 return Some(frame);
             }
@@ -249,7 +278,7 @@ impl Raw {
     /// The same for a connection that may be cut in the middle of a frame.
     pub(crate) async fn frame_or_cut(&mut self) -> Option<RawFrame> {
         loop {
-            if let Some((frame, size)) = parse_frame(&self.seen) {
+            if let Some((frame, size)) = parse_frame(&self.seen, self.deflates) {
                 self.seen.drain(..size);
                 return Some(frame);
             }
@@ -274,9 +303,10 @@ impl Raw {
     }
 }
 
-fn parse_frame(seen: &[u8]) -> Option<(RawFrame, usize)> {
+fn parse_frame(seen: &[u8], deflates: bool) -> Option<(RawFrame, usize)> {
     let (&[first, second], rest) = seen.split_first_chunk()?;
-    assert_eq!(first & 0x70, 0, "reserved bits of a server frame");
+    let compressed = deflates && first & 0x40 != 0;
+    assert_eq!(first & if compressed { 0x30 } else { 0x70 }, 0, "reserved bits of a server frame");
     assert_eq!(first & FIN, FIN, "the server fragments");
     assert_eq!(second & 0x80, 0, "a masked server frame");
     let (length, start) = match second {
@@ -294,7 +324,7 @@ fn parse_frame(seen: &[u8]) -> Option<(RawFrame, usize)> {
     };
     let end = start + usize::try_from(length).unwrap();
     let payload = seen.get(start..end)?;
-    Some((RawFrame::new(first & 0x0F, payload), end))
+    Some((RawFrame { compressed, ..RawFrame::new(first & 0x0F, payload) }, end))
 }
 
 fn shown(frame: &RawFrame) -> String {
