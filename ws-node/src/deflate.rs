@@ -124,32 +124,35 @@ pub(crate) fn inflate(message: &[u8], most: usize) -> Result<Vec<u8>, InflateErr
     })
 }
 
-/// Unpacks more of a message. True: a last block ended with the last of the bytes.
+/// Unpacks more of a message, as far as it goes. True: a last block ended with the last of the bytes.
 fn feed(inflater: &mut Decompress, mut bytes: &[u8], plain: &mut Vec<u8>, most: usize) -> Result<bool, InflateError> {
     loop {
         plain.reserve(STEP);
-        let before = inflater.total_in();
+        let (read, written) = (inflater.total_in(), plain.len());
         let status =
             inflater.decompress_vec(bytes, plain, FlushDecompress::Sync).map_err(|_| InflateError::Malformed)?;
         if plain.len() > most {
             return Err(InflateError::TooBig);
         }
-        let used = usize::try_from(inflater.total_in() - before).unwrap_or(usize::MAX);
+        let used = usize::try_from(inflater.total_in() - read).unwrap_or(usize::MAX);
         bytes = bytes.get(used..).unwrap_or_default();
-        let has_room = plain.len() < plain.capacity();
+        // A call may hand out what an earlier one has unpacked and read nothing, or read and hand out nothing.
+        let has_moved = used > 0 || plain.len() > written;
         match status {
             Status::StreamEnd if bytes.is_empty() => return Ok(true),
             // Other blocks may follow one that says it is the last.
             Status::StreamEnd => inflater.reset(false),
-            Status::Ok | Status::BufError if bytes.is_empty() && has_room => return Ok(false),
-            Status::Ok | Status::BufError if used == 0 && has_room => return Err(InflateError::Malformed),
-            Status::Ok | Status::BufError => {}
+            Status::Ok | Status::BufError if has_moved => {}
+            Status::Ok | Status::BufError if bytes.is_empty() => return Ok(false),
+            Status::Ok | Status::BufError => return Err(InflateError::Malformed),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     fn shrunk(plain: &[u8]) -> Option<Vec<u8>> {
@@ -168,6 +171,24 @@ mod tests {
             assert!(packed.len() < len / 2, "{len} bytes became {}", packed.len());
             assert_eq!(inflate(&packed, len).as_deref(), Ok(&plain[..]));
             assert_eq!(inflate(&packed, len - 1), Err(InflateError::TooBig));
+        }
+    }
+
+    #[test]
+    fn every_length_comes_out_wherever_the_decompressor_pauses() {
+        // It unpacks 32 KiB at a time.
+        for len in (1..150_000).step_by(3_989) {
+            for plain in [json(len), vec![b'x'; len]] {
+                let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), Compression::best());
+                encoder.write_all(&plain).unwrap();
+                encoder.flush().unwrap();
+                let flushed = encoder.get_ref().strip_suffix(&DEFLATE_TAIL).unwrap().to_vec();
+                let ended = encoder.finish().unwrap();
+                for packed in [ended, flushed] {
+                    assert_eq!(inflate(&packed, len).as_deref(), Ok(&plain[..]), "{len}");
+                    assert_eq!(inflate(&packed, len - 1), Err(InflateError::TooBig), "{len}");
+                }
+            }
         }
     }
 
