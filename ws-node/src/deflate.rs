@@ -193,6 +193,19 @@ mod tests {
     }
 
     #[test]
+    fn what_an_earlier_call_has_unpacked_comes_out_later() {
+        // Behind a first part whose length is no power of two, what is unpacked at once and the room for it do not match.
+        let ended = |plain: &[u8]| {
+            let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), Compression::best());
+            encoder.write_all(plain).unwrap();
+            encoder.finish().unwrap()
+        };
+        let (first, second) = (json(5_000), json(100_000));
+        let packed = [ended(&first), ended(&second)].concat();
+        assert_eq!(inflate(&packed, 105_000).unwrap(), [first, second].concat());
+    }
+
+    #[test]
     fn what_is_short_or_does_not_shrink_is_left_alone() {
         assert_eq!(shrunk(&json(LEAST - 1)), None);
         let mut random = 1_u64;
