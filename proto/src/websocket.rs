@@ -1,7 +1,7 @@
 //! Frames of a WebSocket (RFC 6455, and 7692 for compressed messages), as bytes in and bytes out.
 //!
-//! Owns headers, masks, close payloads and the words of the extension. Never reads a socket, never joins fragments, never checks the UTF-8 of a
-//! message: that takes the state of a connection.
+//! Owns headers, masks, close payloads and the words of the extension. Never reads a socket, never joins fragments, never
+//! checks the UTF-8 of a message: that takes the state of a connection.
 
 mod close;
 mod deflate;

@@ -6,50 +6,66 @@
 
 use std::cell::RefCell;
 
-use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
-use gim_proto::websocket::{self, DEFLATE_TAIL, Opcode};
+use gim_proto::websocket::{self, DEFLATE_TAIL, Opcode, STORED_HEADER};
 use metrics::Counter;
+use miniz_oxide::DataFormat;
+use miniz_oxide::deflate::CompressionLevel;
+use miniz_oxide::deflate::core::{CompressorOxide, TDEFLFlush, TDEFLStatus, compress};
+use miniz_oxide::inflate::TINFLStatus;
+use miniz_oxide::inflate::core::inflate_flags::{
+    TINFL_FLAG_HAS_MORE_INPUT, TINFL_FLAG_STOP_ON_BLOCK_BOUNDARY, TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF,
+};
+use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
 
 /// Shorter messages are sent as they are. Below it the bytes saved are fewer than the headers of the packet they travel in
 /// (docs/bench.md, "Compression").
 const LEAST: usize = 256;
 
-/// The lowest. The usual one takes twice the time for a message of 4 KiB and saves a twentieth more ("Compression").
-const EFFORT: Compression = Compression::fast();
+/// The usual level takes twice the time for a message of 4 KiB and saves a twentieth more (docs/bench.md, "Compression").
+const LEVEL: CompressionLevel = CompressionLevel::BestSpeed;
 
 /// Room that one large message has grown is not kept for ever.
 const KEEP: usize = 64 * 1024;
 
-/// What is asked of the decompressor at once, in bytes.
-const STEP: usize = 4 * 1024;
-
 /// An empty last block (RFC 1951, section 3.2.4): whoever comes to it has read whole blocks.
 const LAST_BLOCK: [u8; 5] = [1, 0, 0, 0xFF, 0xFF];
+
+/// Blocks a message may be in: so many, and one more for so many bytes of it. Compressors make one per some thousand bytes
+/// and one or two per flush. Each costs the tables it is read by, even one with nothing in it.
+const BLOCKS: usize = 256;
+const BYTES_PER_BLOCK: usize = 64;
 
 /// Compresses, and counts what that saves.
 #[derive(Clone)]
 pub(crate) struct Deflate {
+    /// Messages that were long enough to try.
     pub(crate) messages: Counter,
     pub(crate) bytes_before: Counter,
+    /// Of what did not become shorter, as many as before.
     pub(crate) bytes_after: Counter,
 }
 
 /// Why a compressed message is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InflateError {
+    /// It is not whole blocks, or in more of them than anybody would make.
     Malformed,
     /// It is longer than a message may be. It was not unpacked further than that.
     TooBig,
 }
 
 struct Deflater {
-    compress: Compress,
+    compressor: CompressorOxide,
+    /// As long as the longest message so far, up to a bound: what is in it counts no more.
     out: Vec<u8>,
 }
 
 thread_local! {
-    static DEFLATER: RefCell<Deflater> = RefCell::new(Deflater { compress: Compress::new(EFFORT, false), out: Vec::new() });
-    static INFLATER: RefCell<Decompress> = RefCell::new(Decompress::new(false));
+    static DEFLATER: RefCell<Deflater> = RefCell::new(Deflater {
+        compressor: CompressorOxide::with_format_and_level(DataFormat::Raw, LEVEL),
+        out: Vec::new(),
+    });
+    static INFLATER: RefCell<DecompressorOxide> = RefCell::new(DecompressorOxide::new());
 }
 
 impl Deflate {
@@ -70,21 +86,19 @@ impl Deflate {
         });
     }
 
-    /// Hands on what becomes of bytes, if they are enough and become fewer: blocks that may stand behind others of the same
-    /// message, without the four bytes that end every message.
+    /// Hands on what becomes of bytes, if they are enough and become fewer, also behind a stored head: blocks that may stand
+    /// behind others of the same message, without the four bytes that end every message.
     pub(crate) fn shrunk<T>(&self, plain: &[u8], take: impl FnOnce(Option<&[u8]>) -> T) -> T {
         if plain.len() < LEAST {
             return take(None);
         }
         DEFLATER.with_borrow_mut(|deflater| {
             let shrunk = deflater.shrink(plain);
-            if let Some(shrunk) = shrunk {
-                self.messages.increment(1);
-                self.bytes_before.increment(plain.len() as u64);
-                self.bytes_after.increment(shrunk.len() as u64);
-            }
+            self.messages.increment(1);
+            self.bytes_before.increment(plain.len() as u64);
+            self.bytes_after.increment(shrunk.map_or(plain.len(), <[u8]>::len) as u64);
             let taken = take(shrunk);
-            deflater.out.clear();
+            deflater.out.truncate(KEEP);
             deflater.out.shrink_to(KEEP);
             taken
         })
@@ -94,15 +108,16 @@ impl Deflate {
 impl Deflater {
     /// None: it does not become shorter.
     fn shrink(&mut self, plain: &[u8]) -> Option<&[u8]> {
-        let Self { compress, out } = self;
-        compress.reset();
-        out.clear();
-        out.reserve(plain.len());
-        compress.compress_vec(plain, out, FlushCompress::Sync).ok()?;
+        let Self { compressor, out } = self;
+        let room = plain.len().checked_sub(STORED_HEADER)?;
+        if out.len() < room {
+            out.resize(room, 0);
+        }
+        compressor.reset();
+        let (status, read, written) = compress(compressor, plain, out.get_mut(..room)?, TDEFLFlush::Sync);
         // With room left, all of it is out.
-        let is_whole = compress.total_in() == plain.len() as u64 && out.len() < out.capacity();
-        let shrunk = out.strip_suffix(&DEFLATE_TAIL).filter(|_| is_whole)?;
-        (shrunk.len() < plain.len()).then_some(shrunk)
+        let is_whole = status == TDEFLStatus::Okay && read == plain.len() && written < room;
+        out.get(..written).filter(|_| is_whole)?.strip_suffix(&DEFLATE_TAIL)
     }
 }
 
@@ -111,47 +126,62 @@ impl Deflater {
 /// # Errors
 /// It is not whole blocks of DEFLATE, or too long.
 pub(crate) fn inflate(message: &[u8], most: usize) -> Result<Vec<u8>, InflateError> {
-    let mut plain = Vec::new();
+    const FLAGS: u32 =
+        TINFL_FLAG_HAS_MORE_INPUT | TINFL_FLAG_STOP_ON_BLOCK_BOUNDARY | TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
     if message.is_empty() {
-        return Ok(plain);
+        return Ok(Vec::new());
     }
+    let whole = [message, &DEFLATE_TAIL, &LAST_BLOCK].concat();
+    let (mut rest, mut plain, mut written) = (&whole[..], Vec::new(), 0);
+    let mut blocks = BLOCKS + message.len() / BYTES_PER_BLOCK;
+    grow(&mut plain, message.len().saturating_mul(4), most);
     INFLATER.with_borrow_mut(|inflater| {
-        inflater.reset(false);
-        // What ends with a last block of its own is done (RFC 7692, section 7.2.3.4).
-        let is_done = feed(inflater, message, &mut plain, most)?
-            || (!feed(inflater, &DEFLATE_TAIL, &mut plain, most)? && feed(inflater, &LAST_BLOCK, &mut plain, most)?);
-        if is_done { Ok(plain) } else { Err(InflateError::Malformed) }
+        inflater.init();
+        loop {
+            // The output does not wrap: what refers to before the message is refused, and nothing is there of another.
+            let (status, read, more) = decompress(inflater, rest, &mut plain, written, FLAGS);
+            rest = rest.get(read..).unwrap_or_default();
+            written += more;
+            if written > most {
+                return Err(InflateError::TooBig);
+            }
+            match status {
+                TINFLStatus::HasMoreOutput if written == plain.len() => {
+                    grow(&mut plain, written.saturating_mul(2), most);
+                }
+                // Its own last block, one that ended with what is not sent of a message, or the one behind that.
+                TINFLStatus::Done
+                    if [LAST_BLOCK.len() + DEFLATE_TAIL.len(), LAST_BLOCK.len(), 0].contains(&rest.len()) =>
+                {
+                    plain.truncate(written);
+                    return Ok(plain);
+                }
+                // Other blocks may follow one that says it is the last (RFC 7692, section 7.2.3.4).
+                TINFLStatus::Done | TINFLStatus::BlockBoundary if blocks > 0 => {
+                    blocks -= 1;
+                    if status == TINFLStatus::Done {
+                        inflater.init();
+                    }
+                }
+                _ => return Err(InflateError::Malformed),
+            }
+        }
     })
 }
 
-/// Unpacks more of a message, as far as it goes. True: a last block ended with the last of the bytes.
-fn feed(inflater: &mut Decompress, mut bytes: &[u8], plain: &mut Vec<u8>, most: usize) -> Result<bool, InflateError> {
-    loop {
-        plain.reserve(STEP);
-        let (read, written) = (inflater.total_in(), plain.len());
-        let status =
-            inflater.decompress_vec(bytes, plain, FlushDecompress::Sync).map_err(|_| InflateError::Malformed)?;
-        if plain.len() > most {
-            return Err(InflateError::TooBig);
-        }
-        let used = usize::try_from(inflater.total_in() - read).unwrap_or(usize::MAX);
-        bytes = bytes.get(used..).unwrap_or_default();
-        // A call may hand out what an earlier one has unpacked and read nothing, or read and hand out nothing.
-        let has_moved = used > 0 || plain.len() > written;
-        match status {
-            Status::StreamEnd if bytes.is_empty() => return Ok(true),
-            // Other blocks may follow one that says it is the last.
-            Status::StreamEnd => inflater.reset(false),
-            Status::Ok | Status::BufError if has_moved => {}
-            Status::Ok | Status::BufError if bytes.is_empty() => return Ok(false),
-            Status::Ok | Status::BufError => return Err(InflateError::Malformed),
-        }
-    }
+/// Makes room for so many bytes, but for no more than one too many.
+fn grow(plain: &mut Vec<u8>, len: usize, most: usize) {
+    const LEAST: usize = 64;
+    let len = len.clamp(LEAST, most.saturating_add(1).max(LEAST));
+    plain.reserve_exact(len.saturating_sub(plain.len()));
+    plain.resize(len, 0);
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+
+    use flate2::Compression;
 
     use super::*;
 
@@ -252,8 +282,10 @@ mod tests {
         for example in examples {
             assert_eq!(inflate(example, 5).as_deref(), Ok(&b"Hello"[..]), "{example:x?}");
         }
-        assert_eq!(inflate(&[0x00], 5).as_deref(), Ok(&b""[..]));
-        assert_eq!(inflate(&[], 5).as_deref(), Ok(&b""[..]));
+        // Nothing, in blocks that are stored, fixed, or both the last and stored.
+        for empty in [&[][..], &[0x00], &[0x02, 0x00], &[0x01], &[0x03, 0x00]] {
+            assert_eq!(inflate(empty, 5).as_deref(), Ok(&b""[..]), "{empty:x?}");
+        }
     }
 
     #[test]
@@ -267,7 +299,15 @@ mod tests {
                 assert!(json(2_000).starts_with(&plain), "cut at {cut}: garbage");
             }
         }
-        for garbage in [&[0xFF; 40][..], &[0x07], &[0x00, 0x05, 0x00, 0x00, 0x00, 1, 2, 3, 4, 5], b"plain text"] {
+        let garbage: [&[u8]; 5] = [
+            &[0xFF; 40],
+            &[0x07],
+            &[0x00, 0x05, 0x00, 0x00, 0x00, 1, 2, 3, 4, 5],
+            b"plain text",
+            // The second "Hello" of RFC 7692, section 7.2.3.2: it refers to the message before.
+            &[0xF2, 0x00, 0x11, 0x00, 0x00],
+        ];
+        for garbage in garbage {
             assert_eq!(inflate(garbage, 1 << 20), Err(InflateError::Malformed), "{garbage:x?}");
         }
     }
@@ -277,8 +317,19 @@ mod tests {
         let bomb = shrunk(&vec![0; 10_000_000]).unwrap();
         assert!(bomb.len() < 100_000, "{} bytes", bomb.len());
         assert_eq!(inflate(&bomb, 256 * 1024), Err(InflateError::TooBig));
-        // Last blocks without end: each is a fresh start.
-        let many = [0x03, 0x00].repeat(32_000);
-        assert_eq!(inflate(&many, 10).as_deref(), Ok(&b""[..]));
+        let mut plain = Vec::new();
+        grow(&mut plain, usize::MAX, 256 * 1024);
+        assert_eq!((plain.len(), plain.capacity()), (256 * 1024 + 1, 256 * 1024 + 1));
+    }
+
+    #[test]
+    fn nobody_keeps_a_thread_busy_with_blocks_of_nothing() {
+        // Last blocks, and others: each has its tables to be made.
+        for (empty, end) in [(&[0x03, 0x00][..], &[0x03, 0x00][..]), (&[0x02, 0, 0, 0, 0xFF, 0xFF], &[0x02, 0])] {
+            let few = [&empty.repeat(BLOCKS / 2 - 1), end].concat();
+            assert_eq!(inflate(&few, 10).as_deref(), Ok(&b""[..]));
+            let many = [&empty.repeat(2 * BLOCKS), end].concat();
+            assert_eq!(inflate(&many, 10), Err(InflateError::Malformed));
+        }
     }
 }

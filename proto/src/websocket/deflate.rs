@@ -17,15 +17,15 @@ pub const STORED_HEADER: usize = 5;
 
 /// Tells whether a value of `Sec-WebSocket-Extensions` offers permessage-deflate in a form that [`DEFLATE_ACCEPTED`] answers.
 ///
-/// An offer that asks the server for a smaller window is none: what is compressed for all has the usual one, of 32 KiB. Nor
+/// An offer that says how large the server's window may be is none: what is compressed for all has the usual one, of 32 KiB. Nor
 /// is one with a parameter that is unknown, comes twice or has a value it must not have. A client may make several.
 #[must_use]
 pub fn offers_deflate(extensions: &str) -> bool {
-    extensions.split(',').any(is_acceptable)
+    outside_quotes(extensions, ',').any(is_acceptable)
 }
 
 fn is_acceptable(offer: &str) -> bool {
-    let mut parts = offer.split(';').map(str::trim);
+    let mut parts = outside_quotes(offer, ';').map(str::trim);
     if !parts.next().is_some_and(|name| name.eq_ignore_ascii_case(NAME)) {
         return false;
     }
@@ -41,12 +41,19 @@ fn is_acceptable(offer: &str) -> bool {
             // Whatever window the client has, it says by itself how far back it refers.
             ("client_max_window_bits", None) => 4,
             ("client_max_window_bits", Some(bits)) if is_window(bits) => 4,
-            ("server_max_window_bits", Some("15")) => 8,
             _ => return false,
         };
         let is_new = seen & bit == 0;
         seen |= bit;
         is_new
+    })
+}
+
+fn outside_quotes(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let mut is_quoted = false;
+    text.split(move |letter| {
+        is_quoted ^= letter == '"';
+        letter == separator && !is_quoted
     })
 }
 
@@ -81,7 +88,7 @@ mod tests {
             "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
             "x-webkit-deflate-frame, permessage-deflate",
             "PerMessage-Deflate;Client_Max_Window_Bits = 12",
-            "permessage-deflate; client_max_window_bits=\"10\"; server_max_window_bits=15",
+            "permessage-deflate; client_max_window_bits=\"10\"",
             // The first is declined, the second is what it falls back to.
             "permessage-deflate; server_max_window_bits=10, permessage-deflate",
         ] {
@@ -97,6 +104,8 @@ mod tests {
             "permessage-deflate-2",
             "permessage-deflate; server_max_window_bits=10",
             "permessage-deflate; server_max_window_bits",
+            "permessage-deflate; server_max_window_bits=15",
+            "x-other; word=\"a, permessage-deflate; client_max_window_bits, b\"",
             "permessage-deflate; client_max_window_bits=7",
             "permessage-deflate; client_max_window_bits=016",
             "permessage-deflate; client_max_window_bits; client_max_window_bits=15",

@@ -33,8 +33,8 @@ struct Chunk {
     message: Arc<Message>,
     kind: MsgType,
     keep: Keep,
-    /// Of each encoding that was asked for: of most chunks, one.
-    encoded: SmallVec<[Encoded; 1]>,
+    /// Of each encoding that was asked for: of most chunks, one or two.
+    encoded: SmallVec<[Encoded; 2]>,
 }
 
 impl Chunk {

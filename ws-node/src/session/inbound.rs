@@ -216,7 +216,8 @@ fn whole(text: bool, bytes: Bytes) -> Option<Event> {
 
 fn unpacked(text: bool, packed: &[u8], bounds: InboundBounds) -> Option<Event> {
     match inflate(packed, bounds.message) {
-        Ok(plain) => whole(text, Bytes::from(plain)),
+        // Without the room that was left of it.
+        Ok(plain) => whole(text, Bytes::from(plain.into_boxed_slice())),
         Err(InflateError::TooBig) => too_big(),
         Err(InflateError::Malformed) => violation("the compressed message is malformed"),
     }

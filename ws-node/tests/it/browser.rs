@@ -11,7 +11,7 @@ use tokio_tungstenite::connect_async;
 
 use crate::support::DEADLINE;
 use crate::support::chromium::Page;
-use crate::support::http::request;
+use crate::support::http::{metric, request};
 use crate::support::node::TestNode;
 
 /// Well beyond the page's longest pause before it connects again.
@@ -78,16 +78,23 @@ async fn a_group_push_arrives_after_joining_the_group() {
 async fn a_browser_agrees_on_compression_and_sees_no_difference() {
     let node = TestNode::start_with(|config| config.session.deflate = true).await;
     let mut page = connected(node.public, "ida").await;
-    let extensions = format!(
+    let before = metric(node.admin, "gim_received_bytes_total").await;
+    let other = format!(
         "new Promise((done) => {{
             const other = new WebSocket('ws://{}/ws?uid=other&msg_code=1');
-            other.onopen = () => {{ done(other.extensions); other.close(); }};
+            other.onopen = () => other.send(JSON.stringify({{ seq: 'long', cmd: 'x', data: {{ text: 'a'.repeat(50000) }} }}));
+            other.onmessage = (event) => {{
+                if (JSON.parse(event.data).seq !== 'long') return;
+                done(other.extensions);
+                other.close();
+            }};
         }})",
         node.public
     );
-    let agreed = page.eval(&extensions).await;
+    let agreed = page.eval(&other).await;
     assert!(agreed.as_str().is_some_and(|agreed| agreed.starts_with("permessage-deflate")), "{agreed}");
-    // What the browser sends is compressed too.
+    let sent = metric(node.admin, "gim_received_bytes_total").await - before;
+    assert!(sent < 10_000, "the browser compresses too: it sent {sent} bytes");
     join(&mut page, "chess").await;
     let data = json!({ "moves": "e4 e5 Nf3 Nc6 Bb5 a6 Ba4 Nf6 O-O Be7 ".repeat(100) });
     let live = push(&node, json!({ "tgid": "chess", "data": data })).await;

@@ -10,7 +10,6 @@ use gim_msg_queue::config::ByteSize;
 use gim_ws_node::config::Config;
 use serde_json::{Value, json};
 
-use crate::support::eventually;
 use crate::support::http::{self, push};
 use crate::support::node::TestNode;
 use crate::support::raw::{BINARY, CONTINUATION, FIN, PING, PONG, Raw, TEXT, frame, ping, text, upgrade_head};
@@ -38,12 +37,6 @@ fn packed(plain: &[u8]) -> Vec<u8> {
 /// A payload that is worth compressing.
 fn long(about: &str) -> Value {
     json!({ "about": about, "text": "as long as a message has to be to be packed; ".repeat(20) })
-}
-
-async fn figure(node: &TestNode, name: &str) -> u64 {
-    let figures = http::respond("GET", node.admin, "/metrics", &[], b"").await.text();
-    let line = figures.lines().find(|line| line.split(' ').next() == Some(name));
-    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).expect("a figure")
 }
 
 /// What a head with this offer is answered as extensions.
@@ -118,10 +111,10 @@ async fn a_push_to_a_group_is_compressed_once_for_all_who_agreed() {
     }
 
     // Two long messages, each as text with an id and in binary frames without one, whoever many get it.
-    assert_eq!(figure(&node, "gim_deflated_messages_total").await, 4);
-    assert_eq!(figure(&node, "gim_deflate_agreed_total").await, 3);
-    let before = figure(&node, "gim_deflate_in_bytes_total").await;
-    let after = figure(&node, "gim_deflate_out_bytes_total").await;
+    assert_eq!(http::metric(node.admin, "gim_deflate_messages_total").await, 4);
+    assert_eq!(http::metric(node.admin, "gim_deflate_agreed_total").await, 3);
+    let before = http::metric(node.admin, "gim_deflate_in_bytes_total").await;
+    let after = http::metric(node.admin, "gim_deflate_out_bytes_total").await;
     assert!(before > 3 * 900 && after > 0 && after < before / 3, "{before} bytes became {after}");
 }
 
@@ -164,7 +157,7 @@ async fn a_client_may_compress_any_message_or_none_and_in_fragments() {
     client.send(&[frame(TEXT, b"not "), frame(FIN | CONTINUATION, b"packed")].concat()).await;
     client.expect(TEXT, b"not packed").await;
 
-    for empty in [&[][..], &[0], &[2, 0]] {
+    for empty in [&[][..], &[0], &[1], &[2, 0], &[3, 0]] {
         client.send(&frame(FIN | RSV1 | TEXT, empty)).await;
         client.expect(TEXT, b"").await;
     }
@@ -183,10 +176,12 @@ async fn what_does_not_unpack_ends_its_connection_and_no_other() {
     let bomb = packed(&vec![b'x'; 20_000_000]);
     assert!(bomb.len() < 64 * 1024, "one frame");
     let cut = packed(&b"cut short ".repeat(100));
-    let cases: [(&str, Vec<u8>, u16); 9] = [
+    let cases: [(&str, Vec<u8>, u16); 11] = [
         ("a bomb", frame(FIN | RSV1 | BINARY, &bomb), 1009),
         ("one byte too many", frame(FIN | RSV1 | BINARY, &packed(&[0; 256 * 1024 + 1])), 1009),
         ("garbage", frame(FIN | RSV1 | TEXT, &[0xFF; 100]), 1002),
+        ("what refers to the message before", frame(FIN | RSV1 | TEXT, &[0xF2, 0, 0x11, 0, 0]), 1002),
+        ("blocks of nothing", frame(FIN | RSV1 | TEXT, &[3, 0].repeat(30_000)), 1002),
         ("cut short", frame(FIN | RSV1 | TEXT, &cut[..cut.len() / 2]), 1002),
         ("no UTF-8 inside", frame(FIN | RSV1 | TEXT, &packed(&[b'a', 0xFF, b'b'])), 1007),
         ("the bit on a continuation", [frame(RSV1 | TEXT, b""), frame(FIN | RSV1 | CONTINUATION, b"")].concat(), 1002),
@@ -213,6 +208,17 @@ async fn what_does_not_unpack_ends_its_connection_and_no_other() {
     other.expect(TEXT, b"undisturbed").await;
 }
 
+/// 20,000 letters that do not repeat themselves.
+fn letters() -> String {
+    let mut noise = 1_u64;
+    std::iter::repeat_with(|| {
+        noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b"abcdefghijklmnopqrstuvwxyz012345"[usize::try_from(noise >> 59).unwrap()])
+    })
+    .take(20_000)
+    .collect()
+}
+
 #[tokio::test]
 async fn a_client_that_does_not_read_gets_its_compressed_messages_whole_when_it_does() {
     // More than the kernel takes for a client that does not read.
@@ -220,30 +226,30 @@ async fn a_client_that_does_not_read_gets_its_compressed_messages_whole_when_it_
     let node = TestNode::start_with(|config| {
         deflating(config);
         config.session.outbox_bytes = ByteSize::mib(64);
+        config.mailbox.bytes = ByteSize::mib(64);
     })
     .await;
-    let mut client = Raw::connect_deflating(node.public, "/acc?uid=slow&msg_code=1").await;
-    // 20,000 letters that do not repeat themselves, a different one in front of each.
-    let mut noise = 1_u64;
-    let letters: String = std::iter::repeat_with(|| {
-        noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        char::from(b"abcdefghijklmnopqrstuvwxyz012345"[usize::try_from(noise >> 59).unwrap()])
-    })
-    .take(20_000)
-    .collect();
+    let letters = letters();
     let data = |number: usize| json!({ "number": number, "text": letters });
-    for number in 0..MESSAGES {
-        push(node.admin, &json!({ "to_uid": "slow", "data": data(number) })).await;
-    }
-    eventually("all to be offered", || async {
-        (figure(&node, "gim_offered_total").await == MESSAGES as u64).then_some(())
-    })
-    .await;
-    assert_eq!(figure(&node, "gim_outboxes_waiting").await, 1, "some of it waits");
-    for number in 0..MESSAGES {
-        let got = client.frame().await;
-        assert!(got.compressed);
-        let message: Value = serde_json::from_slice(&got.unpacked().payload).unwrap();
-        assert_eq!(message["response"]["a"], data(number));
+    // Compressed as a whole, and behind a head of the session's own.
+    for class in ["live", "durable"] {
+        let mut client = Raw::connect_deflating(node.public, &format!("/acc?uid={class}&msg_code=1")).await;
+        for number in 0..MESSAGES {
+            push(node.admin, &json!({ "to_uid": class, "class": class, "data": data(number) })).await;
+        }
+        http::settled(node.admin).await;
+        assert_eq!(http::metric(node.admin, "gim_outboxes_waiting").await, 1, "some of it waits");
+        let mut compressed = 0;
+        for number in 0..MESSAGES {
+            let got = client.frame().await;
+            compressed += usize::from(got.compressed);
+            let message: Value = serde_json::from_slice(&got.unpacked().payload).unwrap();
+            assert_eq!(message["response"]["a"], data(number), "{class}");
+        }
+        match class {
+            "live" => assert_eq!(compressed, MESSAGES),
+            // From where nothing more went out at once the mailbox was read, for this session alone.
+            _ => assert!((2..MESSAGES).contains(&compressed), "{compressed}"),
+        }
     }
 }

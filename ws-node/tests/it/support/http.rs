@@ -70,6 +70,14 @@ pub(crate) fn push(addr: SocketAddr, body: &Value) -> impl Future<Output = Vec<S
     }
 }
 
+/// A metric without labels.
+pub(crate) async fn metric(addr: SocketAddr, name: &str) -> u64 {
+    let figures = respond("GET", addr, "/metrics", &[], b"").await.text();
+    let mut lines = figures.lines().map(|line| line.split_once(' '));
+    let value = lines.find_map(|line| line.filter(|(key, _)| *key == name)).map(|(_, value)| value);
+    value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {figures}"))
+}
+
 /// The sum of a figure over all lanes.
 async fn figure(addr: SocketAddr, name: &str) -> u64 {
     let (status, queue) = get(addr, "/api/v1/queue").await;
