@@ -106,9 +106,9 @@ impl Encoding {
     /// How many there are, for tables.
     pub(crate) const COUNT: usize = 8;
 
-    pub(crate) fn index(self) -> usize {
+    pub(crate) fn index(self) -> u8 {
         let is_ws = matches!(self.dialect, Dialect::Ws);
-        usize::from(self.text) + 2 * usize::from(is_ws) + 4 * usize::from(self.deflate)
+        u8::from(self.text) + 2 * u8::from(is_ws) + 4 * u8::from(self.deflate)
     }
 
     pub(crate) const fn opcode(self) -> Opcode {

@@ -60,7 +60,7 @@ pub enum FramingError {
 /// # Errors
 /// Names what breaks the protocol, from the first byte that shows it.
 pub fn parse_header(bytes: &[u8]) -> Result<Option<Header>, FramingError> {
-    parse(bytes, 0)
+    parse::<0>(bytes)
 }
 
 /// Reads a header where permessage-deflate was agreed on. `None`: more bytes are needed.
@@ -68,15 +68,15 @@ pub fn parse_header(bytes: &[u8]) -> Result<Option<Header>, FramingError> {
 /// # Errors
 /// Names what breaks the protocol, from the first byte that shows it.
 pub fn parse_header_with_deflate(bytes: &[u8]) -> Result<Option<Header>, FramingError> {
-    parse(bytes, COMPRESSED)
+    parse::<COMPRESSED>(bytes)
 }
 
-/// `agreed`: the reserved bits that have a meaning at the beginning of a message.
-fn parse(bytes: &[u8], agreed: u8) -> Result<Option<Header>, FramingError> {
+/// `AGREED`: the reserved bits that have a meaning at the beginning of a message.
+fn parse<const AGREED: u8>(bytes: &[u8]) -> Result<Option<Header>, FramingError> {
     let Some((&first, rest)) = bytes.split_first() else {
         return Ok(None);
     };
-    let (fin, opcode, compressed) = parse_first(first, agreed)?;
+    let (fin, opcode, compressed) = parse_first::<AGREED>(first)?;
     let Some((&second, rest)) = rest.split_first() else {
         return Ok(None);
     };
@@ -124,11 +124,11 @@ fn write_length(out: &mut Vec<u8>, len: usize) {
     }
 }
 
-fn parse_first(byte: u8, agreed: u8) -> Result<(bool, Opcode, bool), FramingError> {
-    if byte & RESERVED & !agreed != 0 {
+fn parse_first<const AGREED: u8>(byte: u8) -> Result<(bool, Opcode, bool), FramingError> {
+    if byte & RESERVED & !AGREED != 0 {
         return Err(FramingError::ReservedBits);
     }
-    let compressed = byte & COMPRESSED != 0;
+    let compressed = byte & AGREED != 0;
     let opcode = Opcode::from_bits(byte & OPCODE).ok_or(FramingError::ReservedOpcode)?;
     let fin = byte & FIN != 0;
     if opcode.is_control() && !fin {

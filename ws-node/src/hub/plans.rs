@@ -38,14 +38,15 @@ struct Chunk {
 }
 
 impl Chunk {
-    fn encoded(&self, encoding: Encoding) -> Option<&Encoded> {
-        self.encoded.iter().find(|encoded| encoded.encoding == encoding)
+    fn encoded(&self, which: u8) -> Option<&Encoded> {
+        self.encoded.iter().find(|encoded| encoded.which == which)
     }
 }
 
 /// A frame among those of the round.
 struct Encoded {
-    encoding: Encoding,
+    /// Number of the encoding.
+    which: u8,
     at: Range<usize>,
     /// The same for connections that cannot take it at once: made for the first of them, shared by all.
     shared: OnceCell<Bytes>,
@@ -211,7 +212,7 @@ impl Plans {
 
     /// The bytes of a plan for connections of one encoding.
     pub(super) fn ready(&mut self, plan: PlanId, encoding: Encoding, deflate: &Deflate) -> Ready<'_> {
-        let which = encoding.index();
+        let which = usize::from(encoding.index());
         let (before, chunk, rows, is_joined) = match self.plan(plan) {
             Some(plan) => {
                 let is_joined = plan.joined.as_ref().is_some_and(|joined| joined[which].is_some());
@@ -220,8 +221,8 @@ impl Plans {
             None => (EMPTY, ChunkId::MAX, 0, false),
         };
         if before == EMPTY {
-            self.encode(chunk, encoding, deflate);
-            return Ready { joined: self.frame(chunk, encoding), plans: self, plan, encoding };
+            let at = self.encode(chunk, encoding, deflate);
+            return Ready { joined: self.frames.get(at).unwrap_or_default(), plans: self, plan, encoding };
         }
         if !is_joined {
             self.join(plan, encoding, deflate);
@@ -242,31 +243,30 @@ impl Plans {
         ids.reverse();
         self.scratch.clear();
         for id in ids {
-            self.encode(id, encoding, deflate);
-            let Self { chunks, frames, scratch, .. } = self;
-            scratch.extend_from_slice(frame_in(chunks, frames, id, encoding));
+            let at = self.encode(id, encoding, deflate);
+            self.scratch.extend_from_slice(self.frames.get(at).unwrap_or_default());
         }
     }
 
-    /// Makes the frame of a chunk, unless it is made.
-    fn encode(&mut self, chunk: ChunkId, encoding: Encoding, deflate: &Deflate) {
+    /// Makes the frame of a chunk, unless it is made. Returns where it is.
+    fn encode(&mut self, chunk: ChunkId, encoding: Encoding, deflate: &Deflate) -> Range<usize> {
         let Self { chunks, frames, text, .. } = self;
-        let Some(chunk) = chunks.get_mut(chunk as usize).filter(|chunk| chunk.encoded(encoding).is_none()) else {
-            return;
-        };
+        let Some(chunk) = chunks.get_mut(chunk as usize) else { return 0..0 };
+        let which = encoding.index();
+        if let Some(encoded) = chunk.encoded(which) {
+            return encoded.at.clone();
+        }
         let start = frames.len();
         let deflate = encoding.deflate.then_some(deflate);
         encode_into(frames, text, &chunk.message, chunk.kind, encoding, deflate);
-        chunk.encoded.push(Encoded { encoding, at: start..frames.len(), shared: OnceCell::new() });
-    }
-
-    fn frame(&self, chunk: ChunkId, encoding: Encoding) -> &[u8] {
-        frame_in(&self.chunks, &self.frames, chunk, encoding)
+        let at = start..frames.len();
+        chunk.encoded.push(Encoded { which, at: at.clone(), shared: OnceCell::new() });
+        at
     }
 
     fn part(&self, chunk: ChunkId, encoding: Encoding) -> Option<Part> {
         let chunk = self.chunks.get(chunk as usize)?;
-        let Encoded { at, shared, .. } = chunk.encoded(encoding)?;
+        let Encoded { at, shared, .. } = chunk.encoded(encoding.index())?;
         let bytes = shared.get_or_init(|| Bytes::copy_from_slice(self.frames.get(at.clone()).unwrap_or_default()));
         Some(Part::new(bytes.clone(), chunk.keep.clone()))
     }
@@ -278,11 +278,6 @@ impl Plans {
     fn plan_mut(&mut self, plan: PlanId) -> Option<&mut Plan> {
         self.plans.get_mut((plan as usize).checked_sub(1)?)
     }
-}
-
-fn frame_in<'a>(chunks: &[Chunk], frames: &'a [u8], chunk: ChunkId, encoding: Encoding) -> &'a [u8] {
-    let encoded = chunks.get(chunk as usize).and_then(|chunk| chunk.encoded(encoding));
-    encoded.and_then(|encoded| frames.get(encoded.at.clone())).unwrap_or_default()
 }
 
 /// Encodes a message as one WebSocket frame for one connection, never compressed.
