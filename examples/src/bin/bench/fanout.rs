@@ -1,8 +1,7 @@
-//! Paced fan-out: one message at a time to every member of one group, floor and node turn by turn.
+//! Paced fan-out: one message at a time to every member of one group, floor and node by turns of a second.
 
 use std::time::Duration;
 
-use gim_proxy_sdk::bench::report::Report;
 use serde_json::{Value, json};
 
 use crate::args::Settings;
@@ -34,71 +33,82 @@ enum Server {
     Node { node: Node, poster: Poster },
 }
 
-/// What is sent and to whom.
-struct Course<'a> {
-    settings: &'a Settings,
-    members: u64,
-    /// Number of the message sent last.
-    sent: u64,
-}
-
 pub(crate) fn measure(settings: &Settings, cores: Cores, seen: impl Fn(usize, &Round)) -> Result<Fanout> {
     let mut rounds = Vec::with_capacity(settings.rounds);
     for number in 1..=settings.rounds {
-        let floor = turn(Server::floor(cores)?, settings, cores)?;
-        let node = turn(Server::node(cores)?, settings, cores)?;
-        let round = Round::new(floor, node)?;
+        let round = round(settings, cores)?;
         seen(number, &round);
         rounds.push(round);
     }
     Ok(Fanout { rounds })
 }
 
-/// One turn of the floor alone.
-pub(crate) fn floor(settings: &Settings, cores: Cores) -> Result<Turn> {
-    turn(Server::floor(cores)?, settings, cores)
-}
-
-/// A fresh server and a fresh client: no turn inherits anything from the one before.
-fn turn(mut server: Server, settings: &Settings, cores: Cores) -> Result<Turn> {
-    let mut load = server.log_in(settings.members, cores)?;
-    let members = load.logged_in()?;
-    let mut course = Course { settings, members, sent: 0 };
-    // A second of messages that nobody counts: first allocations, caches, congestion windows.
-    course.send(&mut server, &mut load, settings.rate)?;
-    let pids = Pids { server: server.pid(), load: Some(load.pid()), redis: None };
-    let before = Spent::until_now(pids)?;
-    let report = course.send(&mut server, &mut load, settings.messages())?;
-    Turn::new(&report, members, settings.messages() * members, Spent::until_now(pids)?.since(before))
-}
-
-impl Course<'_> {
-    fn send(&mut self, server: &mut Server, load: &mut Load, messages: u64) -> Result<Report> {
-        let Settings { rate, payload, .. } = *self.settings;
-        load.begin()?;
-        match server {
-            Server::Floor { child, .. } => {
-                child.tell(&format!("send {messages} {rate} {payload} {}", self.sent))?;
-                child.hear(Duration::from_nanos(clock::interval(rate) * messages) + GRACE)?;
-            }
-            Server::Node { poster, .. } => self.post(poster, messages)?,
+/// Both servers are up with all their members, and get a second each by turns: the machine is not as fast in one minute as
+/// in the next. None follows the other more often than the other way round.
+fn round(settings: &Settings, cores: Cores) -> Result<Round> {
+    let mut floor = Stage::start(Server::floor(cores)?, settings, cores)?;
+    let mut node = Stage::start(Server::node(cores)?, settings, cores)?;
+    for second in 0..settings.seconds {
+        let pair = if second % 2 == 0 { [&mut floor, &mut node] } else { [&mut node, &mut floor] };
+        for stage in pair {
+            stage.second(settings)?;
         }
-        self.sent += messages;
-        load.end(self.members * messages, GRACE)
+    }
+    Round::new(floor.end()?, node.end()?)
+}
+
+/// The floor alone.
+pub(crate) fn floor(settings: &Settings, cores: Cores) -> Result<Turn> {
+    let mut floor = Stage::start(Server::floor(cores)?, settings, cores)?;
+    for _ in 0..settings.seconds {
+        floor.second(settings)?;
+    }
+    floor.end()
+}
+
+/// A server and its members, and what they have done so far.
+struct Stage {
+    server: Server,
+    load: Load,
+    members: u64,
+    pids: Pids,
+    /// Number of the message sent last.
+    sent: u64,
+    /// Messages that count.
+    counted: u64,
+    spent: Spent,
+}
+
+impl Stage {
+    /// A fresh server and a fresh client: no round inherits anything from the one before.
+    fn start(mut server: Server, settings: &Settings, cores: Cores) -> Result<Self> {
+        let mut load = server.log_in(settings.members, cores)?;
+        let members = load.logged_in()?;
+        // A second of messages that nobody counts: first allocations, caches, congestion windows.
+        load.begin()?;
+        server.send(settings, 0)?;
+        load.end(members * settings.rate, GRACE)?;
+        // Counted from here to the end, also while the other server has its turn: what comes late or twice shows.
+        load.begin()?;
+        let pids = Pids { server: server.pid(), load: Some(load.pid()), redis: None };
+        Ok(Self { server, load, members, pids, sent: settings.rate, counted: 0, spent: Spent::default() })
     }
 
-    /// One message per tick into the node's queue, over the road that applications take.
-    fn post(&self, poster: &mut Poster, messages: u64) -> Result<()> {
-        let interval = clock::interval(self.settings.rate);
-        let mut due = clock::now();
-        for number in self.sent + 1..=self.sent + messages {
-            due += interval;
-            clock::sleep_until(due);
-            // Stamped, like the floor's, with the time it was due: lateness of the conductor counts against the node.
-            let data: Value = serde_json::from_str(&message::payload(due, number, self.settings.payload))?;
-            poster.enqueue(&json!({ "tgid": GROUP, "id": message::id(due), "data": data }))?;
-        }
+    /// Sends for a second, and waits until all of it has arrived.
+    fn second(&mut self, settings: &Settings) -> Result<()> {
+        let before = Spent::until_now(self.pids)?;
+        self.server.send(settings, self.sent)?;
+        self.sent += settings.rate;
+        self.counted += settings.rate;
+        self.load.arrived(self.members * self.counted, GRACE)?;
+        self.spent = self.spent.and(Spent::until_now(self.pids)?.since(before));
         Ok(())
+    }
+
+    fn end(mut self) -> Result<Turn> {
+        let expected = self.members * self.counted;
+        let report = self.load.end(expected, GRACE)?;
+        Turn::new(&report, self.members, expected, self.spent)
     }
 }
 
@@ -115,6 +125,19 @@ impl Server {
         Ok(Self::Node { node, poster })
     }
 
+    /// Sends a second of messages, the first with the number behind `sent`.
+    fn send(&mut self, settings: &Settings, sent: u64) -> Result<()> {
+        let Settings { rate, payload, .. } = *settings;
+        match self {
+            Self::Floor { child, .. } => {
+                child.tell(&format!("send {rate} {rate} {payload} {sent}"))?;
+                child.hear(Duration::from_nanos(clock::interval(rate) * rate) + GRACE)?;
+                Ok(())
+            }
+            Self::Node { poster, .. } => post(poster, settings, sent),
+        }
+    }
+
     fn pid(&self) -> u32 {
         match self {
             Self::Floor { child, .. } => child.pid(),
@@ -129,6 +152,20 @@ impl Server {
             Self::Node { node, .. } => Load::start(&node.public, members, Some(GROUP), cores),
         }
     }
+}
+
+/// One message per tick into the node's queue, over the road that applications take.
+fn post(poster: &mut Poster, settings: &Settings, sent: u64) -> Result<()> {
+    let interval = clock::interval(settings.rate);
+    let mut due = clock::now();
+    for number in sent + 1..=sent + settings.rate {
+        due += interval;
+        clock::sleep_until(due);
+        // Stamped, like the floor's, with the time it was due: lateness of the conductor counts against the node.
+        let data: Value = serde_json::from_str(&message::payload(due, number, settings.payload))?;
+        poster.enqueue(&json!({ "tgid": GROUP, "id": message::id(due), "data": data }))?;
+    }
+    Ok(())
 }
 
 impl Fanout {
