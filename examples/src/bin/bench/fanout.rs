@@ -66,6 +66,13 @@ pub(crate) fn floor(settings: &Settings, cores: Cores) -> Result<Turn> {
     floor.end()
 }
 
+/// Starts the floor, and tells its address.
+pub(crate) fn start_floor(cores: Cores) -> Result<(Child, String)> {
+    let mut child = Child::start(&["serve-floor"], cores.server, &[])?;
+    let address = child.hear(START)?["address"].as_str().ok_or("the floor has no address")?.to_owned();
+    Ok((child, address))
+}
+
 /// A server and its members, and what they have done so far.
 struct Stage {
     server: Server,
@@ -114,9 +121,7 @@ impl Stage {
 
 impl Server {
     fn floor(cores: Cores) -> Result<Self> {
-        let mut child = Child::start(&["serve-floor"], cores.server, &[])?;
-        let address = child.hear(START)?["address"].as_str().ok_or("the floor has no address")?.to_owned();
-        Ok(Self::Floor { child, address })
+        start_floor(cores).map(|(child, address)| Self::Floor { child, address })
     }
 
     fn node(cores: Cores) -> Result<Self> {

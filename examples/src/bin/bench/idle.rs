@@ -9,12 +9,13 @@ use serde_json::{Value, json};
 use crate::args::{Mode, Settings};
 use crate::fanout::GROUP;
 use crate::load::Load;
+use crate::login::{self, Storm, Storms, Took};
 use crate::machine::Cores;
 use crate::node::Node;
 use crate::post::Poster;
 use crate::process::{Memory, memory};
 use crate::redis::{Commands, Redis};
-use crate::turn::{Outcome, Pids, Spent};
+use crate::turn::Outcome;
 use crate::unicast::pace::{Pace, Sink};
 use crate::{Result, burst, clock, message};
 
@@ -42,18 +43,16 @@ pub(crate) struct Idle {
     after: Memory,
     /// In mode `redis`: after traffic on the same connections.
     later: Option<Memory>,
-    login_seconds: f64,
-    pub(crate) others_seconds: f64,
-    /// How long the logins took.
-    pub(crate) login_wall: f64,
+    /// What the logins took whose connections these are.
+    pub(crate) took: Took,
+    /// These logins, and more of their kind.
+    pub(crate) storms: Storms,
     pub(crate) redis: Option<InRedis>,
 }
 
 /// What the logins left in Redis.
 pub(crate) struct InRedis {
     pub(crate) claimed: u64,
-    /// CPU seconds.
-    spent: f64,
     /// Bytes.
     grown: u64,
     pub(crate) commands: Commands,
@@ -66,23 +65,19 @@ struct Before {
 }
 
 pub(crate) fn measure(mode: Mode, settings: &Settings, cores: Cores) -> Result<Idle> {
+    let floor = login::floor(settings, cores)?;
     let mut redis = (mode == Mode::Redis).then(|| Redis::start(settings)).transpose()?;
     let node = redis.as_ref().map_or_else(|| Node::embedded(cores), |redis| Node::told(&burst::ROOM, redis, cores))?;
     clock::sleep(SETTLE);
     let before = memory(node.pid())?;
     let redis_before = redis.as_mut().map(Before::read).transpose()?;
-    let group = if settings.own_groups { "bench-{}" } else { GROUP };
-    let pids = |load| Pids { server: node.pid(), load, redis: redis.as_ref().map(Redis::pid) };
-    let spent_before = Spent::until_now(pids(None))?;
-    let mut load = Load::start(&node.public, settings.connections, Some(group), cores)?;
-    let logins = load.logins()?;
-    let spent = Spent::until_now(pids(Some(load.pid())))?.since(spent_before).shown();
+    let (took, mut load, trouble) = login::storm(&node, redis.as_ref(), settings, cores)?;
     clock::sleep(SETTLE);
     let after = memory(node.pid())?;
     // Asked only now, because answering takes memory too.
     let counted = Poster::connect(node.admin)?.sysinfo()?["managerInfo"].take();
-    let connected = logins.connected;
-    let of_redis = |(redis, before): (&mut Redis, &Before)| InRedis::read(redis, spent.redis, before);
+    let connected = took.connected;
+    let of_redis = |(redis, before): (&mut Redis, &Before)| InRedis::read(redis, before);
     let of_redis = redis.as_mut().zip(redis_before.as_ref()).map(of_redis).transpose()?;
     let later = match &mut redis {
         Some(redis) if connected > 0 && !settings.own_groups => {
@@ -92,18 +87,20 @@ pub(crate) fn measure(mode: Mode, settings: &Settings, cores: Cores) -> Result<I
         }
         _ => None,
     };
+    // Of what follows nothing may be beside them.
+    drop((load, node, redis));
+    let storms = Storms::behind(Storm::new(floor, took), mode, settings, cores)?;
     Ok(Idle {
         mode,
         wanted: settings.connections,
         connected,
-        trouble: logins.trouble,
+        trouble,
         counted,
         before,
         after,
         later,
-        login_seconds: spent.server.total,
-        others_seconds: spent.others,
-        login_wall: spent.wall,
+        took,
+        storms,
         redis: of_redis,
     })
 }
@@ -135,10 +132,10 @@ impl Before {
 }
 
 impl InRedis {
-    fn read(redis: &mut Redis, spent: f64, before: &Before) -> Result<Self> {
+    fn read(redis: &mut Redis, before: &Before) -> Result<Self> {
         let commands = redis.commands()?.since(&before.commands);
         let grown = redis.memory()?.saturating_sub(before.memory);
-        Ok(Self { claimed: redis.claimed()?, spent, grown, commands })
+        Ok(Self { claimed: redis.claimed()?, grown, commands })
     }
 }
 
@@ -162,15 +159,6 @@ impl Idle {
         self.before.rss
     }
 
-    pub(crate) fn login_micros(&self) -> f64 {
-        self.login_seconds * 1e6 / self.connected.max(1) as f64
-    }
-
-    /// CPU time of Redis per login.
-    pub(crate) fn redis_micros(&self, redis: &InRedis) -> f64 {
-        redis.spent * 1e6 / self.connected.max(1) as f64
-    }
-
     /// Growth of Redis' memory per connection.
     pub(crate) fn redis_bytes(&self, redis: &InRedis) -> f64 {
         redis.grown as f64 / self.connected.max(1) as f64
@@ -182,9 +170,8 @@ impl Idle {
 
     pub(crate) fn to_json(&self) -> Value {
         let redis = |redis: &InRedis| {
-            let (bytes, micros) = (self.redis_bytes(redis), self.redis_micros(redis));
-            let asked = redis.commands.to_json(self.connected);
-            json!({ "claimed": redis.claimed, "redis_commands": asked, "bytes_per_connection": bytes, "login_cpu_us": micros })
+            let (bytes, asked) = (self.redis_bytes(redis), redis.commands.to_json(self.connected));
+            json!({ "claimed": redis.claimed, "redis_commands": asked, "bytes_per_connection": bytes })
         };
         let memory = |memory: Memory| json!({ "rss_bytes": memory.rss, "anonymous_bytes": memory.anonymous });
         json!({
@@ -193,8 +180,8 @@ impl Idle {
             "rss_per_connection": self.rss_per_connection(), "rss_per_connection_after_traffic": self.rss_after_traffic(),
             "anonymous_per_connection": self.anonymous_per_connection(), "target_bytes": TARGET_BYTES,
             "met": self.rss_per_connection() <= TARGET_BYTES,
-            "login_cpu_seconds": self.login_seconds, "login_cpu_us": self.login_micros(),
-            "login_met": self.login_micros() <= TARGET_LOGIN, "others_cpu_seconds": self.others_seconds,
+            "logins": self.storms.to_json(), "login_met": self.storms.node() <= TARGET_LOGIN,
+            "others_cpu_seconds": self.took.spent.others,
             "redis": self.redis.as_ref().map(redis),
         })
     }

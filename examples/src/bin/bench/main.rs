@@ -24,6 +24,7 @@ mod fanout;
 mod floor;
 mod idle;
 mod load;
+mod login;
 mod machine;
 mod node;
 mod program;

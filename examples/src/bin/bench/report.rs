@@ -73,12 +73,15 @@ pub(crate) fn idle(found: &Idle) {
     println!("             of it heap and stacks            {:>9.0} bytes", found.anonymous_per_connection());
     println!(
         "           server CPU per login, with join    {:>9.1} us      target <= {TARGET_LOGIN:.0}    {}",
-        found.login_micros(),
-        verdict(found.login_micros() <= TARGET_LOGIN)
+        found.storms.node(),
+        verdict(found.storms.node() <= TARGET_LOGIN)
     );
-    println!("             meanwhile others took            {:>9.2} s", found.others_seconds);
+    println!("             a floor: accept and 101 only     {:>9.1} us", found.storms.floor());
+    let each: Vec<_> = found.storms.each().map(|storm| format!("{:.0} ({:.0})", storm.node, storm.floor)).collect();
+    println!("             node (floor), storm by storm     {}", each.join(", "));
+    println!("             meanwhile others took            {:>9.2} s", found.took.spent.others);
     if let Some(redis) = &found.redis {
-        println!("           redis CPU per login, with join     {:>9.1} us", found.redis_micros(redis));
+        println!("           redis CPU per login, with join     {:>9.1} us", found.storms.redis());
         println!(
             "           redis memory per connection        {:>9.0} bytes, {} users claimed there",
             found.redis_bytes(redis),

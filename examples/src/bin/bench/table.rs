@@ -172,13 +172,14 @@ pub(crate) fn idle(found: &Idle) -> Vec<Row> {
     if let Some(bytes) = found.rss_after_traffic() {
         rows.push(Row::new("  the same after unicast and a burst", bytes, "B").target(Target::AtMost(TARGET_BYTES)));
     }
-    let login = Row::new("login, accept to joined: CPU of the node", found.login_micros(), "us");
+    let login = Row::new("login, accept to joined: CPU of the node", found.storms.node(), "us");
     rows.push(Row {
-        others: Some((found.others_seconds, found.login_wall)),
+        others: Some((found.took.spent.others, found.took.spent.wall)),
         ..login.target(Target::AtMost(TARGET_LOGIN))
     });
-    if let Some(redis) = &found.redis {
-        rows.push(Row::new("  CPU of Redis", found.redis_micros(redis), "us"));
+    rows.push(Row::new("  a floor: accept and 101 only", found.storms.floor(), "us"));
+    if found.redis.is_some() {
+        rows.push(Row::new("  CPU of Redis", found.storms.redis(), "us"));
     }
     rows
 }
