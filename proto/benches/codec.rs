@@ -1,4 +1,5 @@
-//! What each message costs to read and write: queue entries, frames of clients and to them, WebSocket headers and masks.
+//! What each message costs to read and write: queue entries, frames of clients and to them, WebSocket headers and masks,
+//! the keys that a login asks for.
 //! The inputs are the same in every run.
 #![expect(clippy::unwrap_used, reason = "a bench that meets the unexpected fails loudly")]
 
@@ -7,7 +8,7 @@ use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use gim_proto::frame::{self, ClientFrame, MsgType};
 use gim_proto::websocket::{self, Opcode, parse_header, unmask, write_header};
-use gim_proto::{Entry, Fields, MessageId, Target};
+use gim_proto::{Entry, Fields, Incarnation, Keys, MessageId, Target, Uid, bucket_of};
 
 fn main() {
     divan::main();
@@ -99,5 +100,17 @@ fn websocket_mask(bencher: Bencher<'_, '_>, bytes: usize) {
     bencher.counter(BytesCount::new(bytes)).bench_local(|| {
         unmask(black_box(&mut payload), mask, 0);
         assert!(payload.first() == Some(&0x37) || payload.first() == Some(&0));
+    });
+}
+
+#[divan::bench]
+fn keys_of_a_login(bencher: Bencher<'_, '_>) {
+    let (keys, uid, at) = (Keys::new("gim").unwrap(), Uid::parse("user-4711").unwrap(), Incarnation::mint());
+    bencher.bench(|| {
+        let (keys, uid) = black_box((&keys, &uid));
+        let users = [keys.user_bucket(uid), keys.user_groups(uid), keys.users_at(bucket_of(uid), &at)];
+        let mailbox = [keys.mailbox(uid), keys.mailbox_ids(uid), keys.mailbox_state(uid), keys.user_latest(uid)];
+        assert!(users.iter().chain(&mailbox).all(|key| key.starts_with("{gim:u:")));
+        (users, mailbox)
     });
 }

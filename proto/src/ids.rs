@@ -12,6 +12,9 @@ use ulid::Ulid;
 
 use crate::names::{MessageId, NameError, NameErrorKind};
 
+/// Room for the text of a session or an incarnation.
+pub type UlidText = [u8; ulid::ULID_LEN];
+
 macro_rules! ulid_id {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*
@@ -24,14 +27,19 @@ macro_rules! ulid_id {
             pub fn mint() -> Self {
                 Self(Ulid::new())
             }
+
+            /// Writes what [`Display`](fmt::Display) prints, without memory of its own.
+            #[must_use]
+            pub fn write<'a>(&self, text: &'a mut UlidText) -> &'a str {
+                self.0.array_to_str(text)
+            }
         }
 
         text_id!($name, |text| parse_ulid($what, text).map(Self));
 
         impl fmt::Display for $name {
             fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let mut buffer = [0; ulid::ULID_LEN];
-                formatter.pad(self.0.array_to_str(&mut buffer))
+                formatter.pad(self.write(&mut UlidText::default()))
             }
         }
     };
@@ -119,6 +127,12 @@ impl Default for Digits {
 impl Digits {
     /// A lane and an entry id, with the signs.
     const MOST: usize = 5 + 1 + 20 + 1 + 20;
+
+    pub(crate) fn of(number: u16) -> Self {
+        let mut digits = Self::default();
+        digits.number(u64::from(number));
+        digits
+    }
 
     pub(crate) fn number(&mut self, number: u64) {
         let from = self.length;

@@ -9,7 +9,7 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use crate::entry::Target;
-use crate::ids::Incarnation;
+use crate::ids::{Digits, Incarnation, UlidText};
 use crate::names::{MessageId, NameError, NodeId, Tgid, Uid, check_prefix};
 
 pub use crc::{crc16, crc32};
@@ -44,7 +44,7 @@ impl Keys {
     /// Stream: the entries of a lane. Consumer group `gim`, consumer `lane`.
     #[must_use]
     pub fn queue(&self, lane: u16) -> String {
-        format!("{}:queue:{lane}", self.prefix)
+        [&self.prefix, ":queue:", Digits::of(lane).as_str()].concat()
     }
 
     /// Hash: who reads the lane, under which term.
@@ -74,7 +74,7 @@ impl Keys {
     /// String: an id seen within the idempotency window of the lane.
     #[must_use]
     pub fn idempotency(&self, lane: u16, id: &MessageId) -> String {
-        format!("{{{}:queue:{lane}}}:id:{id}", self.prefix)
+        ["{", &self.prefix, ":queue:", Digits::of(lane).as_str(), "}:id:", id.as_str()].concat()
     }
 
     /// Stream: dead letters of the lane.
@@ -92,79 +92,80 @@ impl Keys {
     /// Hash: records of the users of a bucket.
     #[must_use]
     pub fn bucket(&self, bucket: u16) -> String {
-        format!("{{{}:u:{bucket}}}", self.prefix)
+        ["{", &self.prefix, ":u:", Digits::of(bucket).as_str(), "}"].concat()
     }
 
     /// Set: users of a bucket that an incarnation holds.
     #[must_use]
     pub fn users_at(&self, bucket: u16, incarnation: &Incarnation) -> String {
-        format!("{{{}:u:{bucket}}}:at:{incarnation}", self.prefix)
+        let mut text = UlidText::default();
+        ["{", &self.prefix, ":u:", Digits::of(bucket).as_str(), "}:at:", incarnation.write(&mut text)].concat()
     }
 
     /// List: who of a bucket came and went, until it is written down in [`presence`](Self::presence).
     #[must_use]
     pub fn presence_of(&self, bucket: u16) -> String {
-        format!("{{{}:u:{bucket}}}:p", self.prefix)
+        ["{", &self.prefix, ":u:", Digits::of(bucket).as_str(), "}:p"].concat()
     }
 
     /// Sorted set: users of a bucket that somebody wants receipts of, and when the first of those messages may be over.
     #[must_use]
     pub fn overdue_of(&self, bucket: u16) -> String {
-        format!("{{{}:u:{bucket}}}:due", self.prefix)
+        ["{", &self.prefix, ":u:", Digits::of(bucket).as_str(), "}:due"].concat()
     }
 
     /// Hash: the groups a user is in.
     #[must_use]
     pub fn user_groups(&self, uid: &Uid) -> String {
-        self.of_user("g", uid)
+        self.of_user("}:g:", uid, "")
     }
 
     /// Stream: the user's durable messages.
     #[must_use]
     pub fn mailbox(&self, uid: &Uid) -> String {
-        self.of_user("m", uid)
+        self.of_user("}:m:", uid, "")
     }
 
     /// Hash: message id to offset, lane and origin entry.
     #[must_use]
     pub fn mailbox_ids(&self, uid: &Uid) -> String {
-        format!("{}:ids", self.mailbox(uid))
+        self.of_user("}:m:", uid, ":ids")
     }
 
     /// Hash: epoch and cursors of the mailbox.
     #[must_use]
     pub fn mailbox_state(&self, uid: &Uid) -> String {
-        format!("{}:state", self.mailbox(uid))
+        self.of_user("}:m:", uid, ":state")
     }
 
     /// Hash: collapse key to the last `latest` value for the user.
     #[must_use]
     pub fn user_latest(&self, uid: &Uid) -> String {
-        self.of_user("v", uid)
+        self.of_user("}:v:", uid, "")
     }
 
     /// Set: incarnations that hold members of a group.
     #[must_use]
     pub fn group(&self, tgid: &Tgid) -> String {
-        format!("{}:g:{tgid}", self.prefix)
+        [&self.prefix, ":g:", tgid.as_str()].concat()
     }
 
     /// Set: durable members of a group.
     #[must_use]
     pub fn group_durable(&self, tgid: &Tgid) -> String {
-        format!("{{{}:g:{tgid}}}:durable", self.prefix)
+        ["{", &self.prefix, ":g:", tgid.as_str(), "}:durable"].concat()
     }
 
     /// Hash: collapse key to the last `latest` value for the group.
     #[must_use]
     pub fn group_latest(&self, tgid: &Tgid) -> String {
-        format!("{{{}:g:{tgid}}}:v", self.prefix)
+        ["{", &self.prefix, ":g:", tgid.as_str(), "}:v"].concat()
     }
 
     /// String: incarnation and addresses of a node, while its lease lasts.
     #[must_use]
     pub fn node(&self, node: &NodeId) -> String {
-        format!("{}:node:{node}", self.prefix)
+        [&self.prefix, ":node:", node.as_str()].concat()
     }
 
     /// Sorted set: the workers that share the lanes, each with the time until which it counts.
@@ -188,7 +189,7 @@ impl Keys {
     /// Stream: what happened to a message, step by step.
     #[must_use]
     pub fn journey(&self, id: &MessageId) -> String {
-        format!("{}:j:{id}", self.prefix)
+        [&self.prefix, ":j:", id.as_str()].concat()
     }
 
     /// Stream: outcomes of messages that asked for them.
@@ -212,25 +213,25 @@ impl Keys {
     /// etcd: one node of the cluster.
     #[must_use]
     pub fn etcd_node(&self, node: &NodeId) -> String {
-        format!("{}{node}", self.etcd_nodes())
+        ["/", &self.prefix, "/nodes/", node.as_str()].concat()
     }
 
     /// etcd: what the keys of all nodes begin with.
     #[must_use]
     pub fn etcd_nodes(&self) -> String {
-        format!("/{}/nodes/", self.prefix)
+        ["/", &self.prefix, "/nodes/"].concat()
     }
 
     fn plain(&self, name: &str) -> String {
-        format!("{}:{name}", self.prefix)
+        [&self.prefix, ":", name].concat()
     }
 
     fn of_lane(&self, lane: u16, name: &str) -> String {
-        format!("{{{}:queue:{lane}}}:{name}", self.prefix)
+        ["{", &self.prefix, ":queue:", Digits::of(lane).as_str(), "}:", name].concat()
     }
 
-    fn of_user(&self, kind: &str, uid: &Uid) -> String {
-        format!("{{{}:u:{}}}:{kind}:{uid}", self.prefix, bucket_of(uid))
+    fn of_user(&self, kind: &str, uid: &Uid, part: &str) -> String {
+        ["{", &self.prefix, ":u:", Digits::of(bucket_of(uid)).as_str(), kind, uid.as_str(), part].concat()
     }
 }
 

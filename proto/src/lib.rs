@@ -23,6 +23,6 @@ pub use entry::{
     Class, DeadReason, Entry, Fields, MAX_ENTRY_BYTES, MAX_SCHEDULE, MAX_TARGETS, Malformed, MalformedKind, Payload,
     Priority, Target,
 };
-pub use ids::{EntryId, Fence, Incarnation, SessionId};
+pub use ids::{EntryId, Fence, Incarnation, SessionId, UlidText};
 pub use keys::{Keys, bucket_of, crc16, crc32, lane_of, slot_of};
 pub use names::{MessageId, NameError, NameErrorKind, NodeId, Tgid, Uid};

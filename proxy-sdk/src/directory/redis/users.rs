@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ::fred::types::Value;
 use futures_util::future::try_join_all;
-use gim_proto::{Fence, SessionId, Tgid, Uid, bucket_of};
+use gim_proto::{Fence, SessionId, Tgid, Uid, UlidText, bucket_of};
 use tokio::time::Instant;
 
 use super::leftovers::Owned;
@@ -103,10 +103,12 @@ impl RedisDirectory {
         let ClaimRequest { uid, node, session, on_duplicate, resume } = request;
         let [bucket, groups, at] = self.keys_at(uid, node);
         let policy = if *on_duplicate == OnDuplicate::Replace { "replace" } else { "keep" };
-        let resume = resume.map(|session| session.to_string()).unwrap_or_default();
-        let (session, incarnation) = (session.to_string(), node.incarnation.to_string());
+        let mut texts = [UlidText::default(); 3];
+        let [ours, run, before] = &mut texts;
+        let (session, incarnation) = (session.write(ours), node.incarnation.write(run));
+        let resume = resume.as_ref().map_or("", |session| session.write(before));
         let bound = self.news.bound();
-        let args = [uid.as_str(), &session, &incarnation, node.id.as_str(), policy, &resume, dead, bound];
+        let args = [uid.as_str(), session, incarnation, node.id.as_str(), policy, resume, dead, bound];
         let answer: Value = match self.kept_ms.as_deref().filter(|_| opens) {
             None => self.calls.script(&CLAIM, &[&bucket, &groups, &at], &args, give_up).await?,
             Some(kept_ms) => {
@@ -162,8 +164,8 @@ impl RedisDirectory {
         give_up: Instant,
     ) -> Result<bool, DirectoryError> {
         let (bucket, groups) = (self.keys.user_bucket(uid), self.keys.user_groups(uid));
-        let (session, grace) = (session.to_string(), grace.as_millis().to_string());
-        let args = [uid.as_str(), &session, fence, &grace, self.news.bound()];
+        let (mut text, grace) = (UlidText::default(), grace.as_millis().to_string());
+        let args = [uid.as_str(), session.write(&mut text), fence, &grace, self.news.bound()];
         let released = self.calls.script::<i64>(&RELEASE, &[&bucket, &groups], &args, give_up).await;
         // Also without an answer: it may have taken effect.
         self.news.noted(uid);
@@ -208,8 +210,8 @@ impl RedisDirectory {
         tgid: &Tgid,
     ) -> Result<i64, DirectoryError> {
         let (bucket, groups) = (self.keys.user_bucket(uid), self.keys.user_groups(uid));
-        let (session, fence) = (session.to_string(), fence.to_string());
-        let args = [uid.as_str(), &session, &fence, tgid.as_str()];
+        let (mut text, fence) = (UlidText::default(), fence.to_string());
+        let args = [uid.as_str(), session.write(&mut text), &fence, tgid.as_str()];
         self.calls.script(script, &[&bucket, &groups], &args, self.calls.give_up()).await
     }
 
