@@ -171,7 +171,7 @@ fn spread(settings: &Settings, cores: Cores) -> Result<Measured> {
 fn soak(settings: &Settings, cores: Cores) -> Result<Measured> {
     let found = soak::measure(settings, cores)?;
     println!("{found}");
-    Ok(Measured { json: serde_json::to_value(&found)?, rows: Vec::new() })
+    Ok(Measured { json: serde_json::to_value(&found)?, rows: table::soak(&found, settings) })
 }
 
 fn cluster(settings: &Settings, cores: Cores) -> Result<Measured> {

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::process::Command;
 
+use gim_proxy_sdk::bench::figures::Figures;
 use serde_json::{Value, json};
 
 use crate::args::Settings;
@@ -180,6 +181,28 @@ pub(crate) fn idle(found: &Idle) -> Vec<Row> {
     rows.push(Row::new("  a floor: accept and 101 only", found.storms.floor(), "us"));
     if found.redis.is_some() {
         rows.push(Row::new("  CPU of Redis", found.storms.redis(), "us"));
+    }
+    rows
+}
+
+pub(crate) fn soak(found: &Figures, settings: &Settings) -> Vec<Row> {
+    const MIB: f64 = 1_048_576.0;
+    let Some(turn) = &found.turn else { return Vec::new() };
+    let what = format!("soak, {} connections, {} s: deliveries", found.logins.connected, settings.soak_seconds);
+    let rate = Row {
+        arrived: Some(turn.delivery_ratio),
+        others: Some((found.others_cpu_seconds, turn.seconds)),
+        ..Row::new(what, turn.deliveries_per_second, "/s")
+    };
+    let mut rows = vec![rate, Row::new("  p99", turn.latency.p99_us as f64 / 1e3, "ms")];
+    for (server, process) in found.servers.iter().zip(["node", "Redis"]) {
+        let rss = |bytes: u64| bytes as f64 / MIB;
+        rows.push(Row::new(
+            format!("  RSS of the {process}, everybody connected"),
+            rss(server.rss_before_bytes),
+            "MiB",
+        ));
+        rows.push(Row::new(format!("  RSS of the {process}, at the end"), rss(server.rss_after_bytes), "MiB"));
     }
     rows
 }
