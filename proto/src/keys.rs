@@ -50,37 +50,37 @@ impl Keys {
     /// Hash: who reads the lane, under which term.
     #[must_use]
     pub fn lease(&self, lane: u16) -> String {
-        self.of_lane(lane, "lease")
+        self.of_lane(lane, "lease", "")
     }
 
     /// String: the last term of the lane, whose it was, and which connection read last. Outlives the lease.
     #[must_use]
     pub fn term(&self, lane: u16) -> String {
-        self.of_lane(lane, "term")
+        self.of_lane(lane, "term", "")
     }
 
     /// Sorted set: entries of the lane that wait for their time.
     #[must_use]
     pub fn later(&self, lane: u16) -> String {
-        self.of_lane(lane, "later")
+        self.of_lane(lane, "later", "")
     }
 
     /// Hash: bodies of the entries in [`later`](Self::later).
     #[must_use]
     pub fn later_body(&self, lane: u16) -> String {
-        self.of_lane(lane, "later:body")
+        self.of_lane(lane, "later:body", "")
     }
 
     /// String: an id seen within the idempotency window of the lane.
     #[must_use]
     pub fn idempotency(&self, lane: u16, id: &MessageId) -> String {
-        ["{", &self.prefix, ":queue:", Digits::of(lane).as_str(), "}:id:", id.as_str()].concat()
+        self.of_lane(lane, "id:", id.as_str())
     }
 
     /// Stream: dead letters of the lane.
     #[must_use]
     pub fn dead(&self, lane: u16) -> String {
-        self.of_lane(lane, "dead")
+        self.of_lane(lane, "dead", "")
     }
 
     /// Hash: records of the users that share this user's bucket.
@@ -92,56 +92,55 @@ impl Keys {
     /// Hash: records of the users of a bucket.
     #[must_use]
     pub fn bucket(&self, bucket: u16) -> String {
-        ["{", &self.prefix, ":u:", Digits::of(bucket).as_str(), "}"].concat()
+        self.of_bucket(bucket, "", "", "")
     }
 
     /// Set: users of a bucket that an incarnation holds.
     #[must_use]
     pub fn users_at(&self, bucket: u16, incarnation: &Incarnation) -> String {
-        let mut text = UlidText::default();
-        ["{", &self.prefix, ":u:", Digits::of(bucket).as_str(), "}:at:", incarnation.write(&mut text)].concat()
+        self.of_bucket(bucket, ":at:", incarnation.write(&mut UlidText::default()), "")
     }
 
     /// List: who of a bucket came and went, until it is written down in [`presence`](Self::presence).
     #[must_use]
     pub fn presence_of(&self, bucket: u16) -> String {
-        ["{", &self.prefix, ":u:", Digits::of(bucket).as_str(), "}:p"].concat()
+        self.of_bucket(bucket, ":p", "", "")
     }
 
     /// Sorted set: users of a bucket that somebody wants receipts of, and when the first of those messages may be over.
     #[must_use]
     pub fn overdue_of(&self, bucket: u16) -> String {
-        ["{", &self.prefix, ":u:", Digits::of(bucket).as_str(), "}:due"].concat()
+        self.of_bucket(bucket, ":due", "", "")
     }
 
     /// Hash: the groups a user is in.
     #[must_use]
     pub fn user_groups(&self, uid: &Uid) -> String {
-        self.of_user("}:g:", uid, "")
+        self.of_user(":g:", uid, "")
     }
 
     /// Stream: the user's durable messages.
     #[must_use]
     pub fn mailbox(&self, uid: &Uid) -> String {
-        self.of_user("}:m:", uid, "")
+        self.of_user(":m:", uid, "")
     }
 
     /// Hash: message id to offset, lane and origin entry.
     #[must_use]
     pub fn mailbox_ids(&self, uid: &Uid) -> String {
-        self.of_user("}:m:", uid, ":ids")
+        self.of_user(":m:", uid, ":ids")
     }
 
     /// Hash: epoch and cursors of the mailbox.
     #[must_use]
     pub fn mailbox_state(&self, uid: &Uid) -> String {
-        self.of_user("}:m:", uid, ":state")
+        self.of_user(":m:", uid, ":state")
     }
 
     /// Hash: collapse key to the last `latest` value for the user.
     #[must_use]
     pub fn user_latest(&self, uid: &Uid) -> String {
-        self.of_user("}:v:", uid, "")
+        self.of_user(":v:", uid, "")
     }
 
     /// Set: incarnations that hold members of a group.
@@ -226,12 +225,16 @@ impl Keys {
         [&self.prefix, ":", name].concat()
     }
 
-    fn of_lane(&self, lane: u16, name: &str) -> String {
-        ["{", &self.prefix, ":queue:", Digits::of(lane).as_str(), "}:", name].concat()
+    fn of_lane(&self, lane: u16, kind: &str, name: &str) -> String {
+        ["{", &self.prefix, ":queue:", Digits::of(lane).as_str(), "}:", kind, name].concat()
     }
 
     fn of_user(&self, kind: &str, uid: &Uid, part: &str) -> String {
-        ["{", &self.prefix, ":u:", Digits::of(bucket_of(uid)).as_str(), kind, uid.as_str(), part].concat()
+        self.of_bucket(bucket_of(uid), kind, uid.as_str(), part)
+    }
+
+    fn of_bucket(&self, bucket: u16, kind: &str, name: &str, part: &str) -> String {
+        ["{", &self.prefix, ":u:", Digits::of(bucket).as_str(), "}", kind, name, part].concat()
     }
 }
 

@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn every_length_comes_out_wherever_the_decompressor_pauses() {
-        // It unpacks 32 KiB at a time.
+        // It pauses where a block ends, and where the room does.
         for len in (1..150_000).step_by(3_989) {
             for plain in [json(len), vec![b'x'; len]] {
                 let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), Compression::best());
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn what_an_earlier_call_has_unpacked_comes_out_later() {
-        // Behind a first part whose length is no power of two, what is unpacked at once and the room for it do not match.
+        // The second goes on where the first ended, in whatever room is left.
         let ended = |plain: &[u8]| {
             let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), Compression::best());
             encoder.write_all(plain).unwrap();

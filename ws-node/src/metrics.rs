@@ -411,7 +411,7 @@ const COUNTERS: [(&str, &str); 39] = [
     ("gim_deflate_agreed_total", "logins that agreed on permessage-deflate"),
     (
         "gim_deflate_messages_total",
-        "messages there was something to compress of, each once for all who got the same bytes",
+        "messages of 256 bytes and more to clients that agreed, each once for all who got the same bytes",
     ),
     ("gim_deflate_in_bytes_total", "bytes of these messages"),
     ("gim_deflate_out_bytes_total", "bytes they became; of one that did not become shorter, as many as before"),

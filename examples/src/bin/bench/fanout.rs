@@ -10,7 +10,7 @@ use crate::load::Load;
 use crate::machine::Cores;
 use crate::node::Node;
 use crate::post::Poster;
-use crate::turn::{Pids, Round, Spent, Turn, median};
+use crate::turn::{Paced, Pids, Round, Spent, Turn, median};
 use crate::{Result, clock, message};
 
 /// The group that everybody is in.
@@ -43,27 +43,16 @@ pub(crate) fn measure(settings: &Settings, cores: Cores, seen: impl Fn(usize, &R
     Ok(Fanout { rounds })
 }
 
-/// Both servers are up with all their members, and get a second each by turns: the machine is not as fast in one minute as
-/// in the next. None follows the other more often than the other way round.
+/// Both servers are up with all their members.
 fn round(settings: &Settings, cores: Cores) -> Result<Round> {
-    let mut floor = Stage::start(Server::floor(cores)?, settings, cores)?;
-    let mut node = Stage::start(Server::node(cores)?, settings, cores)?;
-    for second in 0..settings.seconds {
-        let pair = if second % 2 == 0 { [&mut floor, &mut node] } else { [&mut node, &mut floor] };
-        for stage in pair {
-            stage.second(settings)?;
-        }
-    }
-    Round::new(floor.end()?, node.end()?)
+    let floor = Stage::start(Server::floor(cores)?, settings, cores)?;
+    let node = Stage::start(Server::node(cores)?, settings, cores)?;
+    Round::by_turns(floor, node, settings)
 }
 
 /// The floor alone.
 pub(crate) fn floor(settings: &Settings, cores: Cores) -> Result<Turn> {
-    let mut floor = Stage::start(Server::floor(cores)?, settings, cores)?;
-    for _ in 0..settings.seconds {
-        floor.second(settings)?;
-    }
-    floor.end()
+    Stage::start(Server::floor(cores)?, settings, cores)?.alone(settings)
 }
 
 /// Starts the floor, and tells its address.
@@ -100,7 +89,9 @@ impl Stage {
         let pids = Pids { server: server.pid(), load: Some(load.pid()), redis: None };
         Ok(Self { server, load, members, pids, sent: settings.rate, counted: 0, spent: Spent::default() })
     }
+}
 
+impl Paced for Stage {
     /// Sends for a second, and waits until all of it has arrived.
     fn second(&mut self, settings: &Settings) -> Result<()> {
         let before = Spent::until_now(self.pids)?;

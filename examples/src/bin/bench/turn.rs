@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 pub(crate) use gim_proxy_sdk::bench::report::Outcome;
 use gim_proxy_sdk::bench::report::Report;
 
+use crate::args::Settings;
 use crate::process::{self, Cpu};
 use crate::redis::Commands;
 use crate::{Result, clock};
@@ -35,6 +36,23 @@ pub(crate) struct Pids {
     pub(crate) server: u32,
     pub(crate) load: Option<u32>,
     pub(crate) redis: Option<u32>,
+}
+
+/// A server and its clients, up and warm.
+pub(crate) trait Paced: Sized {
+    /// Sends for a second, and waits until all of it has arrived.
+    fn second(&mut self, settings: &Settings) -> Result<()>;
+
+    /// Ends it, and tells what became of all its seconds.
+    fn end(self) -> Result<Turn>;
+
+    /// All its seconds in a row.
+    fn alone(mut self, settings: &Settings) -> Result<Turn> {
+        for _ in 0..settings.seconds {
+            self.second(settings)?;
+        }
+        self.end()
+    }
 }
 
 /// CPU time in seconds: since each process began, or of one turn.
@@ -146,6 +164,18 @@ impl Turn {
 }
 
 impl Round {
+    /// Both get a second each by turns: the machine is not as fast in one minute as in the next. None follows the other more
+    /// often than the other way round.
+    pub(crate) fn by_turns<P: Paced>(mut floor: P, mut node: P, settings: &Settings) -> Result<Self> {
+        for second in 0..settings.seconds {
+            let pair = if second % 2 == 0 { [&mut floor, &mut node] } else { [&mut node, &mut floor] };
+            for stage in pair {
+                stage.second(settings)?;
+            }
+        }
+        Self::new(floor.end()?, node.end()?)
+    }
+
     /// Puts two turns together. Frames of both must have one length, but for the digits of an id.
     pub(crate) fn new(floor: Turn, node: Turn) -> Result<Self> {
         match floor.frame.abs_diff(node.frame) <= SAME {

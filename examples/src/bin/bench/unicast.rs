@@ -19,7 +19,7 @@ use crate::node::Node;
 use crate::process::{self, Cpu};
 use crate::redis::{Commands, Redis};
 use crate::service::Service;
-use crate::turn::{Pids, Round, Spent, Turn, median};
+use crate::turn::{Paced, Pids, Round, Spent, Turn, median};
 
 use self::pace::{Pace, Sink};
 
@@ -61,25 +61,15 @@ pub(crate) fn measure(settings: &Settings, cores: Cores, seen: impl Fn(usize, &R
         seen(number, &round);
         rounds.push(round);
     }
-    let mut apart = Stage::start(Server::apart(settings, cores)?, settings, cores)?;
-    for _ in 0..settings.seconds {
-        apart.second(settings)?;
-    }
-    Ok(Unicast { rounds, apart: apart.end()? })
+    let apart = Stage::start(Server::apart(settings, cores)?, settings, cores)?.alone(settings)?;
+    Ok(Unicast { rounds, apart })
 }
 
-/// Both servers are up with all their clients, and get a second each by turns: the machine is not as fast in one minute as
-/// in the next. None follows the other more often than the other way round.
+/// Both servers are up with all their clients.
 fn round(settings: &Settings, cores: Cores) -> Result<Round> {
-    let mut floor = Stage::start(Server::relay(cores)?, settings, cores)?;
-    let mut node = Stage::start(Server::node(settings, cores)?, settings, cores)?;
-    for second in 0..settings.seconds {
-        let pair = if second % 2 == 0 { [&mut floor, &mut node] } else { [&mut node, &mut floor] };
-        for stage in pair {
-            stage.second(settings)?;
-        }
-    }
-    Round::new(floor.end()?, node.end()?)
+    let floor = Stage::start(Server::relay(cores)?, settings, cores)?;
+    let node = Stage::start(Server::node(settings, cores)?, settings, cores)?;
+    Round::by_turns(floor, node, settings)
 }
 
 /// A server and its clients, and what they have done so far.
@@ -114,7 +104,9 @@ impl Stage {
         let commands = server.redis().map(Redis::commands).transpose()?;
         Ok(Self { server, load, pace, users, pids, commands, messages: 0, spent: Spent::default(), asked: 0 })
     }
+}
 
+impl Paced for Stage {
     /// Sends for a second, and waits until the queue is done, too.
     fn second(&mut self, settings: &Settings) -> Result<()> {
         let before = Spent::until_now(self.pids)?;
