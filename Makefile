@@ -54,7 +54,8 @@ deploy-check:
 
 # The whole table beside the floor in one run, under ten minutes once it is built: idle connections and logins, fan-out, burst,
 # unicast, the queue, durable messages. The table goes to OUT/bench.md, everything measured to OUT/bench.json.
-# Of the program, `spread` (a group over two nodes), `soak` and `cluster` (90,000 connections) are not among them.
+# Of the program, `spread` (a group over two nodes), `masters` (of Redis), `soak` and `cluster` (90,000 connections) are not among
+# them.
 bench:
 	cargo build --release --locked $(BENCH)
 	cargo run --release --locked -p gim-examples --bin bench -- all --out $(or $(OUT),target/bench)

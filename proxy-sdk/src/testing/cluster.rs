@@ -1,4 +1,4 @@
-//! A Redis Cluster of three masters, with or without replicas.
+//! A Redis Cluster of three masters or more, with or without replicas.
 //!
 //! Owns the processes. Slots can be moved between masters, and masters stopped.
 
@@ -12,6 +12,7 @@ use super::tls::Certificates;
 use super::{DEADLINE, free_port};
 use crate::store::{RedisOptions, TlsFiles};
 
+/// As many as there are unless told otherwise, and at least.
 const MASTERS: usize = 3;
 /// Milliseconds of silence after which the cluster counts a server as down.
 const NODE_TIMEOUT_MS: &str = "1000";
@@ -20,6 +21,7 @@ const NODE_TIMEOUT_MS: &str = "1000";
 #[derive(Debug)]
 pub struct RedisCluster {
     certificates: Option<Certificates>,
+    masters: usize,
     servers: Vec<Instance>,
 }
 
@@ -36,11 +38,16 @@ impl RedisCluster {
 
     /// Starts three masters with so many replicas each, and waits until they serve all slots.
     pub async fn start_with(certificates: Option<Certificates>, replicas: usize) -> Self {
+        Self::start_of(MASTERS, certificates, replicas).await
+    }
+
+    /// Starts so many masters, three at least, with so many replicas each, and waits until they serve all slots.
+    pub async fn start_of(masters: usize, certificates: Option<Certificates>, replicas: usize) -> Self {
         let mut servers = Vec::new();
-        for _ in 0..MASTERS * (1 + replicas) {
+        for _ in 0..masters * (1 + replicas) {
             servers.push(member(certificates.as_ref()).await);
         }
-        let cluster = Self { certificates, servers };
+        let cluster = Self { certificates, masters, servers };
         cluster.unite(replicas).await;
         cluster
     }
@@ -48,11 +55,27 @@ impl RedisCluster {
     /// What a client needs to reach it.
     #[must_use]
     pub fn options(&self) -> RedisOptions {
-        let (scheme, files) = match &self.certificates {
-            None => ("redis-cluster", TlsFiles::default()),
-            Some(certificates) => ("rediss-cluster", certificates.of_client()),
-        };
-        RedisOptions::parse(&format!("{scheme}://{}", self.addresses().join(","))).expect("a URL").tls_files(files)
+        let files = self.certificates.as_ref().map_or_else(TlsFiles::default, Certificates::of_client);
+        RedisOptions::parse(&self.url()).expect("a URL").tls_files(files)
+    }
+
+    /// Its URL, with all servers.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let scheme = if self.certificates.is_some() { "rediss-cluster" } else { "redis-cluster" };
+        format!("{scheme}://{}", self.addresses().join(","))
+    }
+
+    /// The process ids of all servers.
+    #[must_use]
+    pub fn pids(&self) -> Vec<u32> {
+        self.servers.iter().map(Instance::pid).collect()
+    }
+
+    /// Where the files of the first server are.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.servers[0].folder()
     }
 
     /// The port of a server.
@@ -81,7 +104,7 @@ impl RedisCluster {
     /// Moves the slot of a key, with what is in it, to another master. Tells its index.
     pub async fn move_slot_of(&self, key: &str) -> usize {
         let from = self.holder_of(key).await;
-        let to = (from + 1) % MASTERS;
+        let to = (from + 1) % self.masters;
         self.open_move(key, from, to).await;
         self.close_move(key, from, to).await;
         to
@@ -110,7 +133,7 @@ impl RedisCluster {
         }
         let target = self.id_of(to).await;
         // The new holder first: it tells the others.
-        for index in [to, from].into_iter().chain((0..MASTERS).filter(|index| *index != to && *index != from)) {
+        for index in [to, from].into_iter().chain((0..self.masters).filter(|index| *index != to && *index != from)) {
             self.tell(index, &["CLUSTER", "SETSLOT", &slot, "NODE", &target]).await;
         }
     }

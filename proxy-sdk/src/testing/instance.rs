@@ -55,6 +55,14 @@ impl Instance {
         self.port
     }
 
+    pub(super) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     pub(super) fn stop(&mut self) {
         self.process.kill();
     }

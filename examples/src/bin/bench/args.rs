@@ -8,6 +8,7 @@ use gim_proxy_sdk::bench::message::{MAX_PAYLOAD, MIN_PAYLOAD};
 use serde_json::{Value, json};
 
 use crate::Result;
+use crate::masters::CLUSTER;
 
 /// Measures the node beside a floor that does nothing but send.
 #[derive(Parser)]
@@ -36,11 +37,13 @@ pub(crate) enum What {
     /// Mode cluster: a group over two nodes beside the same on one, worker and nodes in processes of their own. Not part of
     /// all
     Spread,
+    /// Mode cluster: the same logins and messages over one Redis and over a Redis Cluster of several masters. Not part of all
+    Masters,
     /// Mode redis: everything at once for ten minutes, on 19,000 connections of which some break. Not part of all
     Soak,
     /// Mode cluster: one group over five nodes, 90,000 connections. Not part of all
     Cluster,
-    /// All of these (the default) but spread, soak and cluster, idle in both modes
+    /// All of these (the default) but spread, masters, soak and cluster, idle in both modes
     All,
     /// A child: the node
     #[command(hide = true)]
@@ -115,6 +118,12 @@ pub(crate) struct Settings {
     /// Turns of stream more: entries with receipts, and entries whose steps are written down
     #[arg(long, global = true)]
     pub(crate) kept: bool,
+    /// Masters of Redis in each run of masters: 1, or 3 and more
+    #[arg(long, global = true, value_delimiter = ',', default_values_t = [1, 3, 6])]
+    pub(crate) masters: Vec<usize>,
+    /// Lanes of masters
+    #[arg(long, global = true, default_value_t = 8)]
+    pub(crate) lanes: u16,
     /// Connections of soak
     #[arg(long, global = true, default_value_t = 19_000)]
     pub(crate) soak_connections: usize,
@@ -163,6 +172,10 @@ impl Settings {
         if !(1..=100).contains(&self.nodes) || self.each == 0 || self.group_messages == 0 {
             return Err("nodes are 1 to 100, connections at each and messages to the group start at 1".into());
         }
+        let is_store = |&masters: &usize| masters == 1 || (CLUSTER..=16).contains(&masters);
+        if self.masters.is_empty() || !self.masters.iter().all(is_store) || !(1..=64).contains(&self.lanes) {
+            return Err("masters are 1, or 3 to 16, lanes are 1 to 64".into());
+        }
         if !(MIN_PAYLOAD..=MAX_PAYLOAD).contains(&self.payload) {
             return Err(format!("a payload has {MIN_PAYLOAD} to {MAX_PAYLOAD} bytes").into());
         }
@@ -199,7 +212,7 @@ impl Settings {
             "seconds": self.seconds, "messages_per_second": self.rate, "payload_bytes": self.payload,
             "own_groups": self.own_groups, "unicast_ids": self.unicast_ids, "unicast_per_second": self.unicast_rate,
             "durable_per_second": self.durable_rate, "durable_group_per_second": self.durable_group_rate, "entries": self.entries,
-            "burst_messages": self.burst_messages, "burst_groups": self.burst_groups, "soak_connections": self.soak_connections, "soak_seconds": self.soak_seconds, "nodes": self.nodes, "connections_each": self.each, "group_messages": self.group_messages,
+            "burst_messages": self.burst_messages, "burst_groups": self.burst_groups, "soak_connections": self.soak_connections, "soak_seconds": self.soak_seconds, "masters": self.masters, "lanes": self.lanes, "nodes": self.nodes, "connections_each": self.each, "group_messages": self.group_messages,
             "appendonly": self.appendonly, "open_files": open_files,
         })
     }

@@ -57,7 +57,7 @@ pub(crate) struct Message {
 pub(crate) fn measure(settings: &Settings, cores: Cores, seen: impl Fn(u64, &Message)) -> Result<Cluster> {
     let mut service = Service::start(settings.nodes, settings, cores)?;
     clock::sleep(SETTLE);
-    let memories = |service: &Service| service.nodes.iter().map(|node| memory(node.pid())).collect::<Result<Vec<_>>>();
+    let memories = |service: &Service| service.servers.nodes.iter().map(|node| memory(node.pid())).collect::<Result<Vec<_>>>();
     let memory_before = memories(&service)?;
     let before = service.usage(&[])?;
     let mut loads = log_in(&service, settings, cores)?;
@@ -99,7 +99,7 @@ fn log_in(service: &Service, settings: &Settings, cores: Cores) -> Result<Vec<Lo
     let start = |(number, node): (usize, &crate::node::Node)| {
         Load::start_from(number * settings.each, &node.public, settings.each, Some(GROUP), cores)
     };
-    service.nodes.iter().enumerate().map(start).collect()
+    service.servers.nodes.iter().enumerate().map(start).collect()
 }
 
 /// One message, from the entry until every socket has it and the queue is done with it.

@@ -1,10 +1,10 @@
 //! The bench: what an idle connection costs a node, how far fan-out and unicast are from a floor, how fast the queue is,
-//! what it costs to spread a group over nodes.
+//! what it costs to spread a group over nodes, and messages over masters of Redis.
 //!
 //! Load clients, pace and counting are those of `gim bench`, in `gim_proxy_sdk::bench`; starting servers, the floor, the
 //! cores and the table with its targets are this program's.
 //!
-//! `make bench`, or `bench [idle|fanout|burst|unicast|stream|durable|spread|soak|cluster|all] [--out FOLDER]` with the programs `ws-node` and
+//! `make bench`, or `bench [idle|fanout|burst|unicast|stream|durable|spread|masters|soak|cluster|all] [--out FOLDER]` with the programs `ws-node` and
 //! `msg-queue` built beside it.
 //!
 //! The program that you start only conducts. Server and load client are child processes, so that memory and CPU
@@ -26,6 +26,7 @@ mod idle;
 mod load;
 mod login;
 mod machine;
+mod masters;
 mod node;
 mod program;
 mod redis;
@@ -117,6 +118,7 @@ fn parts(what: &What) -> Vec<(&'static str, Measure)> {
         What::Stream => vec![stream],
         What::Durable => vec![durable],
         What::Spread => vec![spread],
+        What::Masters => vec![("masters", masters)],
         // Ten minutes by itself.
         What::Soak => vec![("soak", soak)],
         // It takes 90,000 sockets twice: who wants that says so.
@@ -165,6 +167,12 @@ fn durable(settings: &Settings, cores: Cores) -> Result<Measured> {
 fn spread(settings: &Settings, cores: Cores) -> Result<Measured> {
     let found = spread::measure(settings, cores, report::spread_round)?;
     report::spread(&found);
+    Ok(Measured { json: found.to_json(), rows: Vec::new() })
+}
+
+fn masters(settings: &Settings, cores: Cores) -> Result<Measured> {
+    let found = masters::measure(settings, cores, |run| report::masters_run(run, settings))?;
+    report::masters(&found, settings);
     Ok(Measured { json: found.to_json(), rows: Vec::new() })
 }
 

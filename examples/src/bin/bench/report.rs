@@ -3,6 +3,7 @@
 mod burst;
 mod cluster;
 mod durable;
+mod masters;
 mod rounds;
 mod stream;
 
@@ -14,6 +15,7 @@ use crate::redis::{Calls, Commands};
 pub(crate) use self::burst::{burst, turn as burst_turn};
 pub(crate) use self::cluster::{cluster, message, spread, spread_round};
 pub(crate) use self::durable::{durable, turn as durable_turn};
+pub(crate) use self::masters::{masters, run as masters_run};
 pub(crate) use self::rounds::{fanout, fanout_round, unicast, unicast_round};
 pub(crate) use self::stream::{stream, turn as stream_turn};
 

@@ -2,8 +2,11 @@
 //!
 //! Nodes and worker share the server's core, Redis and etcd the load client's.
 
+use std::path::Path;
+
 use gim_proxy_sdk::testing::EtcdServer;
 use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 
 use crate::args::Settings;
 use crate::fanout::GROUP;
@@ -18,10 +21,15 @@ use crate::turn::Spent;
 use crate::{Result, clock};
 
 pub(crate) struct Service {
-    pub(crate) nodes: Vec<Node>,
-    worker: Program,
-    etcd: EtcdServer,
+    pub(crate) servers: Servers,
     pub(crate) redis: Redis,
+}
+
+/// What stands on a Redis, or on several: nodes, a worker, and the etcd of both.
+pub(crate) struct Servers {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) worker: Program,
+    etcd: EtcdServer,
 }
 
 /// CPU seconds of each process: since it began, or of one turn.
@@ -44,32 +52,22 @@ impl Service {
     /// Starts one. Every part of it is ready.
     pub(crate) fn start(nodes: usize, settings: &Settings, cores: Cores) -> Result<Self> {
         let redis = Redis::start(settings)?;
-        let etcd = redis.runtime().block_on(EtcdServer::start());
-        let url = format!("redis.url={}", redis.url());
-        let cluster = ["mode=cluster".to_owned(), url, format!("etcd.endpoints={}", etcd.endpoint())];
-        let node = |number: usize| {
-            let id = format!("n{number}");
-            Node::among(&cluster, &id, &redis.folder().join(&id), cores)
-        };
-        let nodes = (1..=nodes).map(node).collect::<Result<_>>()?;
-        let own = ["node.id=w1", "node.threads=1", "listen.admin=127.0.0.1:0"];
-        let told: Vec<&str> = cluster.iter().map(String::as_str).chain(own).collect();
-        let worker = Program::start("msg-queue", &told, &redis.folder().join("w1"), "worker runs", cores)?;
-        Ok(Self { nodes, worker, etcd, redis })
+        let servers = Servers::start(nodes, &redis.url(), &[], redis.folder(), redis.runtime(), cores)?;
+        Ok(Self { servers, redis })
     }
 
     /// Where clients connect, all nodes in turn.
     pub(crate) fn public(&self) -> String {
-        self.nodes.iter().map(|node| node.public.as_str()).collect::<Vec<_>>().join(",")
+        self.servers.nodes.iter().map(|node| node.public.as_str()).collect::<Vec<_>>().join(",")
     }
 
     pub(crate) fn worker_pid(&self) -> u32 {
-        self.worker.pid()
+        self.servers.worker.pid()
     }
 
     /// The first node, which is the only one where there is one.
     pub(crate) fn node_pid(&self) -> u32 {
-        self.nodes.first().map_or(0, Node::pid)
+        self.servers.nodes.first().map_or(0, Node::pid)
     }
 
     /// Puts a message to the group on the stream, by `XADD`.
@@ -87,7 +85,7 @@ impl Service {
     /// How many batches all nodes did, and how many they did not do.
     pub(crate) fn batches(&self) -> Result<Batches> {
         let mut all = Batches::default();
-        for node in &self.nodes {
+        for node in &self.servers.nodes {
             all.add(&Poster::connect(node.admin)?.metrics()?);
         }
         Ok(all)
@@ -96,15 +94,41 @@ impl Service {
     pub(crate) fn usage(&self, loads: &[Load]) -> Result<Usage> {
         let total = |pid: u32| process::cpu(pid).map(|cpu| cpu.total);
         Ok(Usage {
-            nodes: self.nodes.iter().map(|node| process::cpu(node.pid())).collect::<Result<_>>()?,
-            worker: process::cpu(self.worker.pid())?,
+            nodes: self.servers.nodes.iter().map(|node| process::cpu(node.pid())).collect::<Result<_>>()?,
+            worker: process::cpu(self.servers.worker.pid())?,
             redis: total(self.redis.pid())?,
-            etcd: total(self.etcd.pid())?,
+            etcd: total(self.servers.etcd.pid())?,
             load: loads.iter().map(|load| total(load.pid())).sum::<Result<f64>>()?,
             conductor: total(std::process::id())?,
             busy: process::machine_busy_seconds()?,
             wall: clock::now() as f64 / 1e9,
         })
+    }
+}
+
+impl Servers {
+    /// Starts so many nodes and a worker, all told the same further settings. Every part of it is ready.
+    pub(crate) fn start(
+        nodes: usize,
+        redis: &str,
+        settings: &[String],
+        folder: &Path,
+        runtime: &Runtime,
+        cores: Cores,
+    ) -> Result<Self> {
+        let etcd = runtime.block_on(EtcdServer::start());
+        let stands_on = [format!("redis.url={redis}"), format!("etcd.endpoints={}", etcd.endpoint())];
+        let cluster: Vec<String> =
+            ["mode=cluster".to_owned()].iter().chain(&stands_on).chain(settings).cloned().collect();
+        let node = |number: usize| {
+            let id = format!("n{number}");
+            Node::among(&cluster, &id, &folder.join(&id), cores)
+        };
+        let nodes = (1..=nodes).map(node).collect::<Result<_>>()?;
+        let own = ["node.id=w1", "node.threads=1", "listen.admin=127.0.0.1:0"];
+        let told: Vec<&str> = cluster.iter().map(String::as_str).chain(own).collect();
+        let worker = Program::start("msg-queue", &told, &folder.join("w1"), "worker runs", cores)?;
+        Ok(Self { nodes, worker, etcd })
     }
 }
 
