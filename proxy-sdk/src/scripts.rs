@@ -8,6 +8,7 @@ mod clock;
 mod connection;
 mod fault;
 mod pipe;
+mod pipes;
 mod script;
 mod way;
 

@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 pub use self::address::{Address, Topology};
 pub use self::connect::Home;
+pub(crate) use self::connect::Range;
 pub use self::fault::{CrowdedCalls, StoreError, StoreErrorKind};
 pub use self::fred::fred_client;
 pub use self::keys::KeyReader;

@@ -1,4 +1,4 @@
-//! Calls to Redis over one connection, which sends what many tasks ask for at the same time in one go.
+//! Calls to Redis over one connection, in a cluster one to each master, which sends what many tasks ask for at the same time in one go.
 //!
 //! Owns deadlines, the bound on calls that wait, and the one translation of errors. A call is never sent twice behind
 //! the caller's back: what was on its way when a connection broke is an error. Never knows what the scripts mean.
@@ -153,7 +153,10 @@ impl<E: From<StoreError>> Calls<E> {
         if error.is("READONLY") {
             match &self.shared.way {
                 Way::Pipe(pipe) => pipe.renew(),
-                Way::Fred(_) => self.shared.demoted.notify_one(),
+                Way::Cluster(cluster) => {
+                    cluster.pipes.doubt();
+                    self.shared.demoted.notify_one();
+                }
             }
         }
         error.into()

@@ -1,7 +1,8 @@
 //! Keeps calls connected for as long as their adapter is there.
 //!
-//! Owns the life of the connection. That of a fred client: its first connection, another try after it has given up by itself (fred does on some errors,
-//! such as a wrong password), a new connection when the server turns out to be no master any more, and its end.
+//! Owns the life of the connections. That of a fred client: its first connection, another try after it has given up by
+//! itself (fred does on some errors, such as a wrong password), a new connection when the server turns out to be no master
+//! any more, and its end.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,7 +15,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::calls::{Calls, Shared};
-use super::way::Way;
+use super::pipes::Keeper;
+use super::way::{Cluster, Way};
 use crate::store::{StoreError, StoreErrorKind};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -31,7 +33,7 @@ pub(crate) struct Connection {
 /// What ends it.
 enum End {
     Pipe(JoinHandle<()>),
-    Fred(oneshot::Sender<()>, JoinHandle<()>),
+    Cluster { pipes: Keeper, fred: (oneshot::Sender<()>, JoinHandle<()>) },
 }
 
 impl Connection {
@@ -42,10 +44,18 @@ impl Connection {
         let failed = |error: StoreError| StoreError { kind: StoreErrorKind::Unavailable, ..error };
         let end = match &shared.way {
             Way::Pipe(pipe) => End::Pipe(pipe.open().await.map_err(failed)?),
-            Way::Fred(client) => {
-                let connected = client.init().await.map_err(|error| failed(error.into()))?;
+            Way::Cluster(Cluster { pipes, fred }) => {
+                let keeper = pipes.open().await.map_err(failed)?;
+                let connected = match fred.init().await {
+                    Ok(connected) => connected,
+                    Err(error) => {
+                        pipes.close(keeper).await;
+                        return Err(failed(error.into()));
+                    }
+                };
                 let (stop, stopped) = oneshot::channel();
-                End::Fred(stop, tokio::spawn(keep(Arc::clone(&shared), client.clone(), connected, stopped)))
+                let task = tokio::spawn(keep(Arc::clone(&shared), fred.clone(), connected, stopped));
+                End::Cluster { pipes: keeper, fred: (stop, task) }
             }
         };
         Ok(Self { shared, end: Mutex::new(Some(end)) })
@@ -56,10 +66,10 @@ impl Connection {
         let end = self.end.lock().unwrap_or_else(PoisonError::into_inner).take();
         match (end, &self.shared.way) {
             (Some(End::Pipe(driver)), Way::Pipe(pipe)) => pipe.close(driver).await,
-            (Some(End::Fred(stop, keeper)), _) => {
+            (Some(End::Cluster { pipes: keeper, fred: (stop, task) }), Way::Cluster(Cluster { pipes, .. })) => {
                 drop(stop);
                 // It does not panic, and its goodbye has a bound.
-                let _ = keeper.await;
+                let _ = tokio::join!(task, pipes.close(keeper));
             }
             _ => {}
         }

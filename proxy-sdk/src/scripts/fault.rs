@@ -1,7 +1,5 @@
 //! What a failed call means to whoever may try it again.
 
-use ::fred::error::{Error, ErrorKind};
-
 use crate::store::StoreError;
 
 /// Why a call failed.
@@ -19,24 +17,12 @@ impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Self {
         match error.code.as_deref() {
             Some("NOSCRIPT") => Self::Unknown,
+            Some("MOVED") => Self::Moved,
             Some("LATE") => {
                 let time = error.source.as_ref().and_then(|said| time(&said.to_string()));
                 time.map_or(Self::Other(error), Self::Late)
             }
             _ => Self::Other(error),
-        }
-    }
-}
-
-impl From<Error> for Fault {
-    fn from(error: Error) -> Self {
-        if error.details().starts_with("NOSCRIPT") {
-            return Self::Unknown;
-        }
-        match (error.kind(), time(error.details())) {
-            (ErrorKind::Routing, _) => Self::Moved,
-            (_, Some(time)) => Self::Late(time),
-            _ => Self::Other(error.into()),
         }
     }
 }

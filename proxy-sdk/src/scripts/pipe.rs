@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout};
 
 use self::answer::Caller;
 pub(crate) use self::words::{Word, Words};
-use crate::store::{Store, StoreError};
+use crate::store::{Address, Store, StoreError};
 
 /// Calls under way, at most, also those that nobody waits for any more. Further ones fail at once.
 const UNDER_WAY: usize = 100_000;
@@ -32,6 +32,7 @@ pub(super) struct Pipe(Arc<Shared>);
 
 struct Shared {
     store: Store,
+    to: End,
     queue: Mutex<Queue>,
     driver: AtomicWaker,
     /// Something for the driver to look at.
@@ -43,6 +44,15 @@ struct Shared {
     under_way: AtomicUsize,
     /// Calls refused because so many are.
     crowded: AtomicU64,
+}
+
+/// Whom a pipe leads to.
+#[derive(Clone, Debug)]
+pub(super) enum End {
+    /// The one server there is, or whoever is the master at the time.
+    Master,
+    /// One server of a cluster.
+    Server(Address),
 }
 
 /// What is not taken up by the driver yet.
@@ -61,9 +71,10 @@ struct Call {
 }
 
 impl Pipe {
-    pub(super) fn new(store: Store) -> Self {
+    pub(super) fn new(store: Store, to: End) -> Self {
         Self(Arc::new(Shared {
             store,
+            to,
             queue: Mutex::default(),
             driver: AtomicWaker::new(),
             news: AtomicBool::new(false),
@@ -80,7 +91,12 @@ impl Pipe {
         let wire = self.0.connect().await?;
         // Whoever calls next must not find it closed because its task has not run yet.
         self.0.begin();
-        Ok(tokio::spawn(driver::drive(Arc::clone(&self.0), wire)))
+        Ok(tokio::spawn(driver::drive(Arc::clone(&self.0), Some(wire))))
+    }
+
+    /// Keeps trying to connect until [`close`](Self::close), beginning after a pause.
+    pub(super) fn open_later(&self) -> JoinHandle<()> {
+        tokio::spawn(driver::drive(Arc::clone(&self.0), None))
     }
 
     pub(super) fn is_up(&self) -> bool {

@@ -1,4 +1,5 @@
-//! How calls get there: by a connection of our own, in a cluster by fred, which knows where which slot is.
+//! How calls get there: by a connection of our own, in a cluster by one to each master. What concerns several masters at once
+//! goes by fred, which splits it.
 //!
 //! Owns the form in which each is told what to send. Never decides whether a call is made again. What fred does is boxed: its
 //! calls are large, and whoever awaits one would otherwise carry room for it where there is no cluster.
@@ -12,14 +13,21 @@ use gim_proto::slot_of;
 use tokio::time::{Duration, Instant};
 
 use super::fault::Fault;
-use super::pipe::{Pipe, Word, Words};
+use super::pipe::{End, Pipe, Word, Words};
+use super::pipes::Pipes;
 use super::script::Script;
 use crate::store::{RedisOptions, Store, StoreError, Topology, fred_client};
 
 /// See the module.
 pub(super) enum Way {
     Pipe(Pipe),
-    Fred(Client),
+    Cluster(Cluster),
+}
+
+/// The ways of a cluster.
+pub(super) struct Cluster {
+    pub(super) pipes: Pipes,
+    pub(super) fred: Client,
 }
 
 /// One command of several that go out together.
@@ -33,6 +41,10 @@ impl Command {
     pub(crate) fn new(name: &'static str, args: impl IntoIterator<Item = String>) -> Self {
         Self { name, args: args.into_iter().collect() }
     }
+
+    fn slot(&self) -> u16 {
+        slot_of(self.args.first().map_or("", String::as_str))
+    }
 }
 
 /// What a script is called with.
@@ -45,9 +57,12 @@ pub(super) struct Call<'a, W> {
 impl Way {
     pub(super) fn new(options: &RedisOptions) -> Result<Self, StoreError> {
         Ok(match options.topology() {
-            Topology::Cluster { .. } => Self::Fred(fred_client(options)?),
+            Topology::Cluster { seeds } => {
+                let pipes = Pipes::new(Store::new(options.clone()), seeds.clone());
+                Self::Cluster(Cluster { pipes, fred: fred_client(options)? })
+            }
             Topology::Standalone { .. } | Topology::Sentinel { .. } => {
-                Self::Pipe(Pipe::new(Store::new(options.clone())))
+                Self::Pipe(Pipe::new(Store::new(options.clone()), End::Master))
             }
         })
     }
@@ -55,15 +70,15 @@ impl Way {
     pub(super) fn is_up(&self) -> bool {
         match self {
             Self::Pipe(pipe) => pipe.is_up(),
-            Self::Fred(client) => client.is_connected(),
+            Self::Cluster(cluster) => cluster.pipes.is_up(),
         }
     }
 
-    /// Counts the calls refused because too many were under way. Where fred does it the bound on those that wait is all.
+    /// Counts the calls refused because too many were under way. For what fred does the bound on those that wait is all.
     pub(super) fn crowded(&self) -> u64 {
         match self {
             Self::Pipe(pipe) => pipe.crowded(),
-            Self::Fred(_) => 0,
+            Self::Cluster(cluster) => cluster.pipes.crowded(),
         }
     }
 
@@ -78,46 +93,45 @@ impl Way {
         let Call { script, keys, args } = call;
         let (command, text) = if known { ("EVALSHA", script.hash.as_str()) } else { ("EVAL", script.lua) };
         let limit = u64::try_from(limit).unwrap_or(0);
-        match self {
-            Self::Pipe(pipe) => {
-                let answer = pipe.call(give_up, |words| {
-                    words.command(4 + keys.len() + args.len());
-                    words.word(command.as_bytes());
-                    words.word(text.as_bytes());
-                    words.number(keys.len() as u64);
-                    keys.iter().for_each(|key| words.word(key.as_bytes()));
-                    words.number(limit);
-                    args.iter().for_each(|arg| arg.write(words));
-                });
-                Ok(answer.await?)
+        let write = |words: &mut Words<'_>| {
+            words.command(4 + keys.len() + args.len());
+            words.word(command.as_bytes());
+            words.word(text.as_bytes());
+            words.number(keys.len() as u64);
+            keys.iter().for_each(|key| words.word(key.as_bytes()));
+            words.number(limit);
+            args.iter().for_each(|arg| arg.write(words));
+        };
+        let answer = match self {
+            Self::Pipe(pipe) => pipe.call(give_up, write).await,
+            Self::Cluster(cluster) => {
+                let slot = slot_of(keys.first().copied().unwrap_or_default());
+                cluster.pipes.call(slot, give_up, write).await
             }
-            Self::Fred(client) => {
-                // Said in numbers: of a command that fred does not know it hashes the first argument, which is no key here.
-                let slot = ClusterHash::Custom(slot_of(keys.first().copied().unwrap_or_default()));
-                let command = CustomCommand::new_static(command, slot, false);
-                let (count, limit) = (keys.len().to_string(), limit.to_string());
-                let words = [text, &count].into_iter().chain(keys.iter().copied()).chain([limit.as_str()]);
-                let words: Vec<Value> = words.map(Value::from).chain(args.iter().map(Word::value)).collect();
-                let client = client.with_options(&options(give_up));
-                Ok(Box::pin(client.custom(command, words)).await?)
-            }
-        }
+        };
+        Ok(answer?)
     }
 
     /// Sends several commands in one go. Answers come in order.
     pub(super) async fn together(&self, commands: Vec<Command>, give_up: Instant) -> Result<Vec<Value>, StoreError> {
-        match self {
-            Self::Pipe(pipe) => {
-                let write = |words: &mut Words<'_>| {
-                    for Command { name, args } in &commands {
-                        words.command(1 + args.len());
-                        words.word(name.as_bytes());
-                        args.iter().for_each(|arg| words.word(arg.as_bytes()));
-                    }
-                };
-                pipe.call_all(commands.len(), give_up, write).await
+        let write = |words: &mut Words<'_>| {
+            for Command { name, args } in &commands {
+                words.command(1 + args.len());
+                words.word(name.as_bytes());
+                args.iter().for_each(|arg| words.word(arg.as_bytes()));
             }
-            Self::Fred(client) => Ok(Box::pin(by_fred(client, commands, give_up)).await?),
+        };
+        match self {
+            Self::Pipe(pipe) => pipe.call_all(commands.len(), give_up, write).await,
+            Self::Cluster(Cluster { pipes, fred }) => {
+                let mut slots = commands.iter().map(Command::slot);
+                match slots.next() {
+                    Some(slot) if pipes.is_one(slots.chain([slot])) => {
+                        pipes.call_all(slot, commands.len(), give_up, write).await
+                    }
+                    _ => Ok(Box::pin(by_fred(fred, commands, give_up)).await?),
+                }
+            }
         }
     }
 
@@ -131,9 +145,9 @@ impl Way {
                 };
                 pipe.call(give_up, write).await
             }
-            Self::Fred(client) => {
+            Self::Cluster(Cluster { fred, .. }) => {
                 let time = CustomCommand::new_static("TIME", ClusterHash::Random, false);
-                let client = client.with_options(&options(give_up));
+                let client = fred.with_options(&options(give_up));
                 Ok(Box::pin(client.custom(time, Vec::<Value>::new())).await?)
             }
         }

@@ -61,6 +61,19 @@ impl Store {
     }
 }
 
+/// The first and the last of a range of slots, and the master who has them.
+pub(crate) type Range = (u16, u16, Address);
+
+impl Store {
+    /// Asks these servers of a cluster who has which slots, and believes the first who says it.
+    pub(crate) async fn ranges(&self, asked: &[Address]) -> Result<Vec<Range>, StoreError> {
+        let asking = ask_seeds(self.options(), asked, |slots, asked| {
+            Some(homes(slots, asked)).filter(|ranges| !ranges.is_empty())
+        });
+        timeout(self.options().deadline(), asking).await.map_err(|_| StoreError::unreachable())?
+    }
+}
+
 fn config(options: &RedisOptions, response: Option<Duration>) -> AsyncConnectionConfig {
     AsyncConnectionConfig::new().set_connection_timeout(Some(options.connect_timeout)).set_response_timeout(response)
 }
@@ -198,8 +211,8 @@ pub(super) fn masters(slots: &Value, asked: &Address) -> Vec<Address> {
     masters
 }
 
-/// Names the master of every range of slots: the first, the last, and who has them.
-pub(super) fn homes(slots: &Value, asked: &Address) -> Vec<(u16, u16, Address)> {
+/// Names the master of every range of slots.
+fn homes(slots: &Value, asked: &Address) -> Vec<Range> {
     let home = |range: &&[Value]| {
         let (Value::Int(first), Value::Int(last)) = (range.first()?, range.get(1)?) else { return None };
         Some((u16::try_from(*first).ok()?, u16::try_from(*last).ok()?, master(range, asked)?))

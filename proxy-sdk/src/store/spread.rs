@@ -7,10 +7,9 @@ use std::collections::HashMap;
 
 use gim_proto::slot_of;
 use tokio::sync::Mutex;
-use tokio::time::timeout;
 
 use super::address::Topology;
-use super::connect::{ask_seeds, homes};
+use super::connect::Range;
 use super::{Address, Link, Store, StoreError};
 
 /// See the module.
@@ -28,7 +27,7 @@ pub type Server = Option<Address>;
 /// The masters of a cluster, as they were last named.
 #[derive(Debug, Default)]
 struct Homes {
-    ranges: Vec<(u16, u16, Address)>,
+    ranges: Vec<Range>,
     links: HashMap<Address, Link>,
 }
 
@@ -61,9 +60,7 @@ impl Spread {
     async fn member_of(&self, seeds: &[Address], key: &str) -> Result<(Address, Link), StoreError> {
         let mut known = self.homes.lock().await;
         if known.ranges.is_empty() {
-            let asking = ask_seeds(self.store.options(), seeds, |slots, asked| Some(homes(slots, asked)));
-            let asked = timeout(self.store.options().deadline(), asking).await;
-            known.ranges = asked.map_err(|_| StoreError::unreachable())??;
+            known.ranges = self.store.ranges(seeds).await?;
             let Homes { ranges, links } = &mut *known;
             links.retain(|address, _| ranges.iter().any(|(_, _, home)| home == address));
         }

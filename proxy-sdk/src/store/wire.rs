@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use self::scan::{Progress, Scan};
 use super::connect::{self, Master};
-use super::{RedisOptions, Store, StoreError, StoreErrorKind};
+use super::{Address, RedisOptions, Store, StoreError, StoreErrorKind};
 
 pub use self::command::Command;
 pub(crate) use self::command::{DIGITS, decimal, push_length};
@@ -63,13 +63,20 @@ impl Store {
         // Finding the master and connecting to it take a bounded time each.
         let most = options.connect_timeout * 2;
         // Boxed: whoever awaits it would otherwise carry all ways to connect within its own future.
-        let connecting = Box::pin(open(options, key));
+        let connecting = Box::pin(async { open(options, connect::find(options, key).await?).await });
         timeout(most, connecting).await.map_err(|_| StoreError::unreachable())?
+    }
+
+    /// The same to one master of a cluster.
+    pub(crate) async fn wire_at(&self, server: &Address) -> Result<Wire, StoreError> {
+        let options = self.options();
+        let master = Master { host: server.host.clone(), port: server.port, database: 0 };
+        let connecting = Box::pin(open(options, master));
+        timeout(options.connect_timeout, connecting).await.map_err(|_| StoreError::unreachable())?
     }
 }
 
-async fn open(options: &RedisOptions, key: &str) -> Result<Wire, StoreError> {
-    let Master { host, port, database } = connect::find(options, key).await?;
+async fn open(options: &RedisOptions, Master { host, port, database }: Master) -> Result<Wire, StoreError> {
     let unreachable = |error: std::io::Error| StoreError::unreachable_for(error);
     let tcp = TcpStream::connect((host.as_str(), port)).await.map_err(unreachable)?;
     tcp.set_nodelay(true).map_err(unreachable)?;

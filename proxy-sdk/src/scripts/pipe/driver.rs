@@ -52,18 +52,23 @@ struct Driver<'a> {
     has_yielded: bool,
 }
 
-pub(super) async fn drive(shared: Arc<Shared>, mut wire: Wire) {
+/// `made`: a connection that stands already.
+pub(super) async fn drive(shared: Arc<Shared>, made: Option<Wire>) {
+    let mut made = made;
     loop {
-        let end = serve(&shared, &mut wire).await;
-        drop(wire);
-        match end {
+        let mut wire = match made.take() {
+            Some(wire) => wire,
+            None => match shared.reconnect().await {
+                Some(wire) => wire,
+                None => return,
+            },
+        };
+        match serve(&shared, &mut wire).await {
             End::Closed => return,
             End::Broken(error) => tracing::warn!(%error, "the connection to redis broke; trying again"),
             End::Silent => tracing::warn!("redis does not answer; trying another connection"),
             End::Demoted => tracing::warn!("redis is no master any more; looking for the one that is"),
         }
-        let Some(next) = shared.reconnect().await else { return };
-        wire = next;
     }
 }
 
@@ -205,8 +210,11 @@ impl Driver<'_> {
 
 impl Shared {
     pub(super) async fn connect(&self) -> Result<Wire, StoreError> {
-        // Outside a cluster one server holds all keys.
-        self.store.wire("").await
+        match &self.to {
+            // Outside a cluster one server holds all keys.
+            super::End::Master => self.store.wire("").await,
+            super::End::Server(server) => self.store.wire_at(server).await,
+        }
     }
 
     /// None: it was closed meanwhile.

@@ -16,7 +16,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("redis://{}", listener.local_addr().unwrap());
         let options = RedisOptions::parse(&url).unwrap().call_timeout(SHORT).connect_timeout(Duration::from_secs(5));
-        (Self(listener), Pipe::new(Store::new(options)))
+        (Self(listener), Pipe::new(Store::new(options), End::Master))
     }
 
     /// Takes the next connection, and answers what the client says of itself.

@@ -33,27 +33,17 @@ impl<'a> Words<'a> {
 pub(crate) trait Word {
     /// Writes it, as the next word.
     fn write(&self, words: &mut Words<'_>);
-    /// The same for fred.
-    fn value(&self) -> Value;
 }
 
 impl Word for &str {
     fn write(&self, words: &mut Words<'_>) {
         words.word(self.as_bytes());
     }
-
-    fn value(&self) -> Value {
-        Value::from(*self)
-    }
 }
 
 impl Word for String {
     fn write(&self, words: &mut Words<'_>) {
         words.word(self.as_bytes());
-    }
-
-    fn value(&self) -> Value {
-        Value::from(self.as_str())
     }
 }
 
@@ -64,9 +54,5 @@ impl Word for Value {
             Self::String(text) => words.word(text.as_bytes()),
             other => words.word(other.as_string().unwrap_or_default().as_bytes()),
         }
-    }
-
-    fn value(&self) -> Value {
-        self.clone()
     }
 }
