@@ -113,16 +113,23 @@ impl<E: From<StoreError>> Calls<E> {
         }
     }
 
-    /// Sends several commands in one go, to however many servers, and returns their answers in order.
+    /// Sends several commands in one go, to however many servers, and returns their answers in order. Where a slot has moved
+    /// some of them may have been done: they are sent again only if none of them changes anything.
     ///
     /// An answer that is an array must not begin with what a user chose: fred takes one that begins with `message` for
     /// a publication.
     pub(crate) async fn together(&self, commands: Vec<Command>) -> Result<Vec<Value>, E> {
         let _turn = self.turn()?;
-        let count = commands.len();
-        let answers = self.shared.way.together(commands, self.give_up()).await;
-        let answers = answers.map_err(|error| self.translate(error))?;
-        if answers.len() == count {
+        let give_up = self.give_up();
+        let mut tries = if commands.iter().all(Command::is_read) { TRIES } else { 1 };
+        let answers = loop {
+            tries -= 1;
+            match self.shared.way.together(&commands, give_up).await {
+                Err(Fault::Moved) if tries > 0 => {}
+                answers => break answers.map_err(|fault| self.translate(fault.error()))?,
+            }
+        };
+        if answers.len() == commands.len() {
             Ok(answers)
         } else {
             Err(StoreError { kind: StoreErrorKind::Corrupt, code: None, source: None }.into())

@@ -1,5 +1,7 @@
 //! What a failed call means to whoever may try it again.
 
+use ::fred::error::{Error, ErrorKind};
+
 use crate::store::StoreError;
 
 /// Why a call failed.
@@ -23,6 +25,15 @@ impl From<StoreError> for Fault {
                 time.map_or(Self::Other(error), Self::Late)
             }
             _ => Self::Other(error),
+        }
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        match error.kind() {
+            ErrorKind::Routing => Self::Moved,
+            _ => Self::Other(error.into()),
         }
     }
 }

@@ -138,12 +138,7 @@ impl Shared {
     }
 
     /// Learns from an answer: a slot that has moved is looked for there from then on. Whoever calls again finds it.
-    async fn learn<T>(
-        &self,
-        answer: Result<T, StoreError>,
-        member: &Member,
-        due: Instant,
-    ) -> Result<T, StoreError> {
+    async fn learn<T>(&self, answer: Result<T, StoreError>, member: &Member, due: Instant) -> Result<T, StoreError> {
         let Err(error) = &answer else { return answer };
         if matches!(error.kind, StoreErrorKind::Unavailable | StoreErrorKind::Unknown) {
             let mut asked = self.asked.subscribe();

@@ -42,6 +42,14 @@ impl Command {
         Self { name, args: args.into_iter().collect() }
     }
 
+    /// Whether it changes nothing: it may be sent again, whatever became of it.
+    pub(super) fn is_read(&self) -> bool {
+        matches!(
+            self.name,
+            "EXISTS" | "GET" | "HGETALL" | "HMGET" | "LINDEX" | "LRANGE" | "SCARD" | "SMEMBERS" | "SSCAN"
+        )
+    }
+
     fn slot(&self) -> u16 {
         slot_of(self.args.first().map_or("", String::as_str))
     }
@@ -113,15 +121,15 @@ impl Way {
     }
 
     /// Sends several commands in one go. Answers come in order.
-    pub(super) async fn together(&self, commands: Vec<Command>, give_up: Instant) -> Result<Vec<Value>, StoreError> {
+    pub(super) async fn together(&self, commands: &[Command], give_up: Instant) -> Result<Vec<Value>, Fault> {
         let write = |words: &mut Words<'_>| {
-            for Command { name, args } in &commands {
+            for Command { name, args } in commands {
                 words.command(1 + args.len());
                 words.word(name.as_bytes());
                 args.iter().for_each(|arg| words.word(arg.as_bytes()));
             }
         };
-        match self {
+        let answers = match self {
             Self::Pipe(pipe) => pipe.call_all(commands.len(), give_up, write).await,
             Self::Cluster(Cluster { pipes, fred }) => {
                 let mut slots = commands.iter().map(Command::slot);
@@ -129,10 +137,11 @@ impl Way {
                     Some(slot) if pipes.is_one(slots.chain([slot])) => {
                         pipes.call_all(slot, commands.len(), give_up, write).await
                     }
-                    _ => Ok(Box::pin(by_fred(fred, commands, give_up)).await?),
+                    _ => return Ok(Box::pin(by_fred(fred, commands, give_up)).await?),
                 }
             }
-        }
+        };
+        Ok(answers?)
     }
 
     /// Asks for the time.
@@ -154,11 +163,12 @@ impl Way {
     }
 }
 
-async fn by_fred(client: &Client, commands: Vec<Command>, give_up: Instant) -> Result<Vec<Value>, Error> {
+async fn by_fred(client: &Client, commands: &[Command], give_up: Instant) -> Result<Vec<Value>, Error> {
     let pipeline = client.with_options(&options(give_up)).pipeline();
     for Command { name, args } in commands {
         let command = CustomCommand::new_static(name, ClusterHash::FirstKey, false);
-        let _queued: Value = pipeline.custom(command, args).await?;
+        // Copied: they may be sent once more.
+        let _queued: Value = pipeline.custom(command, args.clone()).await?;
     }
     pipeline.try_all().await.into_iter().collect()
 }

@@ -57,7 +57,8 @@ pub(crate) struct Message {
 pub(crate) fn measure(settings: &Settings, cores: Cores, seen: impl Fn(u64, &Message)) -> Result<Cluster> {
     let mut service = Service::start(settings.nodes, settings, cores)?;
     clock::sleep(SETTLE);
-    let memories = |service: &Service| service.servers.nodes.iter().map(|node| memory(node.pid())).collect::<Result<Vec<_>>>();
+    let memories =
+        |service: &Service| service.servers.nodes.iter().map(|node| memory(node.pid())).collect::<Result<Vec<_>>>();
     let memory_before = memories(&service)?;
     let before = service.usage(&[])?;
     let mut loads = log_in(&service, settings, cores)?;

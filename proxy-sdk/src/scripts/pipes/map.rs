@@ -59,7 +59,8 @@ impl Map {
     pub(super) fn adopt(&mut self, ranges: &[Range], fresh: Vec<Arc<Member>>) -> Vec<Arc<Member>> {
         let mut members = std::mem::take(&mut self.members);
         members.extend(fresh);
-        let (stay, go) = members.into_iter().partition(|member| ranges.iter().any(|(_, _, home)| *home == member.address));
+        let (stay, go) =
+            members.into_iter().partition(|member| ranges.iter().any(|(_, _, home)| *home == member.address));
         self.members = stay;
         self.homes = self.homes_of(ranges);
         go
@@ -72,7 +73,9 @@ impl Map {
 
     /// Looks for a slot where it has moved. False: that is at nobody who is known.
     pub(super) fn follow(&mut self, Moved { slot, to }: &Moved) -> bool {
-        let (Some(place), Some(home)) = (self.place_of(to), self.homes.get_mut(usize::from(*slot))) else { return false };
+        let (Some(place), Some(home)) = (self.place_of(to), self.homes.get_mut(usize::from(*slot))) else {
+            return false;
+        };
         *home = place;
         true
     }

@@ -7,7 +7,9 @@ use crate::masters::{Cost, Masters, Run};
 pub(crate) fn run(run: &Run, settings: &Settings) {
     if run.round == 1 && settings.masters.first() == Some(&run.masters) {
         println!("\nmasters    mode cluster: a node, a worker, {} lanes; the producer is the SDK", settings.lanes);
-        println!("           us: CPU time per login or message of each process, idle per second; redis: of all masters");
+        println!(
+            "           us: CPU time per login or message of each process, idle per second; redis: of all masters"
+        );
         println!("           together; uneven: what the busiest master had, as a multiple of an even share");
         println!(
             "\n  {:>5} {:>7} {:>8} {:>9} {:>9} {:>9} {:>7} {:>8} {:>8} {:>7}",
