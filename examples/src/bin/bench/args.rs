@@ -124,6 +124,9 @@ pub(crate) struct Settings {
     /// Lanes of masters
     #[arg(long, global = true, default_value_t = 8)]
     pub(crate) lanes: u16,
+    /// In masters, lanes and rates are of each master: with more of them there is more to do
+    #[arg(long, global = true)]
+    pub(crate) each_master: bool,
     /// Connections of soak
     #[arg(long, global = true, default_value_t = 19_000)]
     pub(crate) soak_connections: usize,
@@ -173,13 +176,22 @@ impl Settings {
             return Err("nodes are 1 to 100, connections at each and messages to the group start at 1".into());
         }
         let is_store = |&masters: &usize| masters == 1 || (CLUSTER..=16).contains(&masters);
-        if self.masters.is_empty() || !self.masters.iter().all(is_store) || !(1..=64).contains(&self.lanes) {
-            return Err("masters are 1, or 3 to 16, lanes are 1 to 64".into());
+        let lanes = self.masters.iter().map(|&masters| self.times(masters) * u64::from(self.lanes));
+        if self.masters.is_empty()
+            || !self.masters.iter().all(is_store)
+            || !lanes.into_iter().all(|lanes| (1..=64).contains(&lanes))
+        {
+            return Err("masters are 1, or 3 to 16, lanes of all of them together are 1 to 64".into());
         }
         if !(MIN_PAYLOAD..=MAX_PAYLOAD).contains(&self.payload) {
             return Err(format!("a payload has {MIN_PAYLOAD} to {MAX_PAYLOAD} bytes").into());
         }
         Ok(())
+    }
+
+    /// What lanes and rates of `masters` are multiplied by.
+    pub(crate) fn times(&self, masters: usize) -> u64 {
+        if self.each_master { masters as u64 } else { 1 }
     }
 
     pub(crate) fn messages(&self) -> u64 {
@@ -212,7 +224,7 @@ impl Settings {
             "seconds": self.seconds, "messages_per_second": self.rate, "payload_bytes": self.payload,
             "own_groups": self.own_groups, "unicast_ids": self.unicast_ids, "unicast_per_second": self.unicast_rate,
             "durable_per_second": self.durable_rate, "durable_group_per_second": self.durable_group_rate, "entries": self.entries,
-            "burst_messages": self.burst_messages, "burst_groups": self.burst_groups, "soak_connections": self.soak_connections, "soak_seconds": self.soak_seconds, "masters": self.masters, "lanes": self.lanes, "nodes": self.nodes, "connections_each": self.each, "group_messages": self.group_messages,
+            "burst_messages": self.burst_messages, "burst_groups": self.burst_groups, "soak_connections": self.soak_connections, "soak_seconds": self.soak_seconds, "masters": self.masters, "lanes": self.lanes, "each_master": self.each_master, "nodes": self.nodes, "connections_each": self.each, "group_messages": self.group_messages,
             "appendonly": self.appendonly, "open_files": open_files,
         })
     }

@@ -61,7 +61,7 @@ pub(crate) fn measure(settings: &Settings, cores: Cores, seen: impl Fn(&Run)) ->
     let mut counts = settings.masters.clone();
     for round in 1..=settings.rounds {
         for &masters in &counts {
-            let loads = Stage::start(masters, settings, cores)?.loads(settings, cores)?;
+            let loads = Stage::start(masters, settings, cores)?.loads(masters, settings, cores)?;
             let run = Run { round, masters, loads };
             seen(&run);
             runs.push(run);
@@ -119,14 +119,14 @@ impl Stage {
     fn start(masters: usize, settings: &Settings, cores: Cores) -> Result<Self> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let store = runtime.block_on(Store::start(masters));
-        let lanes = format!("queue.lanes={}", settings.lanes);
+        let lanes = format!("queue.lanes={}", settings.times(masters) * u64::from(settings.lanes));
         let servers = Servers::start(1, &store.url(), &[lanes], &store.folder(), &runtime, cores)?;
         clock::sleep(SETTLE);
         Ok(Self { servers, store, _runtime: runtime })
     }
 
-    fn loads(&self, settings: &Settings, cores: Cores) -> Result<Vec<Cost>> {
-        let unicast = |rate, class| Kind::Unicast { rate, ids: false, class };
+    fn loads(&self, masters: usize, settings: &Settings, cores: Cores) -> Result<Vec<Cost>> {
+        let unicast = |rate, class| Kind::Unicast { rate: settings.times(masters) * rate, ids: false, class };
         Ok(vec![
             self.idle()?,
             self.load("login", settings.connections, Kind::Idle, settings, cores)?,

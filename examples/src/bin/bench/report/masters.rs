@@ -6,7 +6,11 @@ use crate::masters::{Cost, Masters, Run};
 /// The lines of one run. The heading stands above the first.
 pub(crate) fn run(run: &Run, settings: &Settings) {
     if run.round == 1 && settings.masters.first() == Some(&run.masters) {
-        println!("\nmasters    mode cluster: a node, a worker, {} lanes; the producer is the SDK", settings.lanes);
+        let each = if settings.each_master { " for each master" } else { "" };
+        println!(
+            "\nmasters    mode cluster: a node, a worker; {} lanes, {} messages/s, {} durable ones{each}; by the SDK",
+            settings.lanes, settings.unicast_rate, settings.durable_rate
+        );
         println!(
             "           us: CPU time per login or message of each process, idle per second; redis: of all masters"
         );
