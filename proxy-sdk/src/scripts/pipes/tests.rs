@@ -6,6 +6,9 @@ use super::*;
 use crate::store::{RedisOptions, Topology};
 use crate::testing::{DEADLINE, RedisCluster};
 
+/// For calls that are to be answered.
+const LONG: Duration = Duration::from_secs(5);
+/// For those that are not.
 const SHORT: Duration = Duration::from_millis(300);
 
 async fn opened(options: &RedisOptions) -> (Pipes, Keeper) {
@@ -16,13 +19,17 @@ async fn opened(options: &RedisOptions) -> (Pipes, Keeper) {
 }
 
 async fn set(pipes: &Pipes, key: &str, value: u64) -> Result<Value, StoreError> {
+    set_within(pipes, key, value, LONG).await
+}
+
+async fn set_within(pipes: &Pipes, key: &str, value: u64, within: Duration) -> Result<Value, StoreError> {
     let write = |words: &mut Words<'_>| {
         words.command(3);
         words.word(b"SET");
         words.word(key.as_bytes());
         words.number(value);
     };
-    pipes.call(slot_of(key), Instant::now() + SHORT, write).await
+    pipes.call(slot_of(key), Instant::now() + within, write).await
 }
 
 /// Repeats a call until it succeeds. Meanwhile it fails as what a caller repeats.
@@ -37,6 +44,17 @@ async fn heals(pipes: &Pipes, key: &str) {
 
 fn keys() -> impl Iterator<Item = String> {
     (0..30).map(|number| format!("key-{number}"))
+}
+
+/// All keys, each with whether it is at the master of `key-1`; and that master.
+async fn beside_the_first(cluster: &RedisCluster) -> (usize, Vec<(String, bool)>) {
+    let master = cluster.holder_of("key-1").await;
+    let mut beside = Vec::new();
+    for key in keys() {
+        let is_there = cluster.holder_of(&key).await == master;
+        beside.push((key, is_there));
+    }
+    (master, beside)
 }
 
 #[tokio::test]
@@ -83,10 +101,10 @@ async fn a_slot_that_has_moved_to_a_stranger_is_found_by_asking() {
 async fn a_master_that_is_lost_takes_only_its_own_slots_with_it_until_it_is_back() {
     let mut cluster = RedisCluster::start().await;
     let (pipes, _keeper) = opened(&cluster.options()).await;
-    let lost = cluster.holder_of("key-1").await;
+    let (lost, keys) = beside_the_first(&cluster).await;
     cluster.stop(lost);
-    for key in keys() {
-        match (set(&pipes, &key, 1).await, cluster.holder_of(&key).await == lost) {
+    for (key, is_lost) in keys {
+        match (set(&pipes, &key, 1).await, is_lost) {
             (Ok(_), false) => {}
             (Err(error), true) => {
                 assert!(matches!(error.kind, StoreErrorKind::Unavailable | StoreErrorKind::Unknown), "{error:?}");
@@ -116,17 +134,11 @@ async fn a_replica_that_took_over_is_found_and_the_lost_master_left() {
 async fn a_master_that_hangs_holds_up_nobody_elses_calls() {
     let cluster = RedisCluster::start().await;
     let (pipes, _keeper) = opened(&cluster.options()).await;
-    let hung = cluster.holder_of("key-1").await;
-    let mut others = Vec::new();
-    for key in keys() {
-        if cluster.holder_of(&key).await != hung {
-            others.push(key);
-        }
-    }
+    let (hung, keys) = beside_the_first(&cluster).await;
     cluster.freeze(hung);
-    let waits = set(&pipes, "key-1", 1);
+    let waits = set_within(&pipes, "key-1", 1, SHORT);
     let go_on = async {
-        for key in &others {
+        for (key, _) in keys.iter().filter(|(_, is_hung)| !is_hung) {
             set(&pipes, key, 1).await.unwrap();
         }
     };
