@@ -1,4 +1,5 @@
-//! Calls to Redis over one connection, in a cluster one to each master, which sends what many tasks ask for at the same time in one go.
+//! Calls to Redis over one connection, in a cluster one to each master, which sends what many tasks ask for at the same time in
+//! one go.
 //!
 //! Owns deadlines, the bound on calls that wait, and the one translation of errors. A call is never sent twice behind
 //! the caller's back: what was on its way when a connection broke is an error. Never knows what the scripts mean.
@@ -106,6 +107,8 @@ impl<E: From<StoreError>> Calls<E> {
                 Ok(answer) => return Ok(answer),
                 Err(fault) if tries == 0 => return Err(fault.error()),
                 Err(Fault::Unknown) => known = false,
+                // Where to was not to be known in time. Nothing took effect, and nothing more is sent.
+                Err(fault @ Fault::Moved) if Instant::now() >= give_up => return Err(fault.error()),
                 Err(Fault::Moved) => {}
                 Err(Fault::Late(time)) => clock.learn(time),
                 Err(Fault::Other(error)) => return Err(error),
@@ -121,14 +124,18 @@ impl<E: From<StoreError>> Calls<E> {
     pub(crate) async fn together(&self, commands: Vec<Command>) -> Result<Vec<Value>, E> {
         let _turn = self.turn()?;
         let give_up = self.give_up();
-        let mut tries = if commands.iter().all(Command::is_read) { TRIES } else { 1 };
+        let are_reads = commands.iter().all(Command::is_read);
+        let mut tries = if are_reads { TRIES } else { 1 };
         let answers = loop {
             tries -= 1;
             match self.shared.way.together(&commands, give_up).await {
-                Err(Fault::Moved) if tries > 0 => {}
-                answers => break answers.map_err(|fault| self.translate(fault.error()))?,
+                Err(Fault::Moved) if tries > 0 && Instant::now() < give_up => {}
+                // The others of them may have taken effect.
+                Err(Fault::Moved) if !are_reads && commands.len() > 1 => break Err(StoreError::unanswered()),
+                answers => break answers.map_err(Fault::error),
             }
         };
+        let answers = answers.map_err(|error| self.translate(error))?;
         if answers.len() == commands.len() {
             Ok(answers)
         } else {

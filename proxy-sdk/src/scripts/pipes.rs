@@ -8,7 +8,7 @@ mod map;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ use crate::store::{Address, Range, Store, StoreError, StoreErrorKind};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LAST_PAUSE: Duration = Duration::from_secs(2);
+/// How long those who are waited for may take to connect, before all others are routed to without them.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// See the module.
 pub(super) struct Pipes(Arc<Shared>);
@@ -37,6 +39,8 @@ struct Shared {
     doubt: Notify,
     /// Counts how often the slots have been asked for.
     asked: watch::Sender<u64>,
+    /// They are not asked for any more.
+    is_closing: AtomicBool,
     /// Calls that masters refused, of whom none is one any more.
     crowded: AtomicU64,
 }
@@ -55,6 +59,7 @@ impl Pipes {
             map: RwLock::default(),
             doubt: Notify::new(),
             asked: watch::Sender::new(0),
+            is_closing: AtomicBool::new(false),
             crowded: AtomicU64::new(0),
         }))
     }
@@ -62,8 +67,8 @@ impl Pipes {
     /// Connects to all masters, of which one at least has to answer, and keeps at it until [`close`](Self::close).
     pub(super) async fn open(&self) -> Result<Keeper, StoreError> {
         let ranges = self.0.store.ranges(&self.0.seeds).await?;
-        let failed = self.0.adopt(&ranges).await;
-        if let Some(error) = failed.filter(|_| !self.is_up()) {
+        let failed = self.0.adopt(&ranges, self.0.store.options().deadline()).await;
+        if let Some(error) = failed.filter(|_| !self.0.is_up()) {
             // The tasks that go on trying end with their pipes.
             self.0.retire(std::mem::take(&mut self.0.write().members));
             return Err(error);
@@ -72,9 +77,13 @@ impl Pipes {
         Ok(Keeper { stop, task: tokio::spawn(keep(Arc::clone(&self.0), stopped)) })
     }
 
-    /// Whether any master is reached.
+    /// Whether any master is reached. Where none is, all may be others by now: the slots are asked for anew.
     pub(super) fn is_up(&self) -> bool {
-        self.0.read().members.iter().any(|member| member.pipe.is_up())
+        let is_up = self.0.is_up();
+        if !is_up {
+            self.0.doubt.notify_one();
+        }
+        is_up
     }
 
     /// Counts the calls refused because too many were under way at one master.
@@ -93,6 +102,8 @@ impl Pipes {
         drop(stop);
         // It does not panic, and nothing it waits for is without a bound.
         let _ = task.await;
+        self.0.is_closing.store(true, Ordering::Release);
+        self.0.asked.send_modify(|count| *count += 1);
         let members = std::mem::take(&mut self.0.write().members);
         join_all(members.iter().map(|member| member.close())).await;
     }
@@ -144,7 +155,8 @@ impl Shared {
             let mut asked = self.asked.subscribe();
             self.doubt.notify_one();
             let moved = Moved::read(error, &member.address);
-            if moved.is_some_and(|moved| !self.write().follow(&moved)) {
+            let is_followed = moved.is_none_or(|moved| self.write().follow(&moved));
+            if !is_followed && !self.is_closing.load(Ordering::Acquire) {
                 // To somebody who is new here. Nothing took effect, so there is time; an error means that it is over.
                 let _ = timeout_at(due, asked.changed()).await;
             }
@@ -152,10 +164,14 @@ impl Shared {
         answer
     }
 
+    fn is_up(&self) -> bool {
+        self.read().members.iter().any(|member| member.pipe.is_up())
+    }
+
     /// Opens pipes to those who are new, and routes by these ranges from then on. Why one could not be opened.
-    async fn adopt(&self, ranges: &[Range]) -> Option<StoreError> {
-        let strangers = self.read().strangers(ranges);
-        let opened = join_all(strangers.into_iter().map(|address| Member::open(self.store.clone(), address))).await;
+    async fn adopt(&self, ranges: &[Range], patience: Duration) -> Option<StoreError> {
+        let strangers = self.read().strangers(ranges).into_iter();
+        let opened = join_all(strangers.map(|address| Member::open(self.store.clone(), address, patience))).await;
         let (fresh, failed): (Vec<_>, Vec<_>) = opened.into_iter().unzip();
         let retired = self.write().adopt(ranges, fresh);
         self.retire(retired);
@@ -199,7 +215,7 @@ async fn keep(shared: Arc<Shared>, mut stopped: oneshot::Receiver<()>) {
                 Ok(ranges) => {
                     let changed = !shared.read().is(&ranges);
                     if changed {
-                        shared.adopt(&ranges).await;
+                        shared.adopt(&ranges, PATIENCE).await;
                     }
                     changed
                 }
@@ -209,6 +225,10 @@ async fn keep(shared: Arc<Shared>, mut stopped: oneshot::Receiver<()>) {
                 }
             };
             shared.asked.send_modify(|count| *count += 1);
+            if !shared.is_up() {
+                // No call is made that could fail.
+                shared.doubt.notify_one();
+            }
             // While nothing changes it is asked less and less often.
             pause = if changed { FIRST_PAUSE } else { (pause * 2).min(LAST_PAUSE) };
             sleep(pause).await;

@@ -42,7 +42,7 @@ impl Command {
         Self { name, args: args.into_iter().collect() }
     }
 
-    /// Whether it changes nothing: it may be sent again, whatever became of it.
+    /// Whether it changes nothing: it may be sent again, whatever became of it, also to another server.
     pub(super) fn is_read(&self) -> bool {
         matches!(
             self.name,

@@ -1,8 +1,10 @@
 //! Who has which slots.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::scripts::pipe::{End, Pipe};
 use crate::store::{Address, Range, Store, StoreError};
@@ -66,9 +68,10 @@ impl Map {
         go
     }
 
-    /// Whether these ranges say what is known already.
+    /// Whether these ranges say what is known already, and nobody else is known.
     pub(super) fn is(&self, ranges: &[Range]) -> bool {
-        self.strangers(ranges).is_empty() && self.homes == self.homes_of(ranges)
+        let has_some = |member: &Arc<Member>| ranges.iter().any(|(_, _, home)| *home == member.address);
+        self.members.iter().all(has_some) && self.strangers(ranges).is_empty() && self.homes == self.homes_of(ranges)
     }
 
     /// Looks for a slot where it has moved. False: that is at nobody who is known.
@@ -96,10 +99,11 @@ impl Map {
 }
 
 impl Member {
-    /// Connects. Where that fails, the error is beside it, and it goes on trying.
-    pub(super) async fn open(store: Store, address: Address) -> (Arc<Self>, Option<StoreError>) {
+    /// Connects. Where that fails or takes too long, the error is beside it, and it goes on trying.
+    pub(super) async fn open(store: Store, address: Address, patience: Duration) -> (Arc<Self>, Option<StoreError>) {
         let pipe = Pipe::new(store, End::Server(address.clone()));
-        let (driver, error) = match pipe.open().await {
+        let opened = timeout(patience, pipe.open()).await.unwrap_or_else(|_| Err(StoreError::unreachable()));
+        let (driver, error) = match opened {
             Ok(driver) => (driver, None),
             Err(error) => (pipe.open_later(), Some(error)),
         };
@@ -158,6 +162,8 @@ mod tests {
 
         let ranges = [(0, 16_383, address(2))];
         assert!(!map.is(&ranges) && map.strangers(&ranges).is_empty());
+        map.homes.fill(1);
+        assert!(!map.is(&ranges), "one is known who has none");
         let gone: Vec<_> = map.adopt(&ranges, Vec::new()).iter().map(|member| member.address.port).collect();
         assert_eq!((gone, port_of(&map, 0), port_of(&map, 16_383)), (vec![1], Some(2), Some(2)));
     }

@@ -149,6 +149,24 @@ async fn a_master_that_hangs_holds_up_nobody_elses_calls() {
 }
 
 #[tokio::test]
+async fn when_no_master_is_left_that_is_known_the_seeds_are_asked_until_others_are() {
+    let cluster = RedisCluster::start().await;
+    let (pipes, _keeper) = opened(&cluster.options()).await;
+    // As if all of them had come back under other addresses.
+    let gone = Address { host: "127.0.0.1".to_owned(), port: crate::testing::free_port() };
+    let before = pipes.0.adopt(&[(0, 16_383, gone.clone())], PATIENCE).await;
+    assert!(before.is_some(), "nobody is there");
+    assert!(!pipes.is_up());
+    let deadline = Instant::now() + DEADLINE;
+    while !pipes.0.is_up() {
+        assert!(Instant::now() < deadline, "nobody has asked");
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert!(pipes.0.read().members.iter().all(|member| member.address != gone));
+    set(&pipes, "k", 1).await.unwrap();
+}
+
+#[tokio::test]
 async fn seeds_that_are_no_cluster_open_nothing() {
     let closed = crate::testing::free_port();
     let options = RedisOptions::parse(&format!("redis-cluster://127.0.0.1:{closed}")).unwrap();
