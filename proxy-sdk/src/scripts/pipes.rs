@@ -164,6 +164,17 @@ impl Shared {
         answer
     }
 
+    /// The masters that are known, then the seeds, each once.
+    fn whom_to_ask(&self) -> Vec<Address> {
+        let mut all: Vec<Address> = self.read().members.iter().map(|member| member.address.clone()).collect();
+        for seed in &self.seeds {
+            if !all.contains(seed) {
+                all.push(seed.clone());
+            }
+        }
+        all
+    }
+
     fn is_up(&self) -> bool {
         self.read().members.iter().any(|member| member.pipe.is_up())
     }
@@ -208,9 +219,7 @@ async fn keep(shared: Arc<Shared>, mut stopped: oneshot::Receiver<()>) {
             if rested.elapsed() > LAST_PAUSE {
                 pause = FIRST_PAUSE;
             }
-            let known = shared.read().members.iter().map(|member| member.address.clone()).collect::<Vec<_>>();
-            let also = shared.seeds.iter().filter(|seed| !known.contains(seed)).cloned();
-            let asked: Vec<Address> = known.iter().cloned().chain(also).collect();
+            let asked = shared.whom_to_ask();
             let changed = match shared.store.ranges(&asked).await {
                 Ok(ranges) => {
                     let changed = !shared.read().is(&ranges);

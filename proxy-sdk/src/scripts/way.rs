@@ -42,12 +42,10 @@ impl Command {
         Self { name, args: args.into_iter().collect() }
     }
 
-    /// Whether it changes nothing: it may be sent again, whatever became of it, also to another server.
+    /// Whether it changes nothing: it may be sent again, whatever became of it, also to another server. No scan: where
+    /// the next page begins is known to the server that it began at alone.
     pub(super) fn is_read(&self) -> bool {
-        matches!(
-            self.name,
-            "EXISTS" | "GET" | "HGETALL" | "HMGET" | "LINDEX" | "LRANGE" | "SCARD" | "SMEMBERS" | "SSCAN"
-        )
+        matches!(self.name, "EXISTS" | "GET" | "HGETALL" | "HMGET" | "LINDEX" | "LRANGE" | "SCARD" | "SMEMBERS")
     }
 
     fn slot(&self) -> u16 {
@@ -178,4 +176,16 @@ fn options(give_up: Instant) -> Options {
     let left = give_up.saturating_duration_since(Instant::now());
     // 0 would mean no deadline.
     Options { fail_fast: true, timeout: Some(left.max(Duration::from_millis(1))), ..Options::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_something_and_pages_of_a_scan_are_not_sent_again() {
+        let is_read = |name| Command::new(name, ["key".to_owned()]).is_read();
+        assert!(["GET", "HMGET", "LRANGE", "SMEMBERS"].into_iter().all(is_read));
+        assert!(!["SSCAN", "SET", "LREM", "SREM", "HDEL", "PEXPIRE", "XADD"].into_iter().any(is_read));
+    }
 }

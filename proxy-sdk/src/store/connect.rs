@@ -32,6 +32,9 @@ pub struct Home {
     pub(super) failed: watch::Sender<StoreErrorKind>,
 }
 
+/// The first and the last of a range of slots, and the master who has them.
+pub(crate) type Range = (u16, u16, Address);
+
 impl Store {
     /// Makes a connection to the master that holds a key's slot. `response` bounds every call on it; None: not at all,
     /// for reads that block, which the caller bounds.
@@ -59,12 +62,7 @@ impl Store {
         let connecting = Box::pin(client.get_multiplexed_async_connection_with_config(&config));
         connecting.await.map_err(StoreError::of_connecting)
     }
-}
 
-/// The first and the last of a range of slots, and the master who has them.
-pub(crate) type Range = (u16, u16, Address);
-
-impl Store {
     /// Asks these servers of a cluster who has which slots, and believes the first who says it.
     pub(crate) async fn ranges(&self, asked: &[Address]) -> Result<Vec<Range>, StoreError> {
         let asking = ask_seeds(self.options(), asked, |slots, asked| {

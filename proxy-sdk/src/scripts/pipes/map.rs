@@ -61,8 +61,7 @@ impl Map {
     pub(super) fn adopt(&mut self, ranges: &[Range], fresh: Vec<Arc<Member>>) -> Vec<Arc<Member>> {
         let mut members = std::mem::take(&mut self.members);
         members.extend(fresh);
-        let (stay, go) =
-            members.into_iter().partition(|member| ranges.iter().any(|(_, _, home)| *home == member.address));
+        let (stay, go) = members.into_iter().partition(|member| member.has_some_of(ranges));
         self.members = stay;
         self.homes = self.homes_of(ranges);
         go
@@ -70,8 +69,9 @@ impl Map {
 
     /// Whether these ranges say what is known already, and nobody else is known.
     pub(super) fn is(&self, ranges: &[Range]) -> bool {
-        let has_some = |member: &Arc<Member>| ranges.iter().any(|(_, _, home)| *home == member.address);
-        self.members.iter().all(has_some) && self.strangers(ranges).is_empty() && self.homes == self.homes_of(ranges)
+        self.members.iter().all(|member| member.has_some_of(ranges))
+            && self.strangers(ranges).is_empty()
+            && self.homes == self.homes_of(ranges)
     }
 
     /// Looks for a slot where it has moved. False: that is at nobody who is known.
@@ -108,6 +108,10 @@ impl Member {
             Err(error) => (pipe.open_later(), Some(error)),
         };
         (Arc::new(Self { address, pipe, driver: Mutex::new(Some(driver)) }), error)
+    }
+
+    fn has_some_of(&self, ranges: &[Range]) -> bool {
+        ranges.iter().any(|(_, _, home)| *home == self.address)
     }
 
     /// Ends its connection. A second call does nothing.
