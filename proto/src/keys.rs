@@ -83,6 +83,12 @@ impl Keys {
         self.of_lane(lane, "dead", "")
     }
 
+    /// The keys of a user: of several, what they have in common is spelled once.
+    #[must_use]
+    pub fn user<'a>(&self, uid: &'a Uid) -> UserKeys<'a> {
+        UserKeys { bucket: self.bucket(bucket_of(uid)), uid: uid.as_str() }
+    }
+
     /// Hash: records of the users that share this user's bucket.
     #[must_use]
     pub fn user_bucket(&self, uid: &Uid) -> String {
@@ -92,55 +98,55 @@ impl Keys {
     /// Hash: records of the users of a bucket.
     #[must_use]
     pub fn bucket(&self, bucket: u16) -> String {
-        self.of_bucket(bucket, "", "", "")
+        self.of_bucket(bucket, "", "")
     }
 
     /// Set: users of a bucket that an incarnation holds.
     #[must_use]
     pub fn users_at(&self, bucket: u16, incarnation: &Incarnation) -> String {
-        self.of_bucket(bucket, ":at:", incarnation.write(&mut UlidText::default()), "")
+        self.of_bucket(bucket, ":at:", incarnation.write(&mut UlidText::default()))
     }
 
     /// List: who of a bucket came and went, until it is written down in [`presence`](Self::presence).
     #[must_use]
     pub fn presence_of(&self, bucket: u16) -> String {
-        self.of_bucket(bucket, ":p", "", "")
+        self.of_bucket(bucket, ":p", "")
     }
 
     /// Sorted set: users of a bucket that somebody wants receipts of, and when the first of those messages may be over.
     #[must_use]
     pub fn overdue_of(&self, bucket: u16) -> String {
-        self.of_bucket(bucket, ":due", "", "")
+        self.of_bucket(bucket, ":due", "")
     }
 
     /// Hash: the groups a user is in.
     #[must_use]
     pub fn user_groups(&self, uid: &Uid) -> String {
-        self.of_user(":g:", uid, "")
+        self.user(uid).groups()
     }
 
     /// Stream: the user's durable messages.
     #[must_use]
     pub fn mailbox(&self, uid: &Uid) -> String {
-        self.of_user(":m:", uid, "")
+        self.user(uid).mailbox()
     }
 
     /// Hash: message id to offset, lane and origin entry.
     #[must_use]
     pub fn mailbox_ids(&self, uid: &Uid) -> String {
-        self.of_user(":m:", uid, ":ids")
+        self.user(uid).mailbox_ids()
     }
 
     /// Hash: epoch and cursors of the mailbox.
     #[must_use]
     pub fn mailbox_state(&self, uid: &Uid) -> String {
-        self.of_user(":m:", uid, ":state")
+        self.user(uid).mailbox_state()
     }
 
     /// Hash: collapse key to the last `latest` value for the user.
     #[must_use]
     pub fn user_latest(&self, uid: &Uid) -> String {
-        self.of_user(":v:", uid, "")
+        self.user(uid).latest()
     }
 
     /// Set: incarnations that hold members of a group.
@@ -229,13 +235,67 @@ impl Keys {
         ["{", &self.prefix, ":queue:", Digits::of(lane).as_str(), "}:", kind, name].concat()
     }
 
-    fn of_user(&self, kind: &str, uid: &Uid, part: &str) -> String {
-        self.of_bucket(bucket_of(uid), kind, uid.as_str(), part)
+    fn of_bucket(&self, bucket: u16, kind: &str, name: &str) -> String {
+        spelled(["{", &self.prefix, ":u:", Digits::of(bucket).as_str(), "}", kind, name])
+    }
+}
+
+/// Spells the keys of one user, all in one slot.
+#[derive(Debug)]
+pub struct UserKeys<'a> {
+    bucket: String,
+    uid: &'a str,
+}
+
+impl UserKeys<'_> {
+    /// [`Keys::user_bucket`].
+    #[must_use]
+    pub fn bucket(&self) -> &str {
+        &self.bucket
     }
 
-    fn of_bucket(&self, bucket: u16, kind: &str, name: &str, part: &str) -> String {
-        ["{", &self.prefix, ":u:", Digits::of(bucket).as_str(), "}", kind, name, part].concat()
+    /// [`Keys::users_at`] of the user's bucket.
+    #[must_use]
+    pub fn at(&self, incarnation: &str) -> String {
+        spelled([&self.bucket, ":at:", incarnation])
     }
+
+    /// [`Keys::user_groups`].
+    #[must_use]
+    pub fn groups(&self) -> String {
+        spelled([&self.bucket, ":g:", self.uid])
+    }
+
+    /// [`Keys::mailbox`].
+    #[must_use]
+    pub fn mailbox(&self) -> String {
+        spelled([&self.bucket, ":m:", self.uid])
+    }
+
+    /// [`Keys::mailbox_ids`].
+    #[must_use]
+    pub fn mailbox_ids(&self) -> String {
+        spelled([&self.bucket, ":m:", self.uid, ":ids"])
+    }
+
+    /// [`Keys::mailbox_state`].
+    #[must_use]
+    pub fn mailbox_state(&self) -> String {
+        spelled([&self.bucket, ":m:", self.uid, ":state"])
+    }
+
+    /// [`Keys::user_latest`].
+    #[must_use]
+    pub fn latest(&self) -> String {
+        spelled([&self.bucket, ":v:", self.uid])
+    }
+}
+
+// A login spells nine keys: by `concat` they took a tenth of it.
+fn spelled<const N: usize>(parts: [&str; N]) -> String {
+    let mut key = String::with_capacity(parts.iter().map(|part| part.len()).sum());
+    parts.into_iter().for_each(|part| key.push_str(part));
+    key
 }
 
 /// Tells the bucket of a user, 0 to 1023.

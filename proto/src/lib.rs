@@ -24,5 +24,5 @@ pub use entry::{
     Priority, Target,
 };
 pub use ids::{EntryId, Fence, Incarnation, SessionId, UlidText};
-pub use keys::{Keys, bucket_of, crc16, crc32, lane_of, slot_of};
+pub use keys::{Keys, UserKeys, bucket_of, crc16, crc32, lane_of, slot_of};
 pub use names::{MessageId, NameError, NameErrorKind, NodeId, Tgid, Uid};

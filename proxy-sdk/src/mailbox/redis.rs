@@ -97,11 +97,12 @@ impl RedisMailboxes {
 
     async fn ack_one(&self, ack: &Ack) -> Result<Acked, MailboxError> {
         let Ack { uid, fence, upto } = ack;
-        let keys = [self.keys.user_bucket(uid), self.keys.mailbox(uid), self.keys.mailbox_state(uid)];
+        let keys = self.keys.user(uid);
+        let (stream, state) = (keys.mailbox(), keys.mailbox_state());
         let (fence, epoch, offset) = (fence.to_string(), upto.epoch.to_string(), upto.offset.to_string());
         let args = [uid.as_str(), &fence, &epoch, &offset];
-        let acked: String =
-            self.calls.script(&ACK, &keys.each_ref().map(String::as_str), &args, self.calls.give_up()).await?;
+        let keys = [keys.bucket(), &stream, &state];
+        let acked: String = self.calls.script(&ACK, &keys, &args, self.calls.give_up()).await?;
         match acked.as_str() {
             "done" => Ok(Acked::Done),
             "superseded" => Ok(Acked::Superseded),
@@ -139,7 +140,8 @@ impl Mailboxes for RedisMailboxes {
     }
 
     async fn read(&self, uid: &Uid, after: Position, bounds: PageBounds) -> Result<Page, MailboxError> {
-        let (stream, state) = (self.keys.mailbox(uid), self.keys.mailbox_state(uid));
+        let keys = self.keys.user(uid);
+        let (stream, state) = (keys.mailbox(), keys.mailbox_state());
         let args = [after.offset.to_string(), bounds.messages.to_string(), bounds.bytes.to_string(), self.age_ms()];
         let args = args.each_ref().map(String::as_str);
         let answer: Answer = self.calls.script(&READ, &[&stream, &state], &args, self.calls.give_up()).await?;
@@ -155,14 +157,16 @@ impl Mailboxes for RedisMailboxes {
     }
 
     async fn wanted(&self, uid: &Uid, upto: Position) -> Result<Vec<Wanted>, MailboxError> {
-        let (stream, state) = (self.keys.mailbox(uid), self.keys.mailbox_state(uid));
+        let keys = self.keys.user(uid);
+        let (stream, state) = (keys.mailbox(), keys.mailbox_state());
         let args = [upto.epoch.to_string(), upto.offset.to_string(), self.age_ms(), MOST_WANTED.to_string()];
         let answer: Answer = self.calls.script(&WANTED, &[&stream, &state], &args, self.calls.give_up()).await?;
         form::wanted(answer).ok_or(MailboxErrorKind::Corrupt.into())
     }
 
     async fn cancel(&self, uid: &Uid, id: &MessageId) -> Result<bool, MailboxError> {
-        let (stream, state) = (self.keys.mailbox(uid), self.keys.mailbox_state(uid));
+        let keys = self.keys.user(uid);
+        let (stream, state) = (keys.mailbox(), keys.mailbox_state());
         let found: i64 = self.calls.script(&CANCEL, &[&stream, &state], &[id.as_str()], self.calls.give_up()).await?;
         Ok(found == 1)
     }
@@ -193,6 +197,7 @@ impl RedisMailboxes {
 
     /// Stream, ids, state.
     fn keys_of(&self, uid: &Uid) -> [String; 3] {
-        [self.keys.mailbox(uid), self.keys.mailbox_ids(uid), self.keys.mailbox_state(uid)]
+        let keys = self.keys.user(uid);
+        [keys.mailbox(), keys.mailbox_ids(), keys.mailbox_state()]
     }
 }

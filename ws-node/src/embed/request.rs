@@ -43,9 +43,13 @@ impl Headers {
         self.lines.push([begin, middle, place(&self.text)]);
     }
 
-    fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+    /// The values of a header, whatever the case of its name.
+    fn of(&self, name: &str) -> impl Iterator<Item = &str> {
         let slice = |from: u32, to: u32| self.text.get(from as usize..to as usize).unwrap_or_default();
-        self.lines.iter().map(move |[begin, middle, end]| (slice(*begin, *middle), slice(*middle, *end)))
+        // Most are told from it by how long they are.
+        let is_long_as = |[begin, middle, _]: &&[u32; 3]| (middle - begin) as usize == name.len();
+        let is_it = move |[begin, middle, _]: &&[u32; 3]| slice(*begin, *middle).eq_ignore_ascii_case(name);
+        self.lines.iter().filter(is_long_as).filter(is_it).map(move |[_, middle, end]| slice(*middle, *end))
     }
 }
 
@@ -79,7 +83,7 @@ impl UpgradeRequest {
 
     /// The values of a header, of all lines of that name.
     pub(crate) fn lines(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.headers.iter().filter(move |(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        self.headers.of(name)
     }
 
     /// Whether a header that is a comma list holds a word, over all lines of that name.

@@ -80,7 +80,7 @@ fn read_some(socket: &TcpStream, bytes: &mut Vec<u8>, most: usize) -> io::Result
 }
 
 fn end_of_head(bytes: &[u8]) -> Option<usize> {
-    bytes.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4)
+    memchr::memmem::find(bytes, b"\r\n\r\n").map(|at| at + 4)
 }
 
 /// Garbage is refused at its first line, not at the deadline.
@@ -163,6 +163,9 @@ fn parse_query(query: &str) -> Option<Vec<(String, String)>> {
 
 /// Sequences that are none stay as they are.
 fn percent_decode(text: &str) -> Option<String> {
+    if memchr::memchr2(b'%', b'+', text.as_bytes()).is_none() {
+        return Some(text.to_owned());
+    }
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, others)) = rest.split_first() {

@@ -2,6 +2,7 @@
 //!
 //! Owns the order: the request is checked, the application asked, the session put into the hub, the uid claimed, the
 //! previous owner told to end, the mailbox opened, and only then the 101 written. Nothing addressed to the new session falls between.
+//! What few logins come to is boxed: all others would have room for it, and move it.
 
 use std::future::poll_fn;
 use std::os::fd::AsFd;
@@ -108,7 +109,7 @@ async fn in_turn(core: Arc<Core>, upgrading: Upgrading) {
         Ok(login) => begin(&core, session, &key, login, leftover),
         Err(refusal) => {
             core.hub.users.abandon_claim(&session);
-            session.take_down().await;
+            Box::pin(session.take_down()).await;
             refuse(&core, turn, session.refuse_login(), &refusal).await;
         }
     }
@@ -237,9 +238,9 @@ async fn claim(
                 stay_on_record(core, session, &node);
                 return login;
             }
-            Ok((Claim::Taken { owner }, _)) => match holder::ask_in_turn(core, session, &owner, turn).await? {
+            Ok((Claim::Taken { owner }, _)) => match Box::pin(holder::ask_in_turn(core, session, &owner, turn)).await? {
                 Holder::Stays => return Ok(Login::AlreadyConnected),
-                Holder::Leaves if holder::wait_for_release(core, &owner, released, give_up).await => {}
+                Holder::Leaves if Box::pin(holder::wait_for_release(core, &owner, released, give_up)).await => {}
                 Holder::Leaves => return Err(Refusal::unavailable("the previous connection is being taken down", 1)),
             },
             Err(error) => {
@@ -295,9 +296,12 @@ async fn granted(
         let settled = match restored.found {
             Some(found) => Ok(found),
             None => {
-                session.restore_groups(restored.groups).await;
-                // Only now: what was appended before is in there, and what comes later finds the session.
-                settle(session, restored.arrival).await
+                let restore = async {
+                    session.restore_groups(restored.groups).await;
+                    // Only now: what was appended before is in there, and what comes later finds the session.
+                    settle(session, restored.arrival).await
+                };
+                Box::pin(restore).await
             }
         };
         // What is left costs neither the directory nor the mailboxes anything: to wait for a node that may be silent, for
@@ -331,7 +335,7 @@ async fn settle(session: &Session, arrival: Arrival) -> Result<Opened, MailboxEr
 
 async fn replace(core: &Core, session: &Session, previous: Option<&Owner>) {
     if let Some(previous) = previous {
-        holder::replace(core, session, previous).await;
+        Box::pin(holder::replace(core, session, previous)).await;
     }
 }
 

@@ -1,14 +1,14 @@
 //! Users: who comes to own a uid, and the groups recorded with it.
 //!
 //! Owns the calls that change a user's record. The rules are in the scripts, where they are one step; here is what only
-//! this side knows, namely which incarnations live.
+//! this side knows, namely which incarnations live. What few calls come to is boxed: all others would have room for it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use ::fred::types::Value;
 use futures_util::future::try_join_all;
-use gim_proto::{Fence, SessionId, Tgid, Uid, UlidText, bucket_of};
+use gim_proto::{Fence, SessionId, Tgid, Uid, UlidText};
 use tokio::time::Instant;
 
 use super::leftovers::Owned;
@@ -73,14 +73,19 @@ impl RedisDirectory {
             match self.claim_once(request, opens, &dead, give_up).await? {
                 Answer::Granted { fence, previous, groups, changes, found } => {
                     self.news.noted(&request.uid);
-                    self.finish_found(&request.uid, &changes).await;
-                    let previous = self.previous(previous, &groups, view).await;
+                    if !changes.is_empty() {
+                        Box::pin(self.finish_found(&request.uid, &changes)).await;
+                    }
+                    let previous = match previous {
+                        None => None,
+                        Some(previous) => Box::pin(self.previous(previous, &groups, view)).await,
+                    };
                     self.remember_own(&request.uid, &request.node, request.session, fence);
                     return Ok((Claim::Granted { fence, previous, groups }, found));
                 }
                 Answer::Taken { record } => {
                     let keeper = Record::parse(&record).ok_or_else(DirectoryError::corrupt)?;
-                    let view = self.view_with(view, std::iter::once(keeper.incarnation)).await?;
+                    let view = Box::pin(self.view_with(view, std::iter::once(keeper.incarnation))).await?;
                     let owner = keeper.owner(&view);
                     if let Some(owner) = owner {
                         return Ok((Claim::Taken { owner }, None));
@@ -101,20 +106,21 @@ impl RedisDirectory {
         give_up: Instant,
     ) -> Result<Answer, DirectoryError> {
         let ClaimRequest { uid, node, session, on_duplicate, resume } = request;
-        let [bucket, groups, at] = self.keys_at(uid, node);
         let policy = if *on_duplicate == OnDuplicate::Replace { "replace" } else { "keep" };
         let mut texts = [UlidText::default(); 3];
         let [ours, run, before] = &mut texts;
         let (session, incarnation) = (session.write(ours), node.incarnation.write(run));
         let resume = resume.as_ref().map_or("", |session| session.write(before));
+        let keys = self.keys.user(uid);
+        let (groups, at) = (keys.groups(), keys.at(incarnation));
         let bound = self.news.bound();
         let args = [uid.as_str(), session, incarnation, node.id.as_str(), policy, resume, dead, bound];
         let answer: Value = match self.kept_ms.as_deref().filter(|_| opens) {
-            None => self.calls.script(&CLAIM, &[&bucket, &groups, &at], &args, give_up).await?,
+            None => self.calls.script(&CLAIM, &[keys.bucket(), &groups, &at], &args, give_up).await?,
             Some(kept_ms) => {
-                let (stream, ids) = (self.keys.mailbox(uid), self.keys.mailbox_ids(uid));
-                let (state, values) = (self.keys.mailbox_state(uid), self.keys.user_latest(uid));
-                let keys = [bucket.as_str(), &groups, &at, &stream, &ids, &state, &values];
+                let (stream, ids) = (keys.mailbox(), keys.mailbox_ids());
+                let (state, values) = (keys.mailbox_state(), keys.latest());
+                let keys = [keys.bucket(), &groups, &at, &stream, &ids, &state, &values];
                 let [uid, session, incarnation, node, policy, resume, dead, bound] = args;
                 let args = [uid, session, incarnation, node, policy, resume, dead, bound, kept_ms];
                 self.calls.script(&CLAIM, &keys, &args, give_up).await?
@@ -124,8 +130,7 @@ impl RedisDirectory {
     }
 
     /// The session that has to end, if its node may live. The claim stands, whatever is known of that.
-    async fn previous(&self, owner: Option<Owner>, groups: &[Tgid], view: Arc<View>) -> Option<Owner> {
-        let owner = owner?;
+    async fn previous(&self, owner: Owner, groups: &[Tgid], view: Arc<View>) -> Option<Owner> {
         let incarnation = owner.node.incarnation;
         // Where nobody can tell, it may live.
         let Ok(view) = self.view_with(view, std::iter::once(incarnation)).await else { return Some(owner) };
@@ -163,10 +168,10 @@ impl RedisDirectory {
         grace: Duration,
         give_up: Instant,
     ) -> Result<bool, DirectoryError> {
-        let (bucket, groups) = (self.keys.user_bucket(uid), self.keys.user_groups(uid));
+        let keys = self.keys.user(uid);
         let (mut text, grace) = (UlidText::default(), grace.as_millis().to_string());
         let args = [uid.as_str(), session.write(&mut text), fence, &grace, self.news.bound()];
-        let released = self.calls.script::<i64>(&RELEASE, &[&bucket, &groups], &args, give_up).await;
+        let released = self.calls.script::<i64>(&RELEASE, &[keys.bucket(), &keys.groups()], &args, give_up).await;
         // Also without an answer: it may have taken effect.
         self.news.noted(uid);
         Ok(released? == 1)
@@ -182,7 +187,7 @@ impl RedisDirectory {
         loop {
             match self.record(&JOIN, uid, session, fence, tgid).await? {
                 // A durable membership of before is being ended. The new one is another.
-                DURABLE => self.finish_change(uid, tgid).await?,
+                DURABLE => Box::pin(self.finish_change(uid, tgid)).await?,
                 recorded => return Ok(recorded == 1),
             }
         }
@@ -196,7 +201,7 @@ impl RedisDirectory {
         tgid: &Tgid,
     ) -> Result<bool, DirectoryError> {
         match self.record(&LEAVE, uid, session, fence, tgid).await? {
-            DURABLE => self.durable_leave(uid, tgid).await.map(|_was_member| true),
+            DURABLE => Box::pin(self.durable_leave(uid, tgid)).await.map(|_was_member| true),
             recorded => Ok(recorded == 1),
         }
     }
@@ -209,10 +214,10 @@ impl RedisDirectory {
         fence: Fence,
         tgid: &Tgid,
     ) -> Result<i64, DirectoryError> {
-        let (bucket, groups) = (self.keys.user_bucket(uid), self.keys.user_groups(uid));
+        let keys = self.keys.user(uid);
         let (mut text, fence) = (UlidText::default(), fence.to_string());
         let args = [uid.as_str(), session.write(&mut text), &fence, tgid.as_str()];
-        self.calls.script(script, &[&bucket, &groups], &args, self.calls.give_up()).await
+        self.calls.script(script, &[keys.bucket(), &keys.groups()], &args, self.calls.give_up()).await
     }
 
     pub(super) async fn reassert_all(&self, node: &NodeRef, sessions: &[Held]) -> Result<Vec<bool>, DirectoryError> {
@@ -225,14 +230,16 @@ impl RedisDirectory {
 
     async fn reassert_one(&self, node: &NodeRef, held: &Held) -> Result<bool, DirectoryError> {
         let Held { uid, session, fence, groups: joined } = held;
-        let [bucket, groups, at] = self.keys_at(uid, node);
+        let keys = self.keys.user(uid);
         let owner = [session.to_string(), fence.to_string(), node.incarnation.to_string()];
+        let [_, _, run] = &owner;
         let args = [uid.as_str()]
             .into_iter()
             .chain(owner.iter().map(String::as_str))
             .chain([node.id.as_str(), self.news.bound()]);
         let args: Vec<&str> = args.chain(joined.iter().map(Tgid::as_str)).collect();
-        let keys = [bucket.as_str(), &groups, &at];
+        let (groups, at) = (keys.groups(), keys.at(run));
+        let keys = [keys.bucket(), &groups, &at];
         let holds = match self.calls.script::<i64>(&REASSERT, &keys, &args, self.calls.give_up()).await {
             Ok(holds) => holds,
             // It stops its own user, whom nobody finds, and nobody else: everybody waits for the rest of this.
@@ -259,11 +266,6 @@ impl RedisDirectory {
     fn remember_own(&self, uid: &Uid, node: &NodeRef, session: SessionId, fence: Fence) {
         let owner = Owner { node: node.clone(), session, fence };
         self.owners.correct(uid, Some(&owner).filter(|_| self.here.get().is_none()));
-    }
-
-    fn keys_at(&self, uid: &Uid, node: &NodeRef) -> [String; 3] {
-        let at = self.keys.users_at(bucket_of(uid), &node.incarnation);
-        [self.keys.user_bucket(uid), self.keys.user_groups(uid), at]
     }
 }
 

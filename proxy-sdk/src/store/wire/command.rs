@@ -67,10 +67,17 @@ pub(crate) const DIGITS: usize = 20;
 
 /// Writes what comes before a list (`*`) or a word (`$`).
 pub(crate) fn push_length(out: &mut Vec<u8>, kind: u8, length: usize) {
-    let mut digits = [0; DIGITS];
-    out.push(kind);
-    out.extend_from_slice(decimal(length as u64, &mut digits));
-    out.extend_from_slice(b"\r\n");
+    // Nearly all are of one digit or two: written in one piece.
+    match (length / 10, (length % 10) as u8) {
+        (0, one) => out.extend_from_slice(&[kind, b'0' + one, b'\r', b'\n']),
+        (tens @ 1..=9, one) => out.extend_from_slice(&[kind, b'0' + tens as u8, b'0' + one, b'\r', b'\n']),
+        _ => {
+            let mut digits = [0; DIGITS];
+            out.push(kind);
+            out.extend_from_slice(decimal(length as u64, &mut digits));
+            out.extend_from_slice(b"\r\n");
+        }
+    }
 }
 
 // By hand: there are two per entry, and the formatting machinery is felt.
