@@ -47,8 +47,10 @@ pub fn push_head(out: &mut Vec<u8>, kind: MsgType, id: Option<&MessageId>, offse
     out.push(b'{');
     head(out, "", "", kind);
     if let Some(id) = id {
-        out.extend_from_slice(b",\"id\":");
-        push_json(out, id.as_str());
+        // None of its characters has to be escaped.
+        out.extend_from_slice(b",\"id\":\"");
+        out.extend_from_slice(id.as_bytes());
+        out.push(b'"');
     }
     if let Some(offset) = offset {
         out.extend_from_slice(b",\"offset\":");

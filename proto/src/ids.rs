@@ -35,7 +35,9 @@ macro_rules! ulid_id {
             }
         }
 
-        text_id!($name, |text| parse_ulid($what, text).map(Self));
+        text_id!($name, |text| parse_ulid($what, text).map(Self), |id, serializer| {
+            serializer.serialize_str(id.write(&mut UlidText::default()))
+        });
 
         impl fmt::Display for $name {
             fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -46,7 +48,7 @@ macro_rules! ulid_id {
 }
 
 macro_rules! text_id {
-    ($name:ident, |$text:ident| $parse:expr) => {
+    ($name:ident, |$text:ident| $parse:expr, |$id:ident, $serializer:ident| $serialize:expr) => {
         impl $name {
             /// Reads what [`Display`](fmt::Display) writes, and nothing else.
             ///
@@ -66,8 +68,9 @@ macro_rules! text_id {
         }
 
         impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
+            fn serialize<S: Serializer>(&self, $serializer: S) -> Result<S::Ok, S::Error> {
+                let $id = self;
+                $serialize
             }
         }
 
@@ -98,7 +101,16 @@ pub struct EntryId {
     pub seq: u64,
 }
 
-text_id!(EntryId, |text| parse_entry_id(text));
+text_id!(EntryId, |text| parse_entry_id(text), |id, serializer| serializer.collect_str(id));
+
+impl EntryId {
+    /// Appends it as text.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(itoa::Buffer::new().format(self.ms).as_bytes());
+        out.push(b'-');
+        out.extend_from_slice(itoa::Buffer::new().format(self.seq).as_bytes());
+    }
+}
 
 impl fmt::Display for EntryId {
     // By hand: there are several per entry, and the formatting of numbers is felt.
@@ -135,18 +147,11 @@ impl Digits {
     }
 
     pub(crate) fn number(&mut self, number: u64) {
-        let from = self.length;
-        let mut left = number;
-        loop {
-            // Below ten.
-            self.byte(b'0' + (left % 10) as u8);
-            left /= 10;
-            if left == 0 {
-                break;
-            }
-        }
-        if let Some(digits) = self.bytes.get_mut(from..self.length) {
-            digits.reverse();
+        let mut buffer = itoa::Buffer::new();
+        let digits = buffer.format(number).as_bytes();
+        if let Some(place) = self.bytes.get_mut(self.length..self.length + digits.len()) {
+            place.copy_from_slice(digits);
+            self.length += digits.len();
         }
     }
 

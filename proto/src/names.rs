@@ -144,6 +144,11 @@ impl MessageId {
     pub(crate) fn of_text(text: &str) -> Self {
         Self(Short::from(text))
     }
+
+    /// The same as [`as_str`](Self::as_str), unchecked whether it is a text.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
 }
 
 /// A text that needs no memory of its own while it has at most so many bytes: for message ids as many as those have that

@@ -37,7 +37,8 @@ impl Lane {
         };
         let deliver_at_ms = entry.deliver_at_ms;
         let pending = Box::new(Pending::new(&fetched, message_id, entry));
-        self.mark(&pending.message, "read", None, Some(fetched.entry_id.to_string().into()));
+        let from = pending.message.traced.then(|| fetched.entry_id.to_string().into());
+        self.mark(&pending.message, "read", None, from);
         // Whoever brought down the lane each time it was read is not read for ever.
         if fetched.attempts >= self.limits.persistence.attempts {
             let error = "gave no outcome on any attempt".to_owned();

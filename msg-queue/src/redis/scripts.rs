@@ -5,6 +5,7 @@ use std::io::Write;
 use std::sync::LazyLock;
 
 use ::redis::{FromRedisValue, Script};
+use gim_proto::EntryId;
 use gim_proxy_sdk::store::wire::Command;
 
 use super::shared::Shared;
@@ -55,6 +56,12 @@ impl Args {
     pub(super) fn push(&mut self, argument: impl Display) {
         // Writing to memory does not fail.
         let _ = write!(self.bytes, "{argument}");
+        self.ends.push(self.bytes.len());
+    }
+
+    /// The same for an entry: there are many.
+    pub(super) fn push_id(&mut self, entry_id: EntryId) {
+        entry_id.write(&mut self.bytes);
         self.ends.push(self.bytes.len());
     }
 

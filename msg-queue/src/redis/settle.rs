@@ -65,7 +65,7 @@ impl Shared {
             acked.iter().zip(&origins).filter(move |(_, origin)| **origin != Some(not)).map(|(entry_id, _)| *entry_id)
         };
         let mut args = Args::with_room(acked.len()).with(of(Origin::Later).count());
-        of(Origin::Later).for_each(|entry_id| args.push(entry_id));
+        of(Origin::Later).for_each(|entry_id| args.push_id(entry_id));
         of(Origin::Stream).for_each(|entry_id| args.push(member(entry_id)));
         // What is settled otherwise is not to wait for a read that these ride with.
         if acked.len() == batch.len()
@@ -151,7 +151,7 @@ impl Calls {
             self.bytes = 0;
         }
         if let Some((call, entries)) = self.calls.last_mut() {
-            call.push(entry_id);
+            call.push_id(entry_id);
             call.push(member(entry_id));
             args.into_iter().for_each(|arg| call.push(arg));
             *entries += 1;

@@ -23,7 +23,7 @@ use super::connect::{self, Master};
 use super::{Address, RedisOptions, Store, StoreError, StoreErrorKind};
 
 pub use self::command::Command;
-pub(crate) use self::command::{DIGITS, decimal, push_length};
+pub(crate) use self::command::push_length;
 pub use self::reply::{Part, Parts, Reply};
 
 pub(super) use self::tls::client_config;

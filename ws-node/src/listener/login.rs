@@ -49,10 +49,17 @@ pub(super) async fn login(
     leftover: Vec<u8>,
     deadline: Instant,
 ) {
-    let (key, turn) = match let_in(&core, &permit, &request, deadline).await {
+    let mut has_waited = false;
+    let (key, turn) = match noticing(let_in(&core, &permit, &request, deadline), &mut has_waited).await {
         Ok(let_in) => let_in,
         Err(refusal) => return Box::pin(answer::refuse(&core, &socket, &refusal, core.settings.handshake)).await,
     };
+    // Asking the kernel is felt where logins take some 30 us: not where no time has passed.
+    if has_waited && has_left(&socket) {
+        // It had to wait longer than it wanted to.
+        core.metrics.refused("gone");
+        return;
+    }
     // What the rest takes is allocated only now: ten thousand may wait for their turn.
     let upgrade = request.upgrade;
     Box::pin(in_turn(core, Upgrading { socket, permit, key, turn, upgrade, leftover, deadline })).await;
@@ -72,11 +79,6 @@ struct Upgrading {
 
 async fn in_turn(core: Arc<Core>, upgrading: Upgrading) {
     let Upgrading { socket, permit, key, turn, upgrade, leftover, deadline } = upgrading;
-    if has_left(&socket) {
-        // It had to wait longer than it wanted to.
-        core.metrics.refused("gone");
-        return;
-    }
     // The claim has the directory's own deadline: one that is given up half way may have been granted.
     let mut has_waited = false;
     let admitting = noticing(admit(&core, upgrade), &mut has_waited);
@@ -86,7 +88,6 @@ async fn in_turn(core: Arc<Core>, upgrading: Upgrading) {
         Ok(admitted) => admitted,
         Err(refusal) => return refuse(&core, turn, &socket, &refusal).await,
     };
-    // Asking the kernel is felt where logins take some 30 us: not where no time has passed.
     if has_waited && has_left(&socket) {
         // It is back elsewhere by now, perhaps: this claim would end what it has there.
         core.metrics.refused("gone");
@@ -238,11 +239,15 @@ async fn claim(
                 stay_on_record(core, session, &node);
                 return login;
             }
-            Ok((Claim::Taken { owner }, _)) => match Box::pin(holder::ask_in_turn(core, session, &owner, turn)).await? {
-                Holder::Stays => return Ok(Login::AlreadyConnected),
-                Holder::Leaves if Box::pin(holder::wait_for_release(core, &owner, released, give_up)).await => {}
-                Holder::Leaves => return Err(Refusal::unavailable("the previous connection is being taken down", 1)),
-            },
+            Ok((Claim::Taken { owner }, _)) => {
+                match Box::pin(holder::ask_in_turn(core, session, &owner, turn)).await? {
+                    Holder::Stays => return Ok(Login::AlreadyConnected),
+                    Holder::Leaves if Box::pin(holder::wait_for_release(core, &owner, released, give_up)).await => {}
+                    Holder::Leaves => {
+                        return Err(Refusal::unavailable("the previous connection is being taken down", 1));
+                    }
+                }
+            }
             Err(error) => {
                 tracing::warn!(uid = %session.uid(), error = %error, "claim failed");
                 return Err(Refusal::unavailable("the directory does not answer", 1));
@@ -341,21 +346,22 @@ async fn replace(core: &Core, session: &Session, previous: Option<&Owner>) {
 
 /// Writes the 101 and lets the session run.
 fn begin(core: &Arc<Core>, session: Session, key: &str, login: Login, leftover: Vec<u8>) {
-    let mut head = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: {}\r\n",
-        derive_accept_key(key.as_bytes())
+    // With room for the welcome behind it.
+    let mut head = Vec::with_capacity(512);
+    head.extend_from_slice(
+        b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: ",
     );
+    head.extend_from_slice(derive_accept_key(key.as_bytes()).as_bytes());
     if session.0.encoding.deflate {
-        head.push_str("sec-websocket-extensions: ");
-        head.push_str(DEFLATE_ACCEPTED);
-        head.push_str("\r\n");
+        head.extend_from_slice(b"\r\nsec-websocket-extensions: ");
+        head.extend_from_slice(DEFLATE_ACCEPTED.as_bytes());
     }
-    head.push_str("\r\n");
+    head.extend_from_slice(b"\r\n\r\n");
     match login {
         Login::Granted { groups, opened, is_successor } => {
             core.metrics.logged_in(&session);
             session.tell_login(&groups);
-            session.activate(head.into_bytes(), groups, Some(&opened));
+            session.activate(head, groups, Some(&opened));
             if is_successor {
                 // What was told to the one before, after this one has looked, is nobody else's to notice.
                 session.doubt_mailbox();
@@ -368,7 +374,7 @@ fn begin(core: &Arc<Core>, session: Session, key: &str, login: Login, leftover: 
         Login::AlreadyConnected => {
             core.metrics.refused("already_connected");
             core.hub.users.abandon_claim(&session);
-            session.activate(head.into_bytes(), Vec::new(), None);
+            session.activate(head, Vec::new(), None);
             session.close(CloseCode::AlreadyConnected, "this user is connected already");
         }
     }

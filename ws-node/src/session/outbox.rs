@@ -234,14 +234,22 @@ impl Outbox {
             Gate::Closing => true,
             Gate::Open | Gate::Shut => return Offer::Closed,
         };
-        let mut waiting = state.waiting.take().unwrap_or_else(|| Waiting::new(bounds));
-        waiting.push_front(Part::new(Bytes::from(head), Keep::Always));
-        let joined = waiting.joined();
-        let sent = match send(&joined) {
+        let waiting = state.waiting.take();
+        // As a rule nothing does.
+        let sent = match &waiting {
+            None => send(&head),
+            Some(waiting) => send(&[&head, &*waiting.joined()].concat()),
+        };
+        let sent = match sent {
             Ok(sent) => sent,
             Err(error) if would_block(&error) => 0,
             Err(_) => return state.broken(),
         };
+        if waiting.is_none() && sent == head.len() {
+            return if closing { Offer::Closed } else { Offer::Taken };
+        }
+        let mut waiting = waiting.unwrap_or_else(|| Waiting::new(bounds));
+        waiting.push_front(Part::new(Bytes::from(head), Keep::Always));
         waiting.advance(sent);
         if waiting.is_empty() {
             return if closing { Offer::Closed } else { Offer::Taken };

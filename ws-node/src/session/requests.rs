@@ -91,7 +91,9 @@ impl Session {
             Ok(reply) => {
                 self.0.core.metrics.command_done(ErrorCode::Ok.name());
                 let mut text = Vec::with_capacity(128);
-                frame::reply(&mut text, &request.seq, &request.cmd, reply.to_string().as_bytes());
+                // A value always serialises.
+                let reply = serde_json::to_vec(&reply).unwrap_or_default();
+                frame::reply(&mut text, &request.seq, &request.cmd, &reply);
                 self.reply(self.0.encoding.opcode(), &text);
             }
             Err(error) => {

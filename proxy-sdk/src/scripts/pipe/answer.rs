@@ -98,8 +98,12 @@ fn value(reply: &Reply, parts: &mut Parts<'_>, depth: usize) -> Option<Value> {
             Err(error) => Value::Bytes(error.into_inner()),
         },
         Part::List(length) if depth > 0 => {
-            let values: Option<Vec<Value>> = (0..length).map(|_| value(reply, parts, depth - 1)).collect();
-            Value::Array(values?)
+            // A list that is longer than what is left of the reply was refused when it was read.
+            let mut values = Vec::with_capacity(length as usize);
+            for _ in 0..length {
+                values.push(value(reply, parts, depth - 1)?);
+            }
+            Value::Array(values)
         }
         Part::List(_) | Part::Error(_) => return None,
     })

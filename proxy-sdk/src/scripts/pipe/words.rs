@@ -2,7 +2,7 @@
 
 use ::fred::types::Value;
 
-use crate::store::wire::{DIGITS, decimal, push_length};
+use crate::store::wire::push_length;
 
 /// Writes commands, word by word.
 pub(crate) struct Words<'a>(&'a mut Vec<u8>);
@@ -24,8 +24,7 @@ impl<'a> Words<'a> {
     }
 
     pub(in crate::scripts) fn number(&mut self, number: u64) {
-        let mut digits = [0; DIGITS];
-        self.word(decimal(number, &mut digits));
+        self.word(itoa::Buffer::new().format(number).as_bytes());
     }
 }
 

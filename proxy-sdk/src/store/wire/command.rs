@@ -1,5 +1,8 @@
 //! Commands as they go over the wire.
 
+/// Bytes of any length, with what is around it.
+const LENGTH: usize = 1 + 20 + 2;
+
 /// A command and its arguments.
 #[derive(Clone, Debug)]
 pub struct Command {
@@ -28,24 +31,23 @@ impl Command {
 
     /// Appends a number.
     pub fn number(&mut self, number: u64) {
-        let mut digits = [0; DIGITS];
-        self.part(decimal(number, &mut digits));
+        self.part(itoa::Buffer::new().format(number).as_bytes());
     }
 
     /// Appends two numbers with a sign between them, as entry ids are written.
     pub fn numbers(&mut self, first: u64, between: u8, second: u64) {
-        let (mut one, mut other) = ([0; DIGITS], [0; DIGITS]);
-        let (one, other) = (decimal(first, &mut one), decimal(second, &mut other));
+        let (mut one, mut other) = (itoa::Buffer::new(), itoa::Buffer::new());
+        let (one, other) = (one.format(first), other.format(second));
         self.begin(one.len() + 1 + other.len());
-        self.body.extend_from_slice(one);
+        self.body.extend_from_slice(one.as_bytes());
         self.body.push(between);
-        self.body.extend_from_slice(other);
+        self.body.extend_from_slice(other.as_bytes());
         self.body.extend_from_slice(b"\r\n");
     }
 
     /// Appends the command to what is to be sent.
     pub fn write(&self, out: &mut Vec<u8>) {
-        out.reserve(self.body.len() + DIGITS);
+        out.reserve(self.body.len() + LENGTH);
         push_length(out, b'*', self.parts);
         out.extend_from_slice(&self.body);
     }
@@ -62,9 +64,6 @@ impl Command {
     }
 }
 
-/// Digits of any `u64`.
-pub(crate) const DIGITS: usize = 20;
-
 /// Writes what comes before a list (`*`) or a word (`$`).
 pub(crate) fn push_length(out: &mut Vec<u8>, kind: u8, length: usize) {
     // Nearly all are of one digit or two: written in one piece.
@@ -72,26 +71,9 @@ pub(crate) fn push_length(out: &mut Vec<u8>, kind: u8, length: usize) {
         (0, one) => out.extend_from_slice(&[kind, b'0' + one, b'\r', b'\n']),
         (tens @ 1..=9, one) => out.extend_from_slice(&[kind, b'0' + tens as u8, b'0' + one, b'\r', b'\n']),
         _ => {
-            let mut digits = [0; DIGITS];
             out.push(kind);
-            out.extend_from_slice(decimal(length as u64, &mut digits));
+            out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
             out.extend_from_slice(b"\r\n");
         }
     }
-}
-
-// By hand: there are two per entry, and the formatting machinery is felt.
-pub(crate) fn decimal(number: u64, digits: &mut [u8; DIGITS]) -> &[u8] {
-    let mut left = number;
-    let mut from = DIGITS;
-    for digit in digits.iter_mut().rev() {
-        // Below ten.
-        *digit = b'0' + (left % 10) as u8;
-        left /= 10;
-        from -= 1;
-        if left == 0 {
-            break;
-        }
-    }
-    digits.get(from..).unwrap_or_default()
 }
