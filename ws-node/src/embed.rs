@@ -181,6 +181,10 @@ impl Handlers {
         guarded(self.deadline, || authorize(request.clone())).await
     }
 
+    pub(crate) const fn takes_connects(&self) -> bool {
+        self.connect.is_some()
+    }
+
     pub(crate) async fn connected(&self, session: &Session) {
         if let Some(connect) = &self.connect {
             let outcome = guarded(self.deadline, || connect(session.clone()).map(Ok)).await;

@@ -81,11 +81,11 @@ async fn in_turn(core: Arc<Core>, upgrading: Upgrading) {
     let Upgrading { socket, permit, key, turn, upgrade, leftover, deadline } = upgrading;
     // The claim has the directory's own deadline: one that is given up half way may have been granted.
     let mut has_waited = false;
-    let admitting = noticing(admit(&core, upgrade), &mut has_waited);
+    let admitting = noticing(admit(&core, &upgrade), &mut has_waited);
     let admitted = tokio::time::timeout_at(deadline, admitting).await;
     let late = || Err(Refusal::unavailable("the login took too long", 1));
-    let (identity, request) = match admitted.unwrap_or_else(|_| late()) {
-        Ok(admitted) => admitted,
+    let identity = match admitted.unwrap_or_else(|_| late()) {
+        Ok(identity) => identity,
         Err(refusal) => return refuse(&core, turn, &socket, &refusal).await,
     };
     if has_waited && has_left(&socket) {
@@ -93,16 +93,17 @@ async fn in_turn(core: Arc<Core>, upgrading: Upgrading) {
         core.metrics.refused("gone");
         return;
     }
-    let deflate = core.settings.deflate && request.lines("sec-websocket-extensions").any(websocket::offers_deflate);
-    let encoding = Encoding { dialect: request.dialect, text: request.query("msg_code") == Some("1"), deflate };
-    let resume = request.query("session").and_then(|id| SessionId::parse(id).ok());
-    let arrival = match arrival(&request) {
+    let deflate = core.settings.deflate && upgrade.lines("sec-websocket-extensions").any(websocket::offers_deflate);
+    let encoding = Encoding { dialect: upgrade.dialect, text: upgrade.query("msg_code") == Some("1"), deflate };
+    let resume = upgrade.query("session").and_then(|id| SessionId::parse(id).ok());
+    let arrival = match arrival(&upgrade) {
         Ok(arrival) => arrival,
         Err(refusal) => return refuse(&core, turn, &socket, &refusal).await,
     };
-    let acks = request.query("ack") == Some("1");
+    let acks = upgrade.query("ack") == Some("1");
     let attributes = (!identity.attributes.0.is_empty()).then(|| Box::new(identity.attributes));
-    let opening = Opening { uid: identity.uid, encoding, peer: request.peer, socket, attributes, permit, acks };
+    let opening = Opening { uid: identity.uid, encoding, peer: upgrade.peer, socket, attributes, permit, acks };
+    drop(upgrade);
     let session = Session::claiming(Arc::clone(&core), opening);
     core.hub.users.begin_claim(&session);
     let mut turn = Some(turn);
@@ -170,10 +171,9 @@ async fn noticing<F: Future>(future: F, has_waited: &mut bool) -> F::Output {
 }
 
 /// Asks the application, before the uid is claimed.
-async fn admit(core: &Core, request: UpgradeRequest) -> Result<(Identity, UpgradeRequest), Refusal> {
+async fn admit(core: &Core, request: &UpgradeRequest) -> Result<Identity, Refusal> {
     is_open(core)?;
-    let identity = core.handlers.authorize(&request).await?;
-    Ok((identity, request))
+    core.handlers.authorize(request).await
 }
 
 fn is_open(core: &Core) -> Result<(), Refusal> {
@@ -379,4 +379,19 @@ fn begin(core: &Arc<Core>, session: Session, key: &str, login: Login, leftover: 
         }
     }
     core.sessions.spawn(session::run(session, leftover));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<A, B, F: Future>(_: fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn no_login_has_room_for_what_few_come_to() {
+        let bytes = size_of_future(in_turn);
+        assert!(bytes <= 2_048, "every login has {bytes} bytes of memory of its own, and moves them");
+    }
 }

@@ -48,8 +48,14 @@ type Work = Pin<Box<dyn Future<Output = Option<Inbound>> + Send>>;
 
 /// Runs a session from its activation to its end. `leftover`: what came behind the request head.
 pub(crate) fn run(session: Session, leftover: Vec<u8>) -> Run {
-    let phase = Phase::Works(Box::pin(begin(session.clone(), leftover)));
-    Run { session, phase: Some(Box::new(phase)) }
+    let phase = if leftover.is_empty() && !session.0.core.handlers.takes_connects() {
+        // As a rule: there is nothing to do before the client says something.
+        session.heard();
+        None
+    } else {
+        Some(Box::new(Phase::Works(Box::pin(begin(session.clone(), leftover)))))
+    };
+    Run { session, phase }
 }
 
 impl Future for Run {

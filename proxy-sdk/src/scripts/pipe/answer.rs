@@ -99,7 +99,7 @@ fn value(reply: &Reply, parts: &mut Parts<'_>, depth: usize) -> Option<Value> {
         },
         Part::List(length) if depth > 0 => {
             // A list that is longer than what is left of the reply was refused when it was read.
-            let mut values = Vec::with_capacity(length as usize);
+            let mut values = Vec::with_capacity(length);
             for _ in 0..length {
                 values.push(value(reply, parts, depth - 1)?);
             }
