@@ -104,22 +104,24 @@ pub struct EntryId {
 text_id!(EntryId, |text| parse_entry_id(text), |id, serializer| serializer.collect_str(id));
 
 impl EntryId {
-    /// Appends it as text.
+    /// Appends what [`Display`](fmt::Display) prints.
     pub fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(itoa::Buffer::new().format(self.ms).as_bytes());
-        out.push(b'-');
-        out.extend_from_slice(itoa::Buffer::new().format(self.seq).as_bytes());
+        out.extend_from_slice(self.digits().as_bytes());
+    }
+
+    fn digits(self) -> Digits {
+        let mut digits = Digits::default();
+        digits.number(self.ms);
+        digits.byte(b'-');
+        digits.number(self.seq);
+        digits
     }
 }
 
 impl fmt::Display for EntryId {
     // By hand: there are several per entry, and the formatting of numbers is felt.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut digits = Digits::default();
-        digits.number(self.ms);
-        digits.byte(b'-');
-        digits.number(self.seq);
-        formatter.write_str(digits.as_str())
+        formatter.write_str(self.digits().as_str())
     }
 }
 
@@ -162,8 +164,12 @@ impl Digits {
         }
     }
 
+    fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+
     pub(crate) fn as_str(&self) -> &str {
-        std::str::from_utf8(self.bytes.get(..self.length).unwrap_or_default()).unwrap_or_default()
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 }
 

@@ -254,7 +254,7 @@ impl UserKeys<'_> {
         &self.bucket
     }
 
-    /// [`Keys::users_at`] of the user's bucket.
+    /// [`Keys::users_at`] of the user's bucket, for the text of an incarnation.
     #[must_use]
     pub fn at(&self, incarnation: &str) -> String {
         spelled([&self.bucket, ":at:", incarnation])

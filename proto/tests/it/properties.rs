@@ -185,6 +185,9 @@ proptest! {
     fn entry_ids_have_one_spelling(ms in any::<u64>(), seq in any::<u64>(), text in "[0-9+-]{0,12}") {
         let id = EntryId { ms, seq };
         prop_assert_eq!(EntryId::parse(&id.to_string()).unwrap(), id);
+        let mut written = Vec::new();
+        id.write(&mut written);
+        prop_assert_eq!(written, id.to_string().into_bytes());
         if let Ok(id) = EntryId::parse(&text) {
             prop_assert_eq!(id.to_string(), text);
         }

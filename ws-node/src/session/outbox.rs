@@ -234,23 +234,24 @@ impl Outbox {
             Gate::Closing => true,
             Gate::Open | Gate::Shut => return Offer::Closed,
         };
-        let waiting = state.waiting.take();
-        // As a rule nothing does.
-        let sent = match &waiting {
-            None => send(&head),
-            Some(waiting) => send(&[&head, &*waiting.joined()].concat()),
+        let (sent, mut waiting) = if let Some(mut waiting) = state.waiting.take() {
+            waiting.push_front(Part::new(Bytes::from(head), Keep::Always));
+            (send(&waiting.joined()), waiting)
+        } else {
+            // As a rule nothing waits, and the socket takes it.
+            let sent = send(&head);
+            if sent.as_ref().is_ok_and(|sent| *sent == head.len()) {
+                return if closing { Offer::Closed } else { Offer::Taken };
+            }
+            let mut waiting = Waiting::new(bounds);
+            waiting.push_front(Part::new(Bytes::from(head), Keep::Always));
+            (sent, waiting)
         };
-        let sent = match sent {
-            Ok(sent) => sent,
-            Err(error) if would_block(&error) => 0,
+        match sent {
+            Ok(sent) => waiting.advance(sent),
+            Err(error) if would_block(&error) => {}
             Err(_) => return state.broken(),
-        };
-        if waiting.is_none() && sent == head.len() {
-            return if closing { Offer::Closed } else { Offer::Taken };
         }
-        let mut waiting = waiting.unwrap_or_else(|| Waiting::new(bounds));
-        waiting.push_front(Part::new(Bytes::from(head), Keep::Always));
-        waiting.advance(sent);
         if waiting.is_empty() {
             return if closing { Offer::Closed } else { Offer::Taken };
         }
