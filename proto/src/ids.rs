@@ -101,9 +101,25 @@ pub struct EntryId {
     pub seq: u64,
 }
 
-text_id!(EntryId, |text| parse_entry_id(text), |id, serializer| serializer.collect_str(id));
+text_id!(EntryId, |text| Self::of_bytes(text.as_bytes()), |id, serializer| serializer.collect_str(id));
 
 impl EntryId {
+    /// The same as [`parse`](Self::parse), for what nobody has looked at yet whether it is a text.
+    ///
+    /// # Errors
+    /// Says from which byte on it is something else.
+    pub fn of_bytes(text: &[u8]) -> Result<Self, NameError> {
+        let fail = |kind| NameError { what: "entry id", kind };
+        if text.is_empty() {
+            return Err(fail(NameErrorKind::Empty));
+        }
+        let (ms, dash) = decimal(text).ok_or(fail(NameErrorKind::Character { at: 0 }))?;
+        let seq = text.get(dash..).and_then(|rest| rest.strip_prefix(b"-"));
+        let seq = seq.and_then(|seq| decimal(seq).filter(|(_, end)| *end == seq.len()));
+        let (seq, _) = seq.ok_or(fail(NameErrorKind::Character { at: dash }))?;
+        Ok(Self { ms, seq })
+    }
+
     /// Appends what [`Display`](fmt::Display) prints.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.digits().as_bytes());
@@ -228,21 +244,14 @@ fn parse_ulid(what: &'static str, text: &str) -> Result<Ulid, NameError> {
     Ulid::from_string(text).or_else(|_| fail(NameErrorKind::Character { at: text.len() }))
 }
 
-fn parse_entry_id(text: &str) -> Result<EntryId, NameError> {
-    let fail = |kind| NameError { what: "entry id", kind };
-    if text.is_empty() {
-        return Err(fail(NameErrorKind::Empty));
+/// Reads the number at the beginning, and where it ends. One spelling per number: no sign, no leading zero.
+fn decimal(text: &[u8]) -> Option<(u64, usize)> {
+    let mut number: u64 = 0;
+    let mut end = 0;
+    while let Some(digit) = text.get(end).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
+        number = number.checked_mul(10)?.checked_add(u64::from(digit))?;
+        end += 1;
     }
-    let dash = text.find('-').unwrap_or(text.len());
-    let ms = decimal(text.get(..dash).unwrap_or_default()).ok_or(fail(NameErrorKind::Character { at: 0 }))?;
-    let seq = text.get(dash + 1..).and_then(decimal);
-    let seq = seq.ok_or(fail(NameErrorKind::Character { at: dash }))?;
-    Ok(EntryId { ms, seq })
-}
-
-// One spelling per number: no sign, no leading zero.
-fn decimal(text: &str) -> Option<u64> {
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    let padded = text.len() > 1 && text.starts_with('0');
-    if digits && !padded { text.parse().ok() } else { None }
+    let padded = end > 1 && text.starts_with(b"0");
+    (end > 0 && !padded).then_some((number, end))
 }

@@ -246,8 +246,23 @@ fn check_name(text: &str) -> Result<(), NameErrorKind> {
 }
 
 fn check_token(text: &str, max: usize) -> Result<(), NameErrorKind> {
-    check(text, max, |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '-'))
+    check(text, max, |c| u8::try_from(c).is_ok_and(is_token))
 }
+
+const fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-')
+}
+
+/// What is allowed in every name: most have nothing else, and are looked at by bytes.
+const TOKEN: [bool; 256] = {
+    let mut allowed = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        allowed[byte as usize] = is_token(byte);
+        byte += 1;
+    }
+    allowed
+};
 
 fn check(text: &str, max: usize, allowed: impl Fn(char) -> bool) -> Result<(), NameErrorKind> {
     if text.is_empty() {
@@ -255,6 +270,9 @@ fn check(text: &str, max: usize, allowed: impl Fn(char) -> bool) -> Result<(), N
     }
     if text.len() > max {
         return Err(NameErrorKind::TooLong { max });
+    }
+    if text.bytes().all(|byte| TOKEN[usize::from(byte)]) {
+        return Ok(());
     }
     match text.char_indices().find(|&(_, c)| !allowed(c)) {
         Some((at, _)) => Err(NameErrorKind::Character { at }),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use ::redis::Value;
 use gim_proxy_sdk::store::StoreError;
 use gim_proxy_sdk::store::wire::{Command, Part, Reply, Wire};
+use smallvec::SmallVec;
 use tokio::time::{Instant, sleep_until};
 
 use super::behind;
@@ -46,10 +47,9 @@ impl Reader {
         let Some(mut connection) = self.connection.take() else { return Ok(Vec::new()) };
         let count = (room.bytes / self.average).clamp(1, room.entries);
         let (first, second) = connection.read(shared, count).await?;
-        let mut read = reply::entries(shared, &first.ok()?)?;
-        if let Some(second) = second {
-            read.extend(reply::entries(shared, &second.ok()?)?);
-        }
+        let replies = std::iter::once(first).chain(second).map(Reply::ok);
+        let replies: SmallVec<[Reply; 2]> = replies.collect::<Result<_, _>>()?;
+        let read = reply::entries(shared, &replies)?;
         self.connection = Some(connection);
         self.learn_size(&read);
         behind::note(shared, &read);
@@ -70,6 +70,9 @@ const STEADY: Duration = Duration::from_millis(3);
 /// How long something new is waited for while a settlement waits with it. Redis may take 100 ms longer.
 const WITH_RIDER: Duration = Duration::from_millis(5);
 
+/// Bytes of one write for which there is room at first: two reads, and a settlement of some thirty entries.
+const WRITE: usize = 2 << 10;
+
 /// The answers to a wait for what is new, and to a look at what has come with it.
 type Answers = (Reply, Option<Reply>);
 
@@ -86,7 +89,7 @@ impl Connection {
         let rider = shared.ride.take();
         let (ahead, behind) = if self.is_steady && block.is_some() { (None, rider) } else { (rider, None) };
         let block = if behind.is_some() { block.map(|block| block.min(WITH_RIDER)) } else { block };
-        let mut commands = Vec::with_capacity(256);
+        let mut commands = Vec::with_capacity(WRITE);
         ahead.iter().for_each(|rider| rider.command.write(&mut commands));
         let second = if block.is_some() { count / 2 } else { 0 };
         command(&shared.names.stream, count - second, block).write(&mut commands);

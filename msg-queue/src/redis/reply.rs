@@ -3,7 +3,8 @@
 use ::redis::Value;
 use bytes::Bytes;
 use gim_proto::{EntryId, Fields};
-use gim_proxy_sdk::store::wire::Reply;
+use gim_proxy_sdk::store::wire::{Parts, Reply};
+use smallvec::SmallVec;
 
 use super::decode::Read;
 use super::shared::Shared;
@@ -70,37 +71,47 @@ pub(super) fn fields(value: Value) -> Result<Fields, Trouble> {
     Ok(fields)
 }
 
-/// Takes the answer to a read of one stream.
-pub(super) fn entries(shared: &Shared, reply: &Reply) -> Result<Vec<Read>, Trouble> {
+/// Takes the answers to reads of one stream, one behind the other.
+pub(super) fn entries(shared: &Shared, replies: &[Reply]) -> Result<Vec<Read>, Trouble> {
     let now_ms = shared.clock.unix_ms();
     let take =
         |entry_id, reply: &Reply, pairs: &[Pair<'_>]| Read::of_pairs(shared.lane, now_ms, entry_id, reply, pairs);
-    each_entry(reply, take).ok_or(Trouble::Odd("the entries of one stream"))
+    each_entry(replies, take).ok_or(Trouble::Odd("the entries of one stream"))
 }
 
 /// Name and value of a field.
 pub(super) type Pair<'a> = (&'a [u8], &'a [u8]);
 
-// Answer: [[stream, [[id, [name, value, ...]], ...]]], or nothing at all.
-fn each_entry<T>(reply: &Reply, mut take: impl FnMut(EntryId, &Reply, &[Pair<'_>]) -> T) -> Option<Vec<T>> {
-    let mut parts = reply.parts();
-    if parts.list()? == 0 {
-        return Some(Vec::new());
+fn each_entry<T>(replies: &[Reply], mut take: impl FnMut(EntryId, &Reply, &[Pair<'_>]) -> T) -> Option<Vec<T>> {
+    let mut streams = SmallVec::<[(&Reply, Parts<'_>, usize); 2]>::new();
+    for reply in replies {
+        let mut parts = reply.parts();
+        let count = count(&mut parts)?;
+        streams.push((reply, parts, count));
     }
-    let (2, Some(_stream)) = (parts.list()?, parts.bytes()) else { return None };
-    let count = parts.list()?;
-    let mut entries = Vec::with_capacity(count);
-    let mut pairs: Vec<Pair<'_>> = Vec::new();
-    for _ in 0..count {
-        let (2, Some(id)) = (parts.list()?, parts.bytes()) else { return None };
-        let entry_id = EntryId::parse(std::str::from_utf8(id).ok()?).ok()?;
-        pairs.clear();
-        for _ in 0..parts.list()? / 2 {
-            pairs.push((parts.bytes()?, parts.bytes()?));
+    let mut entries = Vec::with_capacity(streams.iter().map(|(_, _, count)| count).sum());
+    for (reply, mut parts, count) in streams {
+        let mut pairs: SmallVec<[Pair<'_>; 8]> = SmallVec::new();
+        for _ in 0..count {
+            let (2, Some(id)) = (parts.list()?, parts.bytes()) else { return None };
+            let entry_id = EntryId::of_bytes(id).ok()?;
+            pairs.clear();
+            for _ in 0..parts.list()? / 2 {
+                pairs.push((parts.bytes()?, parts.bytes()?));
+            }
+            entries.push(take(entry_id, reply, &pairs));
         }
-        entries.push(take(entry_id, reply, &pairs));
     }
     Some(entries)
+}
+
+// Answer: [[stream, [[id, [name, value, ...]], ...]]], or nothing at all.
+fn count(parts: &mut Parts<'_>) -> Option<usize> {
+    if parts.list()? == 0 {
+        return Some(0);
+    }
+    let (2, Some(_stream)) = (parts.list()?, parts.bytes()) else { return None };
+    parts.list()
 }
 
 #[cfg(test)]
@@ -113,7 +124,7 @@ mod tests {
         let owned = |entry_id, _: &Reply, pairs: &[Pair<'_>]| {
             (entry_id, pairs.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect())
         };
-        each_entry(&Reply::parse(reply).unwrap(), owned)
+        each_entry(&[Reply::parse(reply).unwrap()], owned)
     }
 
     #[test]

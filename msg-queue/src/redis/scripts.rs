@@ -40,6 +40,9 @@ pub(super) static BURY: LazyLock<Script> = fenced!("lua/bury.lua");
 /// The term changes under a call only when this source took the lane anew meanwhile.
 const TRIES: usize = 3;
 
+/// Bytes of what comes before keys and arguments, and of the claim, about.
+const FIRST: usize = 128;
+
 /// Arguments of a script, as they go over the wire, one behind the other.
 #[derive(Debug, Default)]
 pub(super) struct Args {
@@ -88,13 +91,15 @@ impl Shared {
             return Ok(None);
         }
         let mut command = Command::new("EVALSHA");
-        command.arg(script.get_hash());
         let keys = self.names.of_lane();
+        // Each has its length before it, in two lines.
+        let (bytes, parts) =
+            (keys.iter().map(|key| key.len()).sum::<usize>() + args.bytes.len(), keys.len() + args.len());
+        command.reserve(bytes + parts * 9 + FIRST);
+        command.arg(script.get_hash());
         command.number(keys.len() as u64);
         keys.iter().for_each(|key| command.arg(key));
         command.arg(&self.claim(term, run)?);
-        // Each has its length before it, in two lines.
-        command.reserve(args.bytes.len() + args.len() * 9);
         args.iter().for_each(|arg| command.arg(arg));
         Ok(Some(command))
     }

@@ -51,7 +51,7 @@ fn json(data: &[u8], mol: Option<&str>, ctrl: Option<&str>) -> Result<Option<Byt
     let text = text(data, "data", NotJson)?;
     serde_json::from_str::<IgnoredAny>(text).map_err(|error| Malformed::new("data", NotJson, error.to_string()))?;
     let shape = Shape::of(text);
-    if shape.depth > MAX_DEPTH {
+    if shape.is_too_deep {
         return Err(Malformed::new("data", NotJson, format!("nests deeper than {MAX_DEPTH}")));
     }
     if mol.is_none() && !text.trim_ascii_start().starts_with('{') {
@@ -81,14 +81,25 @@ fn wrap(data: &str, shape: &Shape, words: &[Option<&str>]) -> Bytes {
 }
 
 /// What valid JSON looks like from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Shape {
-    depth: usize,
+    is_too_deep: bool,
     has_space: bool,
 }
 
 impl Shape {
     fn of(json: &str) -> Self {
-        let mut shape = Self { depth: 0, has_space: false };
+        // Without any space, and with little that is opened, texts included, counts tell as much as a walk: of many bytes at once.
+        let counts = json.as_bytes().chunks(BLOCK).map(count);
+        let (spaces, opened) = counts.fold((0, 0), |all, block| (all.0 + block.0, all.1 + block.1));
+        match spaces == 0 && opened <= MAX_DEPTH {
+            true => Self { is_too_deep: false, has_space: false },
+            false => Self::by_walk(json),
+        }
+    }
+
+    fn by_walk(json: &str) -> Self {
+        let mut shape = Self { is_too_deep: false, has_space: false };
         let mut open: usize = 0;
         let mut bytes = json.as_bytes().iter();
         while let Some(byte) = bytes.next() {
@@ -98,10 +109,23 @@ impl Shape {
                 b'}' | b']' => open = open.saturating_sub(1),
                 byte => shape.has_space |= is_space(*byte),
             }
-            shape.depth = shape.depth.max(open);
+            shape.is_too_deep |= open > MAX_DEPTH;
         }
         shape
     }
+}
+
+/// So many bytes are counted by one byte, and many such at once.
+const BLOCK: usize = u8::MAX as usize;
+
+/// Counts spaces, and what opens something, within texts or not.
+fn count(block: &[u8]) -> (usize, usize) {
+    let (mut spaces, mut opened) = (0_u8, 0_u8);
+    for byte in block {
+        spaces += u8::from(is_space(*byte));
+        opened += u8::from(matches!(byte, b'{' | b'['));
+    }
+    (spaces.into(), opened.into())
 }
 
 /// What is behind the text that valid JSON is in. Most of a payload is texts, and most texts have no escapes.
@@ -131,4 +155,27 @@ fn push_compact(out: &mut Vec<u8>, json: &[u8]) {
 
 const fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn counts_tell_no_more_than_a_walk(parts in prop::collection::vec(r#"\{|\[|\}|"[a-z\[ ]{0,9}"|[a-z]{1,300}"#, 0..250)) {
+            let text = parts.concat();
+            prop_assert_eq!(Shape::of(&text), Shape::by_walk(&text));
+        }
+    }
+
+    #[test]
+    fn what_nests_too_deep_is_seen_without_a_space() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(!Shape::of(&nested(MAX_DEPTH)).is_too_deep);
+        assert!(Shape::of(&nested(MAX_DEPTH + 1)).is_too_deep);
+        assert!(!Shape::of(&format!("{{\"a\":\"{}\"}}", "{".repeat(1_000))).is_too_deep, "only texts");
+    }
 }

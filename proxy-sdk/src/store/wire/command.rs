@@ -1,5 +1,7 @@
 //! Commands as they go over the wire.
 
+/// Bytes of a command for which there is room at first: most have no more.
+const ROOM: usize = 256;
 /// Bytes of any length, with what is around it.
 const LENGTH: usize = 1 + 20 + 2;
 
@@ -14,7 +16,7 @@ impl Command {
     /// Begins a command with its name.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        let mut command = Self { parts: 0, body: Vec::with_capacity(64) };
+        let mut command = Self { parts: 0, body: Vec::with_capacity(ROOM) };
         command.arg(name);
         command
     }

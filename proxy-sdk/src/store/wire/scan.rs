@@ -59,29 +59,17 @@ impl Scan {
             let Some(rest) = input.get(self.at..).filter(|rest| !rest.is_empty()) else {
                 return Ok(Progress::Needs { bytes: self.at + 1 });
             };
-            let Some(line) = line(rest)? else { return Ok(Progress::Needs { bytes: input.len() + 1 }) };
-            let (kind, text) = line.split_first().ok_or(Malformed)?;
-            let head = line.len() + 2;
-            let (token, length) = match kind {
-                b'*' => (count(text)?.map_or(Token::Nil, Token::List), head),
-                b'$' => match count(text)? {
-                    None => (Token::Nil, head),
-                    Some(length) => {
-                        let whole = head + length as usize + 2;
-                        if rest.len() < whole {
-                            return Ok(Progress::Needs { bytes: self.at + whole });
-                        }
-                        if rest.get(whole - 2..whole) != Some(b"\r\n") {
-                            return Err(Malformed);
-                        }
-                        (Token::Bytes { at: place(self.at + head)?, length }, whole)
-                    }
-                },
-                b':' => (Token::Number(number(text)?), head),
-                b'+' => (Token::Bytes { at: place(self.at + 1)?, length: place(text.len())? }, head),
-                b'-' => (Token::Error { at: place(self.at + 1)?, length: place(text.len())? }, head),
-                _ => return Err(Malformed),
+            let found = match counted(rest) {
+                Some((b'*', parts, head)) => Some((Token::List(parts), head)),
+                Some((b'$', length, head)) => Some(self.bytes(head, length)?),
+                _ => self.any(rest)?,
             };
+            let Some((token, length)) = found else { return Ok(Progress::Needs { bytes: input.len() + 1 }) };
+            match rest.get(..length) {
+                None => return Ok(Progress::Needs { bytes: self.at + length }),
+                Some(whole) if !whole.ends_with(b"\r\n") => return Err(Malformed),
+                Some(_) => {}
+            }
             self.take_up(token)?;
             self.at += length;
         }
@@ -96,6 +84,30 @@ impl Scan {
         std::mem::replace(&mut self.tokens, next)
     }
 
+    /// Reads the line of a part of any kind. None: it is not whole yet.
+    fn any(&self, rest: &[u8]) -> Result<Option<(Token, usize)>, Malformed> {
+        let Some(line) = line(rest)? else { return Ok(None) };
+        let (kind, text) = line.split_first().ok_or(Malformed)?;
+        let head = line.len() + 2;
+        let token = match kind {
+            b'*' => count(text)?.map_or(Token::Nil, Token::List),
+            b'$' => match count(text)? {
+                None => Token::Nil,
+                Some(length) => return self.bytes(head, length).map(Some),
+            },
+            b':' => Token::Number(number(text)?),
+            b'+' => Token::Bytes { at: place(self.at + 1)?, length: place(text.len())? },
+            b'-' => Token::Error { at: place(self.at + 1)?, length: place(text.len())? },
+            _ => return Err(Malformed),
+        };
+        Ok(Some((token, head)))
+    }
+
+    /// So many bytes behind their head, and what ends them.
+    fn bytes(&self, head: usize, length: u32) -> Result<(Token, usize), Malformed> {
+        Ok((Token::Bytes { at: place(self.at + head)?, length }, head + length as usize + 2))
+    }
+
     fn take_up(&mut self, token: Token) -> Result<(), Malformed> {
         self.left = self.left.max(usize::from(self.tokens.is_empty())) - 1;
         if let Token::List(parts) = token {
@@ -107,6 +119,25 @@ impl Scan {
         self.tokens.push(token);
         Ok(())
     }
+}
+
+/// A number of so many digits cannot overflow.
+const FEW_DIGITS: usize = 8;
+
+/// Reads the kind of a part, a number of few digits, and how long the line is, if there is nothing else in it: nearly every
+/// line that counts what follows is of that form.
+fn counted(input: &[u8]) -> Option<(u8, u32, usize)> {
+    let (kind, text) = input.split_first()?;
+    let mut number = 0;
+    for (digits, byte) in text.iter().take(FEW_DIGITS + 1).enumerate() {
+        let digit = byte.wrapping_sub(b'0');
+        if digit >= 10 || digits == FEW_DIGITS {
+            let ends = digits > 0 && text.get(digits..digits + 2) == Some(b"\r\n");
+            return ends.then_some((*kind, number, digits + 3));
+        }
+        number = number * 10 + u32::from(digit);
+    }
+    None
 }
 
 /// Finds the line that comes first, without what ends it. None: it is not whole yet.
