@@ -28,7 +28,6 @@ mod tell;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +42,7 @@ use self::pending::Pending;
 use self::spread::Spread;
 pub use self::tell::{Mark, Told};
 use crate::backoff::{Backoff, Jitter};
+use crate::by_entry::ByEntry;
 use crate::config::WorkerSection;
 use crate::deliver::Failure;
 use crate::observe::Event;
@@ -189,7 +189,7 @@ pub struct Lane {
     limits: Limits,
     jitter: Jitter,
     /// Boxed: what the tree moves about stays small.
-    window: BTreeMap<EntryId, Box<Pending>>,
+    window: ByEntry<Box<Pending>>,
     bytes: usize,
     /// How many messages of the window have a priority other than normal.
     prioritised: usize,
@@ -211,7 +211,7 @@ impl Lane {
             keys: Keys::new(limits.held_per_target),
             limits,
             jitter,
-            window: BTreeMap::new(),
+            window: ByEntry::default(),
             bytes: 0,
             prioritised: 0,
             candidates: Candidates::default(),
@@ -269,7 +269,7 @@ impl Lane {
     /// as the lane can tell: those of the window, those whose settlement was not taken yet, those put aside for a retry.
     #[must_use]
     pub fn low_water(&self) -> Option<EntryId> {
-        let window = self.window.keys().next().copied();
+        let window = self.window.first();
         let to_settle = self.settlements.iter().map(|(entry_id, _)| *entry_id).min();
         [window, to_settle, self.keys.lowest_parked()].into_iter().flatten().min()
     }

@@ -4,6 +4,7 @@
 
 pub mod admin;
 pub mod backoff;
+mod by_entry;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -24,7 +24,7 @@ pub(super) struct Read {
 impl Lane {
     /// Takes an entry that was read. What needs no delivery is settled at once.
     pub fn admit(&mut self, fetched: Fetched, now: Now) {
-        if self.window.contains_key(&fetched.entry_id) {
+        if self.window.contains(fetched.entry_id) {
             return;
         }
         let Fetched { entry_id, message_id, size, attempts, rest, duplicate, body } = fetched;
@@ -67,14 +67,16 @@ impl Lane {
         if let Some(due_ms) = self.parked_before(entry_id, &pending) {
             return self.put_aside(entry_id, &pending.message, due_ms, fetched.attempts, fetched.rest);
         }
-        for key in pending.open_keys() {
-            if self.keys.push(&key, entry_id) {
+        // Not a loop: it would keep its place among legs and keys between any two.
+        pending.open_keys().for_each(|key| {
+            if self.keys.push(key, entry_id) {
                 self.candidates.insert(entry_id);
             }
-        }
+        });
         self.bytes += pending.size;
         self.prioritised += usize::from(pending.priority != Priority::Normal);
-        self.window.insert(entry_id, pending);
+        // It is not there: that was looked at first of all.
+        let _ = self.window.insert(entry_id, pending);
     }
 
     fn settle_at_once(&mut self, fetched: &Read, pending: &Pending, outcome: Outcome, now: Now) {

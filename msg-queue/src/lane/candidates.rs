@@ -3,13 +3,13 @@
 //! Whoever brings that about puts the message here, and it alone: looking is the lane's whole work. What turns out not
 //! to be free is taken out, and put back when that changes.
 
-use std::collections::BTreeSet;
-
 use gim_proto::EntryId;
+
+use crate::by_entry::ByEntry;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Candidates {
-    entries: BTreeSet<EntryId>,
+    entries: ByEntry<()>,
     /// How often one was put here.
     #[cfg(test)]
     pub(super) inserts: usize,
@@ -17,7 +17,8 @@ pub(super) struct Candidates {
 
 impl Candidates {
     pub(super) fn insert(&mut self, entry_id: EntryId) {
-        self.entries.insert(entry_id);
+        // There already is as good.
+        let _ = self.entries.insert(entry_id, ());
         #[cfg(test)]
         {
             self.inserts += 1;
@@ -29,11 +30,11 @@ impl Candidates {
     }
 
     pub(super) fn remove(&mut self, entry_id: EntryId) {
-        self.entries.remove(&entry_id);
+        self.entries.remove(entry_id);
     }
 
     pub(super) fn first(&self) -> Option<EntryId> {
-        self.entries.first().copied()
+        self.entries.first()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -46,6 +47,6 @@ impl Candidates {
 
     /// Goes through them in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = EntryId> {
-        self.entries.iter().copied()
+        self.entries.iter().map(|(entry_id, ())| entry_id)
     }
 }

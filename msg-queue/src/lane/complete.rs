@@ -2,7 +2,7 @@
 
 use gim_proto::{EntryId, Priority};
 use gim_proxy_sdk::Outcome;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::keys::{Key, Landed};
 use super::pending::{LegState, Pending};
@@ -28,7 +28,7 @@ impl Lane {
 
     /// Takes back a message that could not be looked up. It is taken again at the next opportunity.
     pub fn not_routed(&mut self, job: &Job, now: Now) {
-        let Some(pending) = self.window.get(&job.entry_id) else { return };
+        let Some(pending) = self.window.get(job.entry_id) else { return };
         let is_of_the_job = |leg: u32| match &job.aim {
             Aim::Users { legs, .. } => legs.iter().any(|(taken, _)| *taken == leg),
             Aim::Groups { .. } | Aim::All { .. } => false,
@@ -42,9 +42,12 @@ impl Lane {
     }
 
     pub(super) fn step(&mut self, at: LegId, step: Step, now: Now) {
-        let Some(pending) = self.window.get_mut(&at.entry_id) else { return };
+        let Some(pending) = self.window.get_mut(at.entry_id) else { return };
         let leg = at.leg as usize;
-        let keys: SmallVec<[Key; 1]> = pending.keys_of(leg).collect();
+        let keys: SmallVec<[Key; 1]> = match pending.only_key_of(leg) {
+            Some(key) => smallvec![key],
+            None => pending.keys_of(leg).collect(),
+        };
         if let Some(leg) = pending.legs.get_mut(leg) {
             leg.state = match step {
                 Step::Finished(state) => state,
@@ -63,7 +66,7 @@ impl Lane {
     }
 
     fn judge(&mut self, at: LegId, verdict: Verdict, now: Now) -> Option<Step> {
-        let pending = self.window.get_mut(&at.entry_id)?;
+        let pending = self.window.get_mut(at.entry_id)?;
         let is_fan = pending.is_fan();
         // It was appended before it was looked up: for each user, or for those who are durable members.
         let is_stored = pending.is_durable() && (!is_fan || pending.fan.stored);
@@ -125,20 +128,20 @@ impl Lane {
     }
 
     pub(super) fn settle_if_finished(&mut self, entry_id: EntryId, now: Now) {
-        if self.window.get(&entry_id).is_none_or(|pending| pending.open > 0) {
+        if self.window.get(entry_id).is_none_or(|pending| pending.open > 0) {
             return;
         }
         let Some(pending) = self.forget(entry_id) else { return };
         self.tell(&pending);
-        let message_id = pending.message.id.clone();
         let dead = pending.legs.iter().filter(|leg| leg.state == LegState::Dead);
         if let Some(attempts) = dead.map(|leg| leg.attempts).max() {
             let death = death(&pending, attempts);
             self.mark(&pending.message, "dead", None, Some(death.error.clone()));
-            return self.settle_dead(entry_id, message_id, death);
+            return self.settle_dead(entry_id, pending.message.id.clone(), death);
         }
         if let Some(outcome) = pending.fan_outcome() {
             let age_ms = now.unix_ms.saturating_sub(pending.since_ms);
+            let message_id = pending.message.id.clone();
             self.events.push(Event::Outcome { message_id, outcome, targets: 1, age_ms });
         }
         self.mark(&pending.message, "settled", None, None);
@@ -164,7 +167,7 @@ impl Lane {
     }
 
     pub(super) fn forget(&mut self, entry_id: EntryId) -> Option<Box<Pending>> {
-        let pending = self.window.remove(&entry_id)?;
+        let pending = self.window.remove(entry_id)?;
         self.bytes -= pending.size;
         self.prioritised -= usize::from(pending.priority != Priority::Normal);
         self.candidates.remove(entry_id);

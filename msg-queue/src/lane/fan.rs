@@ -14,7 +14,7 @@ impl Lane {
     /// finished. Returns those it does not go to yet, because something earlier has to go there first.
     #[must_use = "what is held back must not be sent"]
     pub fn fan_out(&mut self, entry_id: EntryId, nodes: &[Incarnation], now: Now) -> Vec<Incarnation> {
-        let Some(pending) = self.window.get_mut(&entry_id) else { return nodes.to_vec() };
+        let Some(pending) = self.window.get_mut(entry_id) else { return nodes.to_vec() };
         let (gone, set_out) = set_out(pending, nodes);
         let is_first = pending.legs.first().is_some_and(|leg| leg.state == LegState::Routing);
         let new: Vec<Incarnation> = nodes.iter().filter(|node| !pending.covers(**node)).copied().collect();
@@ -31,14 +31,14 @@ impl Lane {
 
     /// Takes note that a durable message is in the mailbox of a member of its groups.
     pub fn members_have(&mut self, entry_id: EntryId) {
-        if let Some(pending) = self.window.get_mut(&entry_id) {
+        if let Some(pending) = self.window.get_mut(entry_id) {
             pending.fan.stored = true;
         }
     }
 
     /// Takes a node's answer for a message to groups or to all.
     pub fn answered(&mut self, entry_id: EntryId, node: Incarnation, answer: Answer, now: Now) {
-        let Some(pending) = self.window.get_mut(&entry_id) else { return };
+        let Some(pending) = self.window.get_mut(entry_id) else { return };
         let Some(at) = pending.leg_at(node) else { return };
         if pending.legs.get(at).is_none_or(|leg| leg.state != LegState::Flying) {
             return;
@@ -67,7 +67,7 @@ impl Lane {
         let mut new_to = vec![(entry_id, nodes.to_vec())];
         while let Some((entry_id, nodes)) = new_to.pop() {
             for earlier in self.behind(entry_id, &nodes) {
-                let Some(pending) = self.window.get(&earlier) else { continue };
+                let Some(pending) = self.window.get(earlier) else { continue };
                 let new: Vec<Incarnation> = nodes.iter().filter(|node| !pending.covers(**node)).copied().collect();
                 if !new.is_empty() {
                     self.add_legs(earlier, &new);
@@ -76,26 +76,26 @@ impl Lane {
                 }
             }
         }
-        if let Some(pending) = self.window.get(&entry_id).filter(|_| is_first) {
+        if let Some(pending) = self.window.get(entry_id).filter(|_| is_first) {
             pending.keys_of(0).for_each(|target| self.spread.goes_to(&target, entry_id, nodes));
         }
     }
 
     fn behind(&mut self, entry_id: EntryId, nodes: &[Incarnation]) -> Vec<EntryId> {
         let Self { window, spread, .. } = self;
-        let Some(pending) = window.get(&entry_id) else { return Vec::new() };
+        let Some(pending) = window.get(entry_id) else { return Vec::new() };
         pending.keys_of(0).flat_map(|target| spread.behind(&target, entry_id, nodes)).collect()
     }
 
     fn add_legs(&mut self, entry_id: EntryId, nodes: &[Incarnation]) {
-        let Some(pending) = self.window.get_mut(&entry_id) else { return };
+        let Some(pending) = self.window.get_mut(entry_id) else { return };
         for node in nodes {
             pending.legs.push(Leg::new(pending.attempts, Some(*node)));
             pending.open += 1;
             pending.size += LEG_BYTES;
             self.bytes += LEG_BYTES;
             for key in pending.keys_of(pending.legs.len() - 1) {
-                self.keys.push(&key, entry_id);
+                self.keys.push(key, entry_id);
             }
         }
     }
@@ -103,7 +103,7 @@ impl Lane {
     /// Sends a leg out that waits, if its turn is now.
     fn fly_to(&mut self, entry_id: EntryId, node: Incarnation) -> bool {
         let Self { window, keys, candidates, round, .. } = self;
-        let Some(pending) = window.get_mut(&entry_id) else { return false };
+        let Some(pending) = window.get_mut(entry_id) else { return false };
         let Some(at) = pending.leg_at(node) else { return false };
         let waits = pending.legs.get(at).is_some_and(|leg| leg.state == LegState::Waiting);
         if !waits || !pending.keys_of(at).all(|key| keys.may_fly(&key, entry_id, *round)) {

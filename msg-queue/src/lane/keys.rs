@@ -62,20 +62,24 @@ struct Queue {
 /// All keys of which something is unfinished or parked.
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
-    queues: HashMap<Key, Queue>,
+    /// Boxed: each comes and goes at another place of the table, but a box that was given back is in the processor's cache.
+    queues: HashMap<Key, Box<Queue>>,
     timers: BTreeSet<(u64, Key)>,
     /// The first entry of each key that has some parked.
     parked: BTreeSet<(EntryId, Key)>,
     crowded: usize,
     held_per_key: usize,
     /// Queues of keys that are done, for the next ones: most keys come and go with one message.
-    spare: Vec<VecDeque<EntryId>>,
+    #[expect(clippy::vec_box, reason = "the boxes are what is kept")]
+    spare: Vec<Box<Queue>>,
 }
 
 /// Queues kept for others, at most.
 const SPARE: usize = 1_024;
 /// Those that have room for more are not kept.
 const SPARE_LEGS: usize = 8;
+/// Keys for which there is room while there are none, at most.
+const ROOM: usize = 1_024;
 
 /// What a key does once all legs of its flight were answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,9 +118,9 @@ impl Keys {
     }
 
     /// Puts a leg into its place: by entry, behind what is in flight. Tells whether it is the first that waits.
-    pub(super) fn push(&mut self, key: &Key, entry_id: EntryId) -> bool {
+    pub(super) fn push(&mut self, key: Key, entry_id: EntryId) -> bool {
         let Self { queues, spare, .. } = self;
-        let queue = queues.entry(key.clone()).or_insert_with(|| Queue::with(spare.pop().unwrap_or_default()));
+        let queue = queues.entry(key).or_insert_with(|| spare.pop().unwrap_or_default());
         if queue.legs.back().is_none_or(|last| *last < entry_id) {
             queue.legs.push_back(entry_id);
         } else {
@@ -145,7 +149,7 @@ impl Keys {
 
     /// Names the first leg that waits.
     pub(super) fn next(&self, key: &Key) -> Option<EntryId> {
-        self.queues.get(key).and_then(Queue::next)
+        self.queues.get(key).and_then(|queue| queue.next())
     }
 
     /// Takes out a leg of the flight that is finished. Tells what comes of it, and the first leg that waits then.
@@ -258,19 +262,27 @@ impl Keys {
     }
 
     fn forget(&mut self, key: &Key) {
-        let Some(queue) = self.queues.remove(key) else { return };
+        let Some(mut queue) = self.queues.remove(key) else { return };
         if let Some(at) = queue.retry_at {
             self.timers.remove(&(at, key.clone()));
         }
         if self.spare.len() < SPARE && queue.legs.capacity() <= SPARE_LEGS {
-            self.spare.push(queue.legs);
+            queue.make_new();
+            self.spare.push(queue);
+        }
+        // A table that many keys have passed through is no smaller by itself, and each look into it goes to memory.
+        if self.queues.is_empty() && self.queues.capacity() > ROOM {
+            self.queues.shrink_to(ROOM);
         }
     }
 }
 
 impl Queue {
-    fn with(legs: VecDeque<EntryId>) -> Self {
-        Self { legs, ..Self::default() }
+    /// Forgets everything, but for the memory of its legs.
+    fn make_new(&mut self) {
+        let mut legs = std::mem::take(&mut self.legs);
+        legs.clear();
+        *self = Self { legs, ..Self::default() };
     }
 
     /// Tells whether a leg is the next and nothing holds it back.

@@ -21,7 +21,7 @@ impl Lane {
         }
         let legs: Vec<EntryId> = self.keys.legs(key).collect();
         let (Some(first), Some(last)) = (legs.first().copied(), legs.last().copied()) else { return false };
-        if !legs.iter().all(|entry_id| self.window.get(entry_id).is_some_and(|pending| may_leave(pending, key))) {
+        if !legs.iter().all(|entry_id| self.window.get(*entry_id).is_some_and(|pending| may_leave(pending, key))) {
             return false;
         }
         let due_ms = now.unix_ms.saturating_add(wait_ms);

@@ -46,13 +46,12 @@ impl Lane {
     }
 
     fn start(&mut self, entry_id: EntryId, now: Now) -> Option<Job> {
-        if self.window.get(&entry_id)?.is_expired(now.unix_ms) {
+        let pending = self.window.get_mut(entry_id)?;
+        if pending.is_expired(now.unix_ms) {
             self.expire(entry_id, now);
             return None;
         }
-        let round = self.round;
-        let Self { window, keys, candidates, .. } = self;
-        let pending = window.get_mut(&entry_id)?;
+        let (round, keys, candidates) = (self.round, &mut self.keys, &mut self.candidates);
         let mut taken: SmallVec<[usize; 4]> = SmallVec::new();
         for leg in 0..pending.legs.len() {
             let waits = pending.legs.get(leg).is_some_and(|leg| leg.state == LegState::Waiting);
@@ -74,7 +73,7 @@ impl Lane {
 
     /// Gives every leg that waits the outcome `expired`. Legs in flight get their own.
     fn expire(&mut self, entry_id: EntryId, now: Now) {
-        let Some(pending) = self.window.get_mut(&entry_id) else { return };
+        let Some(pending) = self.window.get_mut(entry_id) else { return };
         let mut withdrawn: Vec<Key> = Vec::new();
         let (mut expired, mut stored) = (0, 0);
         for at in 0..pending.legs.len() {
@@ -108,7 +107,7 @@ impl Lane {
         let mut ahead = BTreeSet::new();
         let mut left = LOOK_AHEAD;
         for entry_id in self.candidates.iter() {
-            let Some(pending) = self.window.get(&entry_id) else { continue };
+            let Some(pending) = self.window.get(entry_id) else { continue };
             ahead.insert(entry_id);
             for key in pending.open_keys().filter(|key| self.keys.next(key) == Some(entry_id)) {
                 for behind in self.keys.legs(&key).filter(|other| *other >= entry_id) {
@@ -126,7 +125,7 @@ impl Lane {
     fn by_priority(&self) -> Vec<EntryId> {
         let mut urgency: HashMap<Key, Priority> = HashMap::new();
         let ahead = self.ahead();
-        let pending = ahead.iter().rev().filter_map(|entry_id| Some((*entry_id, self.window.get(entry_id)?)));
+        let pending = ahead.iter().rev().filter_map(|entry_id| Some((*entry_id, self.window.get(*entry_id)?)));
         let mut order: Vec<(EntryId, Priority)> =
             pending.map(|(entry_id, pending)| (entry_id, inherit(pending, &mut urgency))).collect();
         order.reverse();

@@ -95,7 +95,7 @@ impl Lane {
     }
 
     pub(super) fn mark_retry(&mut self, at: LegId, failure: Failure, after: Duration) {
-        let Some(pending) = self.window.get(&at.entry_id).filter(|pending| pending.message.traced) else { return };
+        let Some(pending) = self.window.get(at.entry_id).filter(|pending| pending.message.traced) else { return };
         let target = match &pending.to {
             To::Users { uids, .. } => uids.get(at.leg as usize).map(|uid| uid.as_str().into()),
             To::Groups(_) | To::All => None,

@@ -1,8 +1,8 @@
 //! What was handed out and is not settled: the entries a lane's worker knows of.
 
-use std::collections::BTreeMap;
-
 use gim_proto::EntryId;
+
+use crate::by_entry::ByEntry;
 
 /// Where an entry is kept while it is outstanding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,17 +26,17 @@ pub(super) struct Held {
 
 /// Bounded by the worker's window: what is not settled is not read on.
 #[derive(Debug, Default)]
-pub(super) struct Outstanding(BTreeMap<EntryId, Held>);
+pub(super) struct Outstanding(ByEntry<Held>);
 
 impl Outstanding {
     pub(super) fn contains(&self, entry_id: EntryId) -> bool {
-        self.0.contains_key(&entry_id)
+        self.0.contains(entry_id)
     }
 
     /// Tells whether an entry that came up is outstanding. If so, it is looked for again once that is settled: an answer
     /// that was lost may have handed it out to nobody meanwhile.
     pub(super) fn pass_over(&mut self, entry_id: EntryId) -> bool {
-        match self.0.get_mut(&entry_id) {
+        match self.0.get_mut(entry_id) {
             Some(held) => {
                 held.again = true;
                 true
@@ -46,19 +46,16 @@ impl Outstanding {
     }
 
     pub(super) fn find(&self, entry_id: EntryId) -> Option<Held> {
-        self.0.get(&entry_id).copied()
+        self.0.get(entry_id).copied()
     }
 
     /// Takes up an entry that is handed out. False: it is outstanding already, and must not be.
     pub(super) fn hold(&mut self, entry_id: EntryId, held: Held) -> bool {
-        match self.0.get_mut(&entry_id) {
-            Some(before) => {
+        match self.0.insert(entry_id, held) {
+            Ok(()) => true,
+            Err(before) => {
                 before.again = true;
                 false
-            }
-            None => {
-                self.0.insert(entry_id, held);
-                true
             }
         }
     }
@@ -67,7 +64,7 @@ impl Outstanding {
     pub(super) fn settled(&mut self, entries: impl IntoIterator<Item = EntryId>) -> bool {
         let mut again = false;
         for entry_id in entries {
-            again |= self.0.remove(&entry_id).is_some_and(|held| held.again);
+            again |= self.0.remove(entry_id).is_some_and(|held| held.again);
         }
         again
     }
@@ -79,8 +76,7 @@ impl Outstanding {
 
     /// Counts what is pending on the stream, and names the lowest of it.
     pub(super) fn pending(&self) -> (u64, Option<EntryId>) {
-        let mut pending =
-            self.0.iter().filter(|(_, held)| held.origin == Origin::Stream).map(|(entry_id, _)| *entry_id);
+        let mut pending = self.0.iter().filter(|(_, held)| held.origin == Origin::Stream).map(|(entry_id, _)| entry_id);
         let lowest = pending.next();
         (u64::from(lowest.is_some()) + pending.count() as u64, lowest)
     }

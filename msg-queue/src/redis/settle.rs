@@ -51,19 +51,19 @@ impl Shared {
     }
 
     async fn ack(&self, batch: &[(EntryId, Settlement)], run: Option<u64>) -> Result<(), Trouble> {
-        let mut acked: Vec<EntryId> = Vec::with_capacity(batch.len());
-        acked.extend(batch.iter().filter(|(_, how)| matches!(how, Settlement::Ack)).map(|(entry_id, _)| *entry_id));
+        let mut acked: Vec<(EntryId, Option<Origin>)> = Vec::with_capacity(batch.len());
+        {
+            let outstanding = self.outstanding();
+            let of_batch = batch.iter().filter(|(_, how)| matches!(how, Settlement::Ack));
+            acked
+                .extend(of_batch.map(|(entry_id, _)| (*entry_id, outstanding.find(*entry_id).map(|held| held.origin))));
+        }
         if acked.is_empty() {
             return Ok(());
         }
-        let origins: Vec<Option<Origin>> = {
-            let outstanding = self.outstanding();
-            acked.iter().map(|entry_id| outstanding.find(*entry_id).map(|held| held.origin)).collect()
-        };
         // One that is not known was settled before, or read before a panic: it is wherever it is.
-        let of = |not: Origin| {
-            acked.iter().zip(&origins).filter(move |(_, origin)| **origin != Some(not)).map(|(entry_id, _)| *entry_id)
-        };
+        let of =
+            |not: Origin| acked.iter().filter(move |(_, origin)| *origin != Some(not)).map(|(entry_id, _)| *entry_id);
         let mut args = Args::with_room(acked.len()).with(of(Origin::Later).count());
         of(Origin::Later).for_each(|entry_id| args.push_id(entry_id));
         of(Origin::Stream).for_each(|entry_id| args.push(member(entry_id)));

@@ -218,10 +218,10 @@ impl World {
         if self.lane.has_ready(self.now) || !self.routing.is_empty() {
             return;
         }
-        for (entry_id, pending) in &self.lane.window {
+        for (entry_id, pending) in self.lane.window.iter() {
             for (at, leg) in pending.legs.iter().enumerate() {
                 let waits = leg.state == LegState::Waiting;
-                let free = pending.keys_of(at).all(|key| self.lane.keys.may_fly(&key, *entry_id, self.lane.round + 1));
+                let free = pending.keys_of(at).all(|key| self.lane.keys.may_fly(&key, entry_id, self.lane.round + 1));
                 assert!(!(waits && free), "{entry_id} is overlooked");
             }
         }

@@ -138,7 +138,7 @@ impl World {
 
     /// Tells whether the lane sends an entry to a node no more.
     fn is_over_at(&self, entry_id: EntryId, node: Incarnation) -> bool {
-        let Some(pending) = self.lane.window.get(&entry_id) else { return true };
+        let Some(pending) = self.lane.window.get(entry_id) else { return true };
         pending.leg_at(node).is_none_or(|leg| pending.legs[leg].is_finished())
     }
 
