@@ -313,3 +313,29 @@ impl Queue {
         others + usize::from(crowded) - usize::from(before)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backlog_leaves_no_large_table_and_no_mark_on_the_keys_that_follow() {
+        let mut keys = Keys::new(1);
+        let user = |number: usize| Key::User(Uid::parse(&format!("u{number}")).unwrap());
+        let entry_id = EntryId { ms: 1, seq: 0 };
+        for number in 0..8 * ROOM {
+            assert!(keys.push(user(number), entry_id));
+            assert_eq!(keys.fly_if_it_may(&user(number), entry_id, 1), Some(None));
+            keys.fail(&user(number), None);
+            keys.hold(&user(number), 5);
+        }
+        assert!(keys.is_crowded());
+        for number in 0..8 * ROOM {
+            keys.withdraw(&user(number), entry_id);
+        }
+        assert!(keys.is_empty() && !keys.is_crowded() && keys.next_timer().is_none());
+        assert!(keys.queues.capacity() < 4 * ROOM && keys.spare.len() == SPARE);
+        assert!(keys.push(user(0), entry_id));
+        assert_eq!(keys.fly_if_it_may(&user(0), entry_id, 2), Some(None), "a queue that was used begins anew");
+    }
+}

@@ -139,6 +139,11 @@ mod tests {
         assert_eq!(entries[0].0, EntryId { ms: 5, seq: 0 });
         assert_eq!(entries[0].1, [(b"to_uid".to_vec(), b"1".to_vec()), (b"\xff".to_vec(), b"\xfe\xff".to_vec())]);
         assert_eq!(entries[1], (EntryId { ms: 5, seq: 1 }, Vec::new()));
+        let one = |id: &str| format!("*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n{id}\r\n*0\r\n");
+        let replies = [one("5-0"), "*-1\r\n".to_owned(), one("5-1")];
+        let replies = replies.map(|reply| Reply::parse(reply.as_bytes()).unwrap());
+        let ids = each_entry(&replies, |entry_id, _, _| entry_id.seq);
+        assert_eq!(ids, Some(vec![0, 1]), "of all of them, in order");
         for nothing in [b"*-1\r\n".as_slice(), b"$-1\r\n", b"*0\r\n"] {
             assert_eq!(read(nothing), Some(Vec::new()));
         }
