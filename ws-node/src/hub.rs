@@ -14,8 +14,8 @@ mod slots;
 mod users;
 
 pub(crate) use self::gather::Gather;
-pub(crate) use self::groups::Group;
 use self::groups::Groups;
+pub(crate) use self::groups::{Group, Member};
 pub(crate) use self::hints::Fans;
 pub(crate) use self::plans::encode;
 use self::slots::Slots;

@@ -61,7 +61,7 @@ pub(super) async fn show(
     let tgid = Tgid::parse(&tgid)?;
     let members = core.hub.groups.find(&tgid).map(|group| group.snapshot());
     let mut uids: Vec<Uid> =
-        members.iter().flat_map(|members| members.iter()).map(|session| session.uid().clone()).collect();
+        members.iter().flat_map(|members| members.iter()).map(|member| member.session.uid().clone()).collect();
     let total = uids.len();
     let more = page.cut(&mut uids, Uid::as_str);
     // Null: the directory does not answer. The members here are known all the same.

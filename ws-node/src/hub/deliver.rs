@@ -16,7 +16,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::hints::Hints;
 use super::plans::ChunkId;
-use super::{Fans, Gather, Hub};
+use super::{Fans, Gather, Hub, Member};
 use crate::session::Session;
 
 /// What one round of writes may hold per chunk total, in bytes: a round is one write call per socket, and the outbox of
@@ -116,7 +116,7 @@ impl Hub {
                 });
                 Pending::Targets(smallvec![found.map(|session| {
                     let chunk = gather.add_chunk(&delivery.message, MsgType::User, super::USER_SCOPE);
-                    gather.add(&session, chunk)
+                    gather.add(session, chunk)
                 })])
             }
             Recipients::Groups(tgids) => self.select_groups(&delivery.message, tgids, gather),
@@ -125,7 +125,8 @@ impl Hub {
                 let chunk = gather.add_chunk(&delivery.message, MsgType::Group, "a");
                 let except = except(&delivery.message);
                 for shard in 0..super::Users::SHARDS {
-                    add_members(&self.users.shard(shard), &except, chunk, gather);
+                    let members = self.users.shard(shard).into_iter().map(Member::from).collect();
+                    gather.add_members(members, &except, chunk);
                 }
                 Pending::Chunk(chunk)
             }
@@ -143,7 +144,7 @@ impl Hub {
         let targets = all.iter().map(|to| {
             let session = self.holder_of(to, refused)?;
             let chunk = *chunk.get_or_insert_with(|| gather.add_chunk(message, MsgType::User, super::USER_SCOPE));
-            Ok(gather.add(&session, chunk))
+            Ok(gather.add(session, chunk))
         });
         Pending::Targets(targets.collect())
     }
@@ -156,7 +157,7 @@ impl Hub {
         let except = except(message);
         for tgid in tgids {
             if let Some(group) = self.groups.find(tgid) {
-                add_members(&group.snapshot(), &except, chunk, gather);
+                gather.add_members(group.snapshot(), &except, chunk);
             }
         }
         Pending::Chunk(chunk)
@@ -199,12 +200,6 @@ fn note_refused<'a>(reports: impl Iterator<Item = (&'a Delivery, &'a Report)>, r
 
 fn except(message: &Message) -> HashSet<&Uid> {
     message.except.iter().collect()
-}
-
-fn add_members(members: &[Session], except: &HashSet<&Uid>, chunk: ChunkId, gather: &mut Gather) {
-    for session in members.iter().filter(|session| except.is_empty() || !except.contains(session.uid())) {
-        gather.add(session, chunk);
-    }
 }
 
 fn report(pending: Pending, gather: &Gather, hints: &Hints) -> Report {

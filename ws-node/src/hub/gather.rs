@@ -3,13 +3,16 @@
 //! Owns the table connection -> plan of one round. However many messages of a round are for a connection, it gets them
 //! in one write call. The table is reused from round to round; [`Spare`] keeps those not in use.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use gim_proto::Uid;
 use gim_proto::frame::MsgType;
 use gim_proxy_sdk::delivery::Message;
 use gim_proxy_sdk::lease::{Guard, Unproven};
 
-use super::plans::{ChunkId, EMPTY, PlanId, Plans};
+use super::Member;
+use super::plans::{ChunkId, EMPTY, PlanId, Plans, number};
 use crate::session::Session;
 use crate::session::outbox::Offer;
 
@@ -25,6 +28,8 @@ const TOUCHED: usize = 16;
 pub(crate) struct Gather {
     plans: Plans,
     rows: Vec<Row>,
+    /// Whom rows stand for that were not gathered one by one.
+    crowds: Vec<Arc<[Member]>>,
     /// By slot: the row, and the round in which it was set.
     index: Vec<(u32, u32)>,
     round: u32,
@@ -35,9 +40,25 @@ pub(crate) struct Gather {
 }
 
 struct Row {
-    session: Session,
+    who: Who,
     plan: PlanId,
     taken: Option<bool>,
+}
+
+/// Whose row it is. A handle is counted in memory of its session, which is rarely in the processor's cache: members have
+/// none of their own here, the handles of their crowd are kept instead.
+enum Who {
+    One(Session),
+    Of { crowd: u32, member: u32 },
+}
+
+impl Who {
+    fn session<'a>(&'a self, crowds: &'a [Arc<[Member]>]) -> Option<&'a Session> {
+        match self {
+            Self::One(session) => Some(session),
+            Self::Of { crowd, member } => Some(&crowds.get(*crowd as usize)?.get(*member as usize)?.session),
+        }
+    }
 }
 
 /// What became of a chunk over all connections.
@@ -65,16 +86,32 @@ impl Gather {
     }
 
     /// Gives a chunk to a connection, once. Returns the connection's row.
-    pub(super) fn add(&mut self, session: &Session, chunk: ChunkId) -> usize {
-        let slot = session.0.slot as usize;
+    pub(super) fn add(&mut self, session: Session, chunk: ChunkId) -> usize {
+        self.add_row(session.0.slot, chunk, || Who::One(session))
+    }
+
+    /// Gives a chunk to all of these but some.
+    pub(super) fn add_members(&mut self, members: Arc<[Member]>, except: &HashSet<&Uid>, chunk: ChunkId) {
+        let crowd = number(self.crowds.len());
+        self.rows.reserve(members.len());
+        for (at, member) in members.iter().enumerate() {
+            if except.is_empty() || !except.contains(member.session.uid()) {
+                self.add_row(member.slot, chunk, || Who::Of { crowd, member: number(at) });
+            }
+        }
+        self.crowds.push(members);
+    }
+
+    fn add_row(&mut self, slot: u32, chunk: ChunkId, who: impl FnOnce() -> Who) -> usize {
+        let slot = slot as usize;
         if self.index.len() <= slot {
             self.index.resize(slot + 1, (0, 0));
         }
         let (round, row) = self.index[slot];
         if round != self.round {
             let plan = self.plans.append(EMPTY, chunk);
-            self.index[slot] = (self.round, u32::try_from(self.rows.len()).unwrap_or(u32::MAX));
-            self.rows.push(Row { session: session.clone(), plan, taken: None });
+            self.index[slot] = (self.round, number(self.rows.len()));
+            self.rows.push(Row { who: who(), plan, taken: None });
             return self.rows.len() - 1;
         }
         let row = row as usize;
@@ -87,17 +124,18 @@ impl Gather {
 
     /// Offers every connection what was gathered for it, in one call each, as long as the guard lets it.
     pub(super) async fn write(&mut self, guard: Option<&Guard>) -> Result<(), Unproven> {
-        let Self { plans, rows, .. } = self;
+        let Self { plans, rows, crowds, .. } = self;
         let mut writes = 0;
         for some in rows.chunks_mut(TOUCHED) {
-            some.iter().for_each(|row| row.session.touch());
+            some.iter().filter_map(|row| row.who.session(crowds)).for_each(Session::touch);
             for row in some {
+                let Some(session) = row.who.session(crowds) else { continue };
                 if let Some(guard) = guard.filter(|guard| !guard.is_proven()) {
                     guard.wait().await?;
                 }
-                row.taken = offer(row, plans);
-                if row.session.is_anybody_followed() {
-                    tell(row, plans);
+                row.taken = offer(session, row.plan, plans);
+                if session.is_anybody_followed() {
+                    tell(session, row.plan, row.taken, plans);
                 }
                 writes += 1;
                 if writes % WRITES_PER_TURN == 0 {
@@ -158,6 +196,8 @@ impl Gather {
         const KEEP_ROWS: usize = 16 * 1024;
         self.rows.clear();
         self.rows.shrink_to(KEEP_ROWS);
+        self.crowds.clear();
+        self.crowds.shrink_to(KEEP_ROWS);
         self.results.clear();
         self.results.shrink_to(KEEP_ROWS);
         self.plans.clear();
@@ -172,31 +212,31 @@ impl Gather {
 }
 
 /// Offers a connection all that is for it, in one call. `None`: it had ended.
-fn offer(row: &Row, plans: &mut Plans) -> Option<bool> {
-    let ready = plans.ready(row.plan, row.session.0.encoding, row.session.deflate());
-    let taken = match row.session.offer(ready.joined, || ready.parts()) {
+fn offer(session: &Session, plan: PlanId, plans: &mut Plans) -> Option<bool> {
+    let ready = plans.ready(plan, session.0.encoding, session.deflate());
+    let taken = match session.offer(ready.joined, || ready.parts()) {
         Offer::Taken | Offer::Waiting => Some(true),
         // Of several messages at least one was kept, and nobody counts them one by one for a slow client.
         Offer::Dropped => Some(ready.is_several()),
         Offer::Overflow => Some(false),
         Offer::Closed => None,
     };
-    plans.leave(row.plan);
+    plans.leave(plan);
     taken
 }
 
 /// Tells whoever follows the user of this connection.
-fn tell(row: &Row, plans: &Plans) {
-    let outcome = match row.taken {
+fn tell(session: &Session, plan: PlanId, taken: Option<bool>, plans: &Plans) {
+    let outcome = match taken {
         Some(true) => "offered",
         Some(false) => "slow",
         None => "the session had ended",
     };
-    let mut chunks: Vec<ChunkId> = plans.chunks_of(row.plan).collect();
+    let mut chunks: Vec<ChunkId> = plans.chunks_of(plan).collect();
     chunks.reverse();
     for chunk in chunks {
         if let Some(message) = plans.message(chunk) {
-            row.session.tell_message("offered", &message.id, || format!("{}: {outcome}", message.class.as_str()));
+            session.tell_message("offered", &message.id, || format!("{}: {outcome}", message.class.as_str()));
         }
     }
 }

@@ -41,14 +41,26 @@ pub(crate) struct Group {
 struct Members {
     set: IndexSet<Member>,
     /// The same, for fan-out; made again after the set has changed.
-    snapshot: Option<Arc<[Session]>>,
+    snapshot: Option<Arc<[Member]>>,
 }
 
-struct Member(Session);
+/// A session among others, with the number by which fan-out knows it: to gather members nothing of their sessions is
+/// looked at.
+#[derive(Clone)]
+pub(crate) struct Member {
+    pub(crate) session: Session,
+    pub(super) slot: u32,
+}
+
+impl From<Session> for Member {
+    fn from(session: Session) -> Self {
+        Self { slot: session.0.slot, session }
+    }
+}
 
 impl PartialEq for Member {
     fn eq(&self, other: &Self) -> bool {
-        self.0.same_as(&other.0)
+        self.session.same_as(&other.session)
     }
 }
 
@@ -56,7 +68,7 @@ impl Eq for Member {}
 
 impl Hash for Member {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.0.slot.hash(state);
+        self.slot.hash(state);
     }
 }
 
@@ -197,10 +209,10 @@ impl Group {
         Ok(())
     }
 
-    pub(crate) fn snapshot(&self) -> Arc<[Session]> {
+    pub(crate) fn snapshot(&self) -> Arc<[Member]> {
         let mut members = self.members();
         let Members { set, snapshot } = &mut *members;
-        Arc::clone(snapshot.get_or_insert_with(|| set.iter().map(|member| member.0.clone()).collect()))
+        Arc::clone(snapshot.get_or_insert_with(|| set.iter().cloned().collect()))
     }
 
     fn members(&self) -> MutexGuard<'_, Members> {
@@ -210,13 +222,13 @@ impl Group {
 
 impl Members {
     /// Returns the snapshot that does not hold any more, to be dropped where nobody waits.
-    fn insert(&mut self, session: &Session) -> Option<Arc<[Session]>> {
-        self.set.insert(Member(session.clone()));
+    fn insert(&mut self, session: &Session) -> Option<Arc<[Member]>> {
+        self.set.insert(Member::from(session.clone()));
         self.snapshot.take()
     }
 
-    fn remove(&mut self, session: &Session) -> Option<Arc<[Session]>> {
-        self.set.swap_remove(&Member(session.clone()));
+    fn remove(&mut self, session: &Session) -> Option<Arc<[Member]>> {
+        self.set.swap_remove(&Member::from(session.clone()));
         self.snapshot.take()
     }
 }

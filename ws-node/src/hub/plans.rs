@@ -315,7 +315,7 @@ fn encode_into(
 }
 
 /// A batch is bounded far below 2^32 chunks.
-fn number(index: usize) -> u32 {
+pub(super) fn number(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
 }
 

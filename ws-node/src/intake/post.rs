@@ -101,7 +101,9 @@ impl Intake {
         let mut seen = HashSet::new();
         let mut sessions = Vec::new();
         for group in tgids.iter().filter_map(|tgid| self.core.hub.groups.find(tgid)) {
-            for session in group.snapshot().iter().filter(|session| !except.contains(session.uid())) {
+            let members = group.snapshot();
+            let others = members.iter().map(|member| &member.session).filter(|session| !except.contains(session.uid()));
+            for session in others {
                 // Also one that is closing: its user may be on the way to another node, which was no holder yet.
                 if !seen.insert(session.id()) {
                     continue;
