@@ -92,14 +92,17 @@ impl Gather {
 
     /// Gives a chunk to all of these but some.
     pub(super) fn add_members(&mut self, members: Arc<[Member]>, except: &HashSet<&Uid>, chunk: ChunkId) {
-        let crowd = number(self.crowds.len());
+        let (crowd, rows) = (number(self.crowds.len()), self.rows.len());
         self.rows.reserve(members.len());
         for (at, member) in members.iter().enumerate() {
             if except.is_empty() || !except.contains(member.session.uid()) {
                 self.add_row(member.slot, chunk, || Who::Of { crowd, member: number(at) });
             }
         }
-        self.crowds.push(members);
+        // Of the next message to them no row stands for anybody anew.
+        if self.rows.len() > rows {
+            self.crowds.push(members);
+        }
     }
 
     fn add_row(&mut self, slot: u32, chunk: ChunkId, who: impl FnOnce() -> Who) -> usize {
