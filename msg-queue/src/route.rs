@@ -140,7 +140,7 @@ pub async fn route(ground: &Ground<'_>, jobs: &[Job], again: bool) -> Result<Rou
         false => Vec::new(),
     };
     let routed = Routed { covers: jobs.len(), trims, ..Routed::default() };
-    let mut plan = Plan { routed, places: HashMap::new(), last: 0, jobs: jobs.len(), again };
+    let mut plan = Plan { routed, places: HashMap::new(), jobs: jobs.len(), again };
     for (job, stored) in jobs.iter().zip(&stored) {
         match &job.aim {
             Aim::Users { legs, of } => {
@@ -246,8 +246,6 @@ struct Part {
 struct Plan {
     routed: Routed,
     places: HashMap<NodeRef, usize>,
-    /// The place that was asked for last.
-    last: usize,
     /// How many there are.
     jobs: usize,
     again: bool,
@@ -316,21 +314,15 @@ impl Plan {
     }
 
     fn place(&mut self, node: &NodeRef) -> usize {
-        // Most are for the node of the one before.
-        let is_it = |(known, _): &(NodeRef, _)| known.incarnation == node.incarnation && known.id == node.id;
-        if self.routed.nodes.get(self.last).is_some_and(is_it) {
-            return self.last;
-        }
         if let Some(place) = self.places.get(node) {
-            self.last = *place;
             return *place;
         }
         // Most of them are for one node, as a rule the first.
         let room = if self.routed.nodes.is_empty() { self.jobs } else { 0 };
         self.routed.nodes.push((node.clone(), Vec::with_capacity(room)));
-        self.last = self.routed.nodes.len() - 1;
-        self.places.insert(node.clone(), self.last);
-        self.last
+        let place = self.routed.nodes.len() - 1;
+        self.places.insert(node.clone(), place);
+        place
     }
 
     fn put(&mut self, place: usize, job: &Job, to: Recipients, legs: ReceiptLegs) {

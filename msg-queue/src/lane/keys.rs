@@ -5,7 +5,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use gim_proto::{EntryId, Incarnation, Tgid, Uid};
-use hashbrown::hash_map::{EntryRef, HashMap};
+use hashbrown::HashMap;
 
 /// Where messages keep their order. Those of a group, and of all, keep it first in being looked up and then at each node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -168,8 +168,7 @@ impl Keys {
     }
 
     fn answer(&mut self, key: &Key, answered: impl FnOnce(&mut Queue)) -> (Landed, Option<EntryId>) {
-        let EntryRef::Occupied(mut entry) = self.queues.entry_ref(key) else { return (Landed::NotYet, None) };
-        let queue = entry.get_mut();
+        let Some(queue) = self.queues.get_mut(key) else { return (Landed::NotYet, None) };
         answered(queue);
         queue.unanswered = queue.unanswered.saturating_sub(1);
         if queue.unanswered > 0 {
@@ -180,8 +179,7 @@ impl Keys {
         let next = queue.next();
         self.crowded = queue.count_crowd(self.held_per_key, self.crowded);
         if queue.is_idle() {
-            let queue = entry.remove();
-            self.retire(key, queue);
+            self.forget(key);
         }
         (landed, next)
     }
@@ -256,17 +254,15 @@ impl Keys {
     }
 
     fn tidy(&mut self, key: &Key) {
-        let EntryRef::Occupied(mut entry) = self.queues.entry_ref(key) else { return };
-        let queue = entry.get_mut();
+        let Some(queue) = self.queues.get_mut(key) else { return };
         self.crowded = queue.count_crowd(self.held_per_key, self.crowded);
         if queue.is_idle() {
-            let queue = entry.remove();
-            self.retire(key, queue);
+            self.forget(key);
         }
     }
 
-    /// Keeps the queue of a key that is done for another.
-    fn retire(&mut self, key: &Key, mut queue: Box<Queue>) {
+    fn forget(&mut self, key: &Key) {
+        let Some(mut queue) = self.queues.remove(key) else { return };
         if let Some(at) = queue.retry_at {
             self.timers.remove(&(at, key.clone()));
         }

@@ -99,7 +99,7 @@ impl Gather {
                 self.add_row(member.slot, chunk, || Who::Of { crowd, member: number(at) });
             }
         }
-        // Of the next message to them no row stands for anybody anew.
+        // The next message to the same members adds no row, and nothing names this list then.
         if self.rows.len() > rows {
             self.crowds.push(members);
         }
