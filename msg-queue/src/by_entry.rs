@@ -8,10 +8,10 @@ use std::collections::VecDeque;
 
 use gim_proto::EntryId;
 
+use crate::need::Need;
+
 /// Gaps that are left alone, however few entries there are.
 const GAPS: usize = 16;
-/// Places for which there is room while there is no entry, at most.
-const ROOM: usize = 1_024;
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -19,11 +19,12 @@ pub(crate) struct ByEntry<V> {
     /// By entry. The first and the last are no gaps.
     places: VecDeque<(EntryId, Option<V>)>,
     entries: usize,
+    need: Need,
 }
 
 impl<V> Default for ByEntry<V> {
     fn default() -> Self {
-        Self { places: VecDeque::new(), entries: 0 }
+        Self { places: VecDeque::new(), entries: 0, need: Need::default() }
     }
 }
 
@@ -83,6 +84,7 @@ impl<V> ByEntry<V> {
             }
         }
         self.places.insert(at, (entry_id, None));
+        self.need.came(self.places.len());
         at
     }
 
@@ -99,8 +101,12 @@ impl<V> ByEntry<V> {
         if self.places.len() > 2 * self.entries + GAPS {
             self.places.retain(|(_, value)| value.is_some());
         }
-        if self.entries == 0 && self.places.capacity() > ROOM {
-            self.places.shrink_to(ROOM);
+        if self.entries == 0 {
+            // The next ones begin at the front of the row again, where others have just been.
+            self.places.clear();
+        }
+        if let Some(room) = self.need.went(self.places.len(), self.places.capacity()) {
+            self.places.shrink_to(room);
         }
         Some(value)
     }
@@ -168,14 +174,19 @@ mod tests {
     #[test]
     fn what_goes_takes_its_room_along() {
         let mut map = ByEntry::default();
-        for number in 0..10 * ROOM as u64 {
+        for number in 0..10_000 {
             map.insert(id(number), ()).unwrap();
         }
-        for number in (1..10 * ROOM as u64).rev() {
+        for number in (1..10_000).rev() {
             assert_eq!(map.remove(id(number)), Some(()));
         }
         assert_eq!(map.places.len(), 1);
         map.remove(id(0));
-        assert!(map.is_empty() && map.places.capacity() <= 2 * ROOM);
+        assert!(map.is_empty() && map.places.capacity() <= 2_048);
+        for number in 0..4_000 {
+            map.insert(id(number), ()).unwrap();
+            map.remove(id(number));
+        }
+        assert!(map.places.capacity() < 100, "and all of it once few pass through");
     }
 }

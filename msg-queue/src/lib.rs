@@ -14,6 +14,7 @@ pub mod host;
 pub mod lane;
 pub mod local;
 pub mod logging;
+mod need;
 pub mod observe;
 pub mod program;
 pub mod redis;

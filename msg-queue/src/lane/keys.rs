@@ -7,6 +7,8 @@ use std::collections::{BTreeSet, VecDeque};
 use gim_proto::{EntryId, Incarnation, Tgid, Uid};
 use hashbrown::HashMap;
 
+use crate::need::Need;
+
 /// Where messages keep their order. Those of a group, and of all, keep it first in being looked up and then at each node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Key {
@@ -72,14 +74,14 @@ pub(super) struct Keys {
     /// Queues of keys that are done, for the next ones: most keys come and go with one message.
     #[expect(clippy::vec_box, reason = "the boxes are what is kept")]
     spare: Vec<Box<Queue>>,
+    /// Room in the table of queues.
+    need: Need,
 }
 
 /// Queues kept for others, at most.
 const SPARE: usize = 1_024;
 /// Those that have room for more are not kept.
 const SPARE_LEGS: usize = 8;
-/// Keys for which there is room while there are none, at most.
-const ROOM: usize = 1_024;
 
 /// What a key does once all legs of its flight were answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +103,7 @@ impl Keys {
             crowded: 0,
             held_per_key,
             spare: Vec::new(),
+            need: Need::default(),
         }
     }
 
@@ -128,7 +131,9 @@ impl Keys {
             queue.legs.insert(place, entry_id);
         }
         self.crowded = queue.count_crowd(self.held_per_key, self.crowded);
-        queue.next() == Some(entry_id)
+        let is_next = queue.next() == Some(entry_id);
+        self.need.came(self.queues.len());
+        is_next
     }
 
     /// Tells whether a leg is the next of its key and nothing holds it back.
@@ -270,9 +275,8 @@ impl Keys {
             queue.make_new();
             self.spare.push(queue);
         }
-        // A table that many keys have passed through is no smaller by itself, and each look into it goes to memory.
-        if self.queues.is_empty() && self.queues.capacity() > ROOM {
-            self.queues.shrink_to(ROOM);
+        if let Some(room) = self.need.went(self.queues.len(), self.queues.capacity()) {
+            self.queues.shrink_to(room);
         }
     }
 }
@@ -323,18 +327,18 @@ mod tests {
         let mut keys = Keys::new(1);
         let user = |number: usize| Key::User(Uid::parse(&format!("u{number}")).unwrap());
         let entry_id = EntryId { ms: 1, seq: 0 };
-        for number in 0..8 * ROOM {
+        for number in 0..8 * SPARE {
             assert!(keys.push(user(number), entry_id));
             assert_eq!(keys.fly_if_it_may(&user(number), entry_id, 1), Some(None));
             keys.fail(&user(number), None);
             keys.hold(&user(number), 5);
         }
         assert!(keys.is_crowded());
-        for number in 0..8 * ROOM {
+        for number in 0..8 * SPARE {
             keys.withdraw(&user(number), entry_id);
         }
         assert!(keys.is_empty() && !keys.is_crowded() && keys.next_timer().is_none());
-        assert!(keys.queues.capacity() < 4 * ROOM && keys.spare.len() == SPARE);
+        assert!(keys.queues.capacity() < 4 * SPARE && keys.spare.len() == SPARE);
         assert!(keys.push(user(0), entry_id));
         assert_eq!(keys.fly_if_it_may(&user(0), entry_id, 2), Some(None), "a queue that was used begins anew");
     }
