@@ -7,6 +7,7 @@ mod deliver;
 mod gather;
 mod groups;
 mod hints;
+mod index;
 #[cfg(feature = "measure")]
 pub(crate) mod measure;
 mod plans;

@@ -12,6 +12,7 @@ use gim_proxy_sdk::delivery::Message;
 use gim_proxy_sdk::lease::{Guard, Unproven};
 
 use super::Member;
+use super::index::Index;
 use super::plans::{ChunkId, EMPTY, PlanId, Plans, number};
 use crate::session::Session;
 use crate::session::outbox::Offer;
@@ -28,11 +29,9 @@ const TOUCHED: usize = 16;
 pub(crate) struct Gather {
     plans: Plans,
     rows: Vec<Row>,
+    index: Index,
     /// Whom rows stand for that were not gathered one by one.
     crowds: Vec<Arc<[Member]>>,
-    /// By slot: the row, and the round in which it was set.
-    index: Vec<(u32, u32)>,
-    round: u32,
     bytes: usize,
     /// Somebody will ask for the results of chunks, not of rows alone.
     counts: bool,
@@ -49,7 +48,12 @@ struct Row {
 /// none of their own here, the handles of their crowd are kept instead.
 enum Who {
     One(Session),
-    Of { crowd: u32, member: u32 },
+    Of {
+        crowd: u32,
+        member: u32,
+    },
+    /// It was one, and was written to: its handle was given back while its memory was at hand.
+    Written,
 }
 
 impl Who {
@@ -57,6 +61,7 @@ impl Who {
         match self {
             Self::One(session) => Some(session),
             Self::Of { crowd, member } => Some(&crowds.get(*crowd as usize)?.get(*member as usize)?.session),
+            Self::Written => None,
         }
     }
 }
@@ -106,18 +111,12 @@ impl Gather {
     }
 
     fn add_row(&mut self, slot: u32, chunk: ChunkId, who: impl FnOnce() -> Who) -> usize {
-        let slot = slot as usize;
-        if self.index.len() <= slot {
-            self.index.resize(slot + 1, (0, 0));
-        }
-        let (round, row) = self.index[slot];
-        if round != self.round {
+        let Some(row) = self.index.find(slot) else {
             let plan = self.plans.append(EMPTY, chunk);
-            self.index[slot] = (self.round, number(self.rows.len()));
+            self.index.push(slot);
             self.rows.push(Row { who: who(), plan, taken: None });
             return self.rows.len() - 1;
-        }
-        let row = row as usize;
+        };
         let plan = self.rows[row].plan;
         if self.plans.last_chunk(plan) != Some(chunk) {
             self.rows[row].plan = self.plans.append(plan, chunk);
@@ -139,6 +138,9 @@ impl Gather {
                 row.taken = offer(session, row.plan, plans);
                 if session.is_anybody_followed() {
                     tell(session, row.plan, row.taken, plans);
+                }
+                if matches!(row.who, Who::One(_)) {
+                    row.who = Who::Written;
                 }
                 writes += 1;
                 if writes % WRITES_PER_TURN == 0 {
@@ -199,6 +201,7 @@ impl Gather {
         const KEEP_ROWS: usize = 16 * 1024;
         self.rows.clear();
         self.rows.shrink_to(KEEP_ROWS);
+        self.index.clear();
         self.crowds.clear();
         self.crowds.shrink_to(KEEP_ROWS);
         self.results.clear();
@@ -206,11 +209,6 @@ impl Gather {
         self.plans.clear();
         self.bytes = 0;
         self.counts = false;
-        self.round = self.round.wrapping_add(1);
-        if self.round == 0 {
-            self.index.fill((0, 0));
-            self.round = 1;
-        }
     }
 }
 
