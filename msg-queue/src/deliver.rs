@@ -2,6 +2,8 @@
 //!
 //! Owns the port and its error. In one process it is a plain call, between nodes a stream. Never retries: the lane does.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use gim_proxy_sdk::delivery::{Batch, Report};
 use gim_proxy_sdk::directory::NodeRef;
@@ -39,8 +41,8 @@ pub enum DeliverErrorKind {
 #[async_trait]
 pub trait Deliver: Send + Sync + 'static {
     /// Hands a batch to a node. Returns one report per delivery, in order, once each was offered to the sessions it
-    /// is for. Never waits for a client.
-    async fn deliver(&self, node: &NodeRef, batch: Batch) -> Result<Vec<Report>, DeliverError>;
+    /// is for. Never waits for a client. The lane keeps the batch until then, to take up again what has moved.
+    async fn deliver(&self, node: &NodeRef, batch: &Arc<Batch>) -> Result<Vec<Report>, DeliverError>;
 }
 
 impl From<DeliverErrorKind> for DeliverError {

@@ -2,6 +2,8 @@
 //!
 //! Owns the step between the two ports. Connections, deadlines and the order on the way are [`Peers`]'.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use gim_proxy_sdk::delivery::{Batch, Report};
 use gim_proxy_sdk::directory::NodeRef;
@@ -25,7 +27,7 @@ impl RemoteDeliver {
 
 #[async_trait]
 impl Deliver for RemoteDeliver {
-    async fn deliver(&self, node: &NodeRef, batch: Batch) -> Result<Vec<Report>, DeliverError> {
+    async fn deliver(&self, node: &NodeRef, batch: &Arc<Batch>) -> Result<Vec<Report>, DeliverError> {
         self.peers.deliver(node, batch).await.map_err(DeliverError::from)
     }
 }
@@ -69,8 +71,8 @@ mod tests {
     async fn a_node_that_is_not_among_the_living_is_not_called() {
         let peers = Peers::new(LiveNodes::new(), ClientOptions::between_processes(None));
         let node = NodeRef { id: NodeId::parse("gone").unwrap(), incarnation: Incarnation::mint() };
-        let batch = Batch { lane: None, deliveries: Vec::new() };
-        let refused = RemoteDeliver::new(peers).deliver(&node, batch).await.unwrap_err();
+        let batch = Arc::new(Batch { lane: None, deliveries: Vec::new() });
+        let refused = RemoteDeliver::new(peers).deliver(&node, &batch).await.unwrap_err();
         assert_eq!(refused.kind, DeliverErrorKind::Unreachable);
     }
 }

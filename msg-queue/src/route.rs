@@ -11,14 +11,14 @@ use std::sync::Arc;
 use futures_util::future::try_join_all;
 use gim_proto::{EntryId, Incarnation, MessageId, Tgid, Uid};
 use gim_proxy_sdk::Outcome;
-use gim_proxy_sdk::delivery::{Addressed, Delivery, LaneOrigin, Message, Recipients, Sessions};
+use gim_proxy_sdk::delivery::{Addressed, Delivery, LaneOrigin, Recipients, Sessions};
 use gim_proxy_sdk::directory::{Directory, DirectoryError, Freshness, NodeRef, Owner};
 use gim_proxy_sdk::mailbox::{Appended, MailboxError, Mailboxes, Position};
 use hashbrown::HashMap;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use self::store::{Stored, store};
-use crate::lane::{Aim, Job, LegId, Legs};
+use crate::lane::{Aim, Job, LegId};
 use crate::source::Source;
 
 /// What a round is routed on.
@@ -78,16 +78,16 @@ pub struct Routed {
     /// Messages to groups or to all, and the nodes each goes to.
     pub fans: Vec<(EntryId, Vec<Incarnation>)>,
     /// What each node gets, in order.
-    pub nodes: Vec<(NodeRef, Vec<Parcel>)>,
+    pub nodes: Vec<(NodeRef, Parcels)>,
 }
 
-/// A delivery and whom it is for in the lane.
-#[derive(Debug)]
-pub struct Parcel {
+/// Deliveries to one node, in order, and whom each is for in the lane.
+#[derive(Debug, Default)]
+pub struct Parcels {
     /// What the node gets.
-    pub delivery: Delivery,
-    /// Whom its report is about.
-    pub receipt: Receipt,
+    pub deliveries: Vec<Delivery>,
+    /// Whom its reports are about: one of each delivery.
+    pub receipts: Vec<Receipt>,
 }
 
 /// Whom the report on a delivery is about.
@@ -95,8 +95,6 @@ pub struct Parcel {
 pub struct Receipt {
     /// The message's entry.
     pub entry_id: EntryId,
-    /// The message, for another look-up.
-    pub message: Arc<Message>,
     /// It was looked up again already.
     pub again: bool,
     /// Its legs.
@@ -106,15 +104,53 @@ pub struct Receipt {
 /// Legs a report is about.
 #[derive(Clone, Debug)]
 pub enum ReceiptLegs {
-    /// Users, in the order of the report.
+    /// Users, in the order in which they are addressed.
     Users {
-        /// The legs and their users.
-        legs: Legs,
+        /// The legs.
+        legs: SmallVec<[u32; 2]>,
         /// Only if a member of one of these groups. Empty: no such condition.
         of: Arc<[Tgid]>,
     },
     /// The node's leg of a message to groups or to all.
     Fan,
+}
+
+impl Parcels {
+    fn with_capacity(parcels: usize) -> Self {
+        Self { deliveries: Vec::with_capacity(parcels), receipts: Vec::with_capacity(parcels) }
+    }
+
+    /// Tells whether there is none.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.receipts.is_empty()
+    }
+
+    /// Counts them.
+    pub(crate) const fn len(&self) -> usize {
+        self.receipts.len()
+    }
+
+    /// Puts others behind them.
+    pub(crate) fn append(&mut self, others: Self) {
+        self.deliveries.extend(others.deliveries);
+        self.receipts.extend(others.receipts);
+    }
+
+    /// Takes out all but the first of them.
+    pub(crate) fn split_off(&mut self, first: usize) -> Self {
+        Self { deliveries: self.deliveries.split_off(first), receipts: self.receipts.split_off(first) }
+    }
+
+    /// Goes through them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Delivery, &Receipt)> {
+        self.deliveries.iter().zip(&self.receipts)
+    }
+
+    /// Keeps some of them.
+    pub(crate) fn retain(&mut self, mut is_kept: impl FnMut(&Receipt) -> bool) {
+        let all = std::mem::take(&mut self.deliveries).into_iter().zip(std::mem::take(&mut self.receipts));
+        (self.deliveries, self.receipts) = all.filter(|(_, receipt)| is_kept(receipt)).unzip();
+    }
 }
 
 impl Receipt {
@@ -237,7 +273,7 @@ async fn holders<'a>(
 /// What of one message goes to one node.
 struct Part {
     place: usize,
-    legs: Legs,
+    legs: SmallVec<[u32; 2]>,
     addressed: Sessions,
     /// Of a durable message: where each user has it.
     at: Vec<Position>,
@@ -260,47 +296,68 @@ impl Plan {
         owners: impl Iterator<Item = Option<&'a Owner>>,
         stored: &Stored,
     ) {
-        // What this message has for each node so far. Mostly one.
-        let mut parts: SmallVec<[Part; 1]> = SmallVec::new();
-        for ((nth, (leg, uid)), owner) in legs.iter().enumerate().zip(owners) {
-            let id = LegId { entry_id: job.entry_id, leg: *leg };
-            let at = match stored.of_user(nth) {
-                Some(Appended::NotMember) => {
-                    self.routed.done.push((id, Outcome::NotMember));
-                    continue;
-                }
-                Some(Appended::Stored(at)) => Some(at),
-                None => None,
-            };
-            if let Some(at) = at.filter(|_| job.message.traced) {
-                self.routed.stored.push((job.message.id.clone(), uid.clone(), at));
-            }
-            let Some(owner) = owner else {
-                self.routed.done.push((id, at.map_or(Outcome::Offline, |_| Outcome::Stored)));
-                continue;
-            };
-            let place = self.place(&owner.node);
-            let addressed = Addressed { uid: uid.clone(), session: owner.session, fence: owner.fence };
+        // What this message has for each node so far.
+        let mut parts: Vec<Part> = Vec::new();
+        for (nth, ((leg, uid), owner)) in legs.iter().zip(owners).enumerate() {
+            let Some((place, addressed, at)) = self.user(job, *leg, uid, owner, stored.of_user(nth)) else { continue };
             let part = match parts.iter().position(|part| part.place == place) {
+                // As nearly every message is.
+                _ if legs.len() == 1 => {
+                    let (legs, addressed, at) = (smallvec![*leg], smallvec![addressed], at.into_iter().collect());
+                    return self.put_users(job, of, Part { place, legs, addressed, at });
+                }
                 Some(part) => parts.get_mut(part),
                 None => {
-                    parts.push(Part { place, legs: Legs::new(), addressed: Sessions::new(), at: Vec::new() });
+                    parts.push(Part { place, legs: SmallVec::new(), addressed: Sessions::new(), at: Vec::new() });
                     parts.last_mut()
                 }
             };
             if let Some(part) = part {
-                part.legs.push((*leg, uid.clone()));
+                part.legs.push(*leg);
                 part.addressed.push(addressed);
                 part.at.extend(at);
             }
         }
-        for Part { place, legs, addressed, at } in parts {
-            let to = match at.is_empty() {
-                true => recipients(addressed, of),
-                false => Recipients::Stored { to: addressed, at },
-            };
-            self.put(place, job, to, ReceiptLegs::Users { legs, of: of.clone() });
+        parts.into_iter().for_each(|part| self.put_users(job, of, part));
+    }
+
+    /// Finds the place for one user's leg, unless it has its outcome already: whose session it is for there, and where its
+    /// mailbox has it.
+    fn user(
+        &mut self,
+        job: &Job,
+        leg: u32,
+        uid: &Uid,
+        owner: Option<&Owner>,
+        stored: Option<Appended>,
+    ) -> Option<(usize, Addressed, Option<Position>)> {
+        let id = LegId { entry_id: job.entry_id, leg };
+        let at = match stored {
+            Some(Appended::NotMember) => {
+                self.routed.done.push((id, Outcome::NotMember));
+                return None;
+            }
+            Some(Appended::Stored(at)) => Some(at),
+            None => None,
+        };
+        if let Some(at) = at.filter(|_| job.message.traced) {
+            self.routed.stored.push((job.message.id.clone(), uid.clone(), at));
         }
+        let Some(owner) = owner else {
+            self.routed.done.push((id, at.map_or(Outcome::Offline, |_| Outcome::Stored)));
+            return None;
+        };
+        let addressed = Addressed { uid: uid.clone(), session: owner.session, fence: owner.fence };
+        Some((self.place(&owner.node), addressed, at))
+    }
+
+    fn put_users(&mut self, job: &Job, of: &Arc<[Tgid]>, part: Part) {
+        let Part { place, legs, addressed, at } = part;
+        let to = match at.is_empty() {
+            true => recipients(addressed, of),
+            false => Recipients::Stored { to: addressed, at },
+        };
+        self.put(place, job, to, ReceiptLegs::Users { legs, of: of.clone() });
     }
 
     fn fan(&mut self, job: &Job, nodes: &[NodeRef], but: &[Incarnation], to: impl Fn() -> Recipients) {
@@ -319,7 +376,7 @@ impl Plan {
         }
         // Most of them are for one node, as a rule the first.
         let room = if self.routed.nodes.is_empty() { self.jobs } else { 0 };
-        self.routed.nodes.push((node.clone(), Vec::with_capacity(room)));
+        self.routed.nodes.push((node.clone(), Parcels::with_capacity(room)));
         let place = self.routed.nodes.len() - 1;
         self.places.insert(node.clone(), place);
         place
@@ -327,9 +384,10 @@ impl Plan {
 
     fn put(&mut self, place: usize, job: &Job, to: Recipients, legs: ReceiptLegs) {
         let delivery = Delivery { entry: Some(job.entry_id), message: job.message.clone(), to };
-        let receipt = Receipt { entry_id: job.entry_id, message: job.message.clone(), again: self.again, legs };
+        let receipt = Receipt { entry_id: job.entry_id, again: self.again, legs };
         if let Some((_, parcels)) = self.routed.nodes.get_mut(place) {
-            parcels.push(Parcel { delivery, receipt });
+            parcels.deliveries.push(delivery);
+            parcels.receipts.push(receipt);
         }
     }
 }

@@ -108,7 +108,7 @@ impl Peers {
     /// # Errors
     /// Within the call's deadline, [`ClientOptions::deadline`]. Of a batch that went in parts `Unreachable` and `Full` become
     /// `Unknown` when an earlier part was delivered.
-    pub async fn deliver(&self, node: &NodeRef, batch: Batch) -> Result<Vec<Report>, PeerError> {
+    pub async fn deliver(&self, node: &NodeRef, batch: &Batch) -> Result<Vec<Report>, PeerError> {
         self.peer(node)?.deliver(batch).await
     }
 

@@ -31,7 +31,7 @@ use crate::backoff::Jitter;
 use crate::deliver::DeliverError;
 use crate::lane::{Job, Lane, Now};
 use crate::observe::Event;
-use crate::route::{Ground, Parcel, Receipt, RouteError, Routed, route};
+use crate::route::{Ground, Parcels, Receipt, RouteError, Routed, route};
 use crate::source::{Fetched, Room, SourceError};
 
 /// Targets routed at once, at most, unless one message has more. More would let an urgent message wait behind them.
@@ -54,7 +54,7 @@ enum Done {
     Confirmed { result: Result<(), SourceError> },
     Settled { batch: SettleBatch, result: Result<(), Unsettled> },
     Routed { jobs: Vec<Job>, again: bool, result: Result<Routed, RouteError> },
-    Delivered { node: NodeRef, receipts: Vec<Receipt>, result: Sent },
+    Delivered { node: NodeRef, batch: Arc<Batch>, receipts: Vec<Receipt>, result: Sent },
 }
 
 impl Done {
@@ -284,8 +284,11 @@ impl Driver {
         let pauses = [&self.own_pause, &self.store_pause, &self.route_pause];
         let paused =
             pauses.into_iter().any(|pause| pause.is_on(turn)) || !self.pipes.may_flow(turn) || self.settling.is_full();
+        if self.routing || self.confirming || paused || self.anew.is_replaced() {
+            return;
+        }
         let now = self.at(turn);
-        if self.routing || self.confirming || paused || self.anew.is_replaced() || !self.lane.has_ready(now) {
+        if !self.lane.has_ready(now) {
             return;
         }
         if !self.context.source.is_owned() {
@@ -316,18 +319,18 @@ impl Driver {
         self.work.push(Box::pin(routing));
     }
 
-    fn begin_to_deliver(&mut self, node: NodeRef, parcels: Vec<Parcel>) {
-        self.note_routed(&node, &parcels);
-        let (deliveries, receipts) = parcels.into_iter().map(|parcel| (parcel.delivery, parcel.receipt)).unzip();
-        let batch = Batch { lane: Some(self.origin()), deliveries };
+    fn begin_to_deliver(&mut self, node: NodeRef, parcels: Parcels) {
+        let Parcels { deliveries, receipts } = parcels;
+        self.note_routed(&node, &deliveries);
+        let batch = Arc::new(Batch { lane: Some(self.origin()), deliveries });
         let (source, deliver) = (Arc::clone(&self.context.source), Arc::clone(&self.context.deliver));
         let delivery = async move {
             // Looked at only now: the process may have stood still since the batch was made.
             let result = match source.is_owned() {
-                true => Sent::Answered(deliver.deliver(&node, batch).await),
+                true => Sent::Answered(deliver.deliver(&node, &batch).await),
                 false => Sent::NotOwned,
             };
-            Done::Delivered { node, receipts, result }
+            Done::Delivered { node, batch, receipts, result }
         };
         self.work.push(Box::pin(delivery));
     }

@@ -6,13 +6,14 @@
 use std::time::Duration;
 
 use gim_proto::{Class, Payload};
+use gim_proxy_sdk::delivery::Delivery;
 use gim_proxy_sdk::directory::NodeRef;
 use hashbrown::HashMap;
 use tokio::time::Instant;
 
 use super::pause::Pause;
 use crate::backoff::{Backoff, Jitter};
-use crate::route::Parcel;
+use crate::route::{Parcels, Receipt};
 
 /// Deliveries in one batch, at most.
 const BATCH: usize = 1_000;
@@ -29,7 +30,7 @@ const REMEMBERED: usize = 256;
 
 #[derive(Debug, Default)]
 struct Pipe {
-    waiting: Vec<Parcel>,
+    waiting: Parcels,
     busy_since: Option<Instant>,
     /// The node takes nothing right now.
     pause: Pause,
@@ -60,7 +61,7 @@ impl Pipes {
     }
 
     /// Appends what a node gets. Returns the next batch, if it may go now.
-    pub(super) fn push(&mut self, node: &NodeRef, parcels: Vec<Parcel>) -> Option<Vec<Parcel>> {
+    pub(super) fn push(&mut self, node: &NodeRef, parcels: Parcels) -> Option<Parcels> {
         let pipe = match self.nodes.get_mut(node) {
             Some(pipe) => pipe,
             None => {
@@ -71,13 +72,13 @@ impl Pipes {
         if pipe.waiting.is_empty() {
             pipe.waiting = parcels;
         } else {
-            pipe.waiting.extend(parcels);
+            pipe.waiting.append(parcels);
         }
         pipe.next()
     }
 
     /// Takes out what waits to go to a node. After a batch that failed it must not go ahead of what was in that.
-    pub(super) fn take_waiting(&mut self, node: &NodeRef) -> Vec<Parcel> {
+    pub(super) fn take_waiting(&mut self, node: &NodeRef) -> Parcels {
         self.nodes.get_mut(node).map(|pipe| std::mem::take(&mut pipe.waiting)).unwrap_or_default()
     }
 
@@ -104,7 +105,7 @@ impl Pipes {
     }
 
     /// Takes note that a node's batch has ended. Returns the next one, if something waits.
-    pub(super) fn ended(&mut self, node: &NodeRef) -> Option<Vec<Parcel>> {
+    pub(super) fn ended(&mut self, node: &NodeRef) -> Option<Parcels> {
         let pipe = self.nodes.get_mut(node)?;
         pipe.busy_since = None;
         pipe.next()
@@ -118,7 +119,7 @@ impl Pipes {
 }
 
 impl Pipe {
-    fn next(&mut self) -> Option<Vec<Parcel>> {
+    fn next(&mut self) -> Option<Parcels> {
         if self.busy_since.is_some() || self.waiting.is_empty() {
             return None;
         }
@@ -134,10 +135,10 @@ impl Pipe {
     /// Counts what of the waiting goes in one batch: at least one.
     fn batch(&self) -> usize {
         let (mut bytes, mut fans) = (0, 0);
-        let fits = |parcel: &&Parcel| {
-            let (Payload::Json(payload) | Payload::Raw(payload)) = &parcel.delivery.message.payload;
+        let fits = |(delivery, receipt): &(&Delivery, &Receipt)| {
+            let (Payload::Json(payload) | Payload::Raw(payload)) = &delivery.message.payload;
             bytes += payload.len();
-            fans += usize::from(parcel.receipt.is_fan() && parcel.delivery.message.class == Class::Durable);
+            fans += usize::from(receipt.is_fan() && delivery.message.class == Class::Durable);
             bytes <= BATCH_BYTES && fans <= BATCH_FANS
         };
         self.waiting.iter().take(BATCH).take_while(fits).count().max(1)
@@ -150,17 +151,17 @@ mod tests {
 
     use bytes::Bytes;
     use gim_proto::{Class, EntryId, Incarnation, MessageId, NodeId};
-    use gim_proxy_sdk::delivery::{Delivery, Message, Recipients};
+    use gim_proxy_sdk::delivery::{Message, Recipients};
     use tokio::time::advance;
 
     use super::*;
-    use crate::route::{Receipt, ReceiptLegs};
+    use crate::route::ReceiptLegs;
 
     fn node(name: &str) -> NodeRef {
         NodeRef { id: NodeId::parse(name).unwrap(), incarnation: Incarnation::mint() }
     }
 
-    fn parcels(seqs: std::ops::Range<u64>) -> Vec<Parcel> {
+    fn parcels(seqs: std::ops::Range<u64>) -> Parcels {
         let payload = Payload::Json(Bytes::from_static(b"{}"));
         let id = MessageId::mint();
         let message = Arc::new(Message {
@@ -173,26 +174,24 @@ mod tests {
             receipt: false,
             traced: false,
         });
-        let parcel = |seq| Parcel {
-            delivery: Delivery {
-                entry: Some(EntryId { ms: 0, seq }),
-                message: Arc::clone(&message),
-                to: Recipients::All,
-            },
-            receipt: Receipt {
-                entry_id: EntryId { ms: 0, seq },
-                message: Arc::clone(&message),
-                again: false,
-                legs: ReceiptLegs::Fan,
-            },
-        };
-        seqs.map(parcel).collect()
+        let entry_id = |seq| EntryId { ms: 0, seq };
+        let delivery =
+            |seq| Delivery { entry: Some(entry_id(seq)), message: Arc::clone(&message), to: Recipients::All };
+        let receipt = |seq| Receipt { entry_id: entry_id(seq), again: false, legs: ReceiptLegs::Fan };
+        Parcels { deliveries: seqs.clone().map(delivery).collect(), receipts: seqs.map(receipt).collect() }
     }
 
-    fn span(batch: Option<Vec<Parcel>>) -> Option<(u64, u64)> {
+    fn span(batch: Option<Parcels>) -> Option<(u64, u64)> {
         let batch = batch?;
-        assert!(batch.is_sorted_by_key(|parcel| parcel.receipt.entry_id));
-        Some((batch.first()?.receipt.entry_id.seq, batch.last()?.receipt.entry_id.seq))
+        assert!(batch.receipts.is_sorted_by_key(|receipt| receipt.entry_id));
+        assert!(
+            batch
+                .deliveries
+                .iter()
+                .map(|delivery| delivery.entry)
+                .eq(batch.receipts.iter().map(|one| Some(one.entry_id)))
+        );
+        Some((batch.receipts.first()?.entry_id.seq, batch.receipts.last()?.entry_id.seq))
     }
 
     #[tokio::test(start_paused = true)]

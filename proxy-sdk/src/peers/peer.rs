@@ -78,12 +78,12 @@ impl Peer {
         })
     }
 
-    pub(super) async fn deliver(&self, batch: Batch) -> Result<Vec<Report>, PeerError> {
+    pub(super) async fn deliver(&self, batch: &Batch) -> Result<Vec<Report>, PeerError> {
         let end = Instant::now() + self.client.options().deadline;
         let mut reports = Vec::with_capacity(batch.deliveries.len());
         let mut refused = HashSet::new();
         let mut rest = batch.deliveries.as_slice();
-        let version = self.version_for(&batch, end).await?;
+        let version = self.version_for(batch, end).await?;
         while !rest.is_empty() {
             let part = Part::of(rest, version, &refused);
             let (these, others) = rest.split_at(part.covers());

@@ -54,7 +54,7 @@ impl World {
 
     fn hand(&self, batch: Batch) -> tokio::task::JoinHandle<Outcome> {
         let (peers, name) = (self.peers.clone(), self.name.clone());
-        tokio::spawn(async move { peers.deliver(&name, batch).await.map_err(|error| error.kind) })
+        tokio::spawn(async move { peers.deliver(&name, &batch).await.map_err(|error| error.kind) })
     }
 }
 

@@ -75,14 +75,14 @@ struct NearOrFar {
 
 #[async_trait]
 impl Deliver for NearOrFar {
-    async fn deliver(&self, node: &NodeRef, batch: Batch) -> Result<Vec<Report>, DeliverError> {
+    async fn deliver(&self, node: &NodeRef, batch: &Arc<Batch>) -> Result<Vec<Report>, DeliverError> {
         match &self.far {
             Some(far) if !self.core.has_lived_as(&node.incarnation) => far.deliver(node, batch).await,
             None => {
-                let answer = self.intake.deliver(&node.incarnation, &batch).await;
+                let answer = self.intake.deliver(&node.incarnation, batch).await;
                 answer.map_err(|declined| kind(declined).into())
             }
-            Some(_) => self.deliver_here(node.incarnation, batch).await,
+            Some(_) => self.deliver_here(node.incarnation, Arc::clone(batch)).await,
         }
     }
 }
@@ -90,7 +90,7 @@ impl Deliver for NearOrFar {
 impl NearOrFar {
     /// A lane that is lost drops what it waits for. Begun, a batch goes on to its end all the same, or the lane's next owner
     /// would deliver again what some have already.
-    async fn deliver_here(&self, run: Incarnation, batch: Batch) -> Result<Vec<Report>, DeliverError> {
+    async fn deliver_here(&self, run: Incarnation, batch: Arc<Batch>) -> Result<Vec<Report>, DeliverError> {
         let intake = Arc::clone(&self.intake);
         let delivery = tokio::spawn(async move { intake.deliver(&run, &batch).await });
         match delivery.await {

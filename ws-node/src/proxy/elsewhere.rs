@@ -112,7 +112,7 @@ impl Proxy {
             return self.offer(message, to).await;
         }
         let delivery = Delivery { entry: None, message: Arc::clone(message), to };
-        let reports = peers.deliver(node, Batch { lane: None, deliveries: vec![delivery] }).await?;
+        let reports = peers.deliver(node, &Batch { lane: None, deliveries: vec![delivery] }).await?;
         let report = reports.into_iter().next();
         Ok(report.ok_or(PeerError { kind: PeerErrorKind::Unknown, source: None })?)
     }

@@ -11,7 +11,7 @@ use super::{Done, Driver, SettleBatch, Unsettled};
 use crate::backoff::Backoff;
 use crate::lane::{Job, Now, Verdict};
 use crate::observe::{Event, Step};
-use crate::route::{Parcel, RouteError, Routed};
+use crate::route::{Parcels, RouteError, Routed};
 use crate::source::{Fetched, Settlement, SourceError, SourceErrorKind};
 
 /// A store is asked again at least this often: once it is back, or knows again who is not there, nobody waits for long.
@@ -34,7 +34,9 @@ impl Driver {
                 self.routing &= again;
                 self.routed(&jobs, result);
             }
-            Done::Delivered { node, receipts, result } => self.delivered(node, receipts, result),
+            Done::Delivered { node, batch, receipts, result } => {
+                self.delivered(node, &batch.deliveries, &receipts, result);
+            }
         }
     }
 
@@ -138,9 +140,7 @@ impl Driver {
         }
         for (node, mut parcels) in routed.nodes {
             if !held.is_empty() {
-                parcels.retain(|Parcel { receipt, .. }| {
-                    !(receipt.is_fan() && held.contains(&(receipt.entry_id, node.incarnation)))
-                });
+                parcels.retain(|receipt| !(receipt.is_fan() && held.contains(&(receipt.entry_id, node.incarnation))));
             }
             self.send(node, parcels, now);
         }
@@ -161,9 +161,9 @@ impl Driver {
         }
     }
 
-    fn send(&mut self, node: NodeRef, parcels: Vec<Parcel>, now: Now) {
+    fn send(&mut self, node: NodeRef, parcels: Parcels, now: Now) {
         if let Some(wait) = self.pipes.suspended(&node) {
-            return parcels.iter().for_each(|parcel| self.postponed(&node, &parcel.receipt, wait, now));
+            return parcels.receipts.iter().for_each(|receipt| self.postponed(&node, receipt, wait, now));
         }
         if let Some(parcels) = self.pipes.push(&node, parcels) {
             self.begin_to_deliver(node, parcels);

@@ -1,6 +1,6 @@
 //! What the answers of nodes are to the lane.
 
-use gim_proxy_sdk::delivery::{Report, TargetReport};
+use gim_proxy_sdk::delivery::{Delivery, Report, TargetReport};
 use gim_proxy_sdk::directory::NodeRef;
 use tokio::time::Duration;
 
@@ -12,22 +12,22 @@ use crate::observe::{Event, Step};
 use crate::route::{Receipt, ReceiptLegs};
 
 impl Driver {
-    pub(super) fn delivered(&mut self, node: NodeRef, receipts: Vec<Receipt>, result: Sent) {
+    pub(super) fn delivered(&mut self, node: NodeRef, deliveries: &[Delivery], receipts: &[Receipt], result: Sent) {
         let now = self.now();
         let mut again = Vec::new();
         match result {
             Sent::Answered(Ok(reports)) if reports.len() == receipts.len() => {
                 self.pipes.resume(&node);
-                for (receipt, report) in receipts.into_iter().zip(reports) {
-                    again.extend(self.reported(&node, receipt, report, now));
+                for ((delivery, receipt), report) in deliveries.iter().zip(receipts).zip(reports) {
+                    again.extend(self.reported(&node, delivery, receipt, report, now));
                 }
             }
-            Sent::Answered(Ok(_)) => self.not_delivered(&node, &receipts, Failure::Unknown, now),
+            Sent::Answered(Ok(_)) => self.not_delivered(&node, receipts, Failure::Unknown, now),
             Sent::Answered(Err(error)) => match error.kind.failure() {
-                Some(failure) => self.not_delivered(&node, &receipts, failure, now),
-                None => self.not_taken(&node, &receipts, &error, now),
+                Some(failure) => self.not_delivered(&node, receipts, failure, now),
+                None => self.not_taken(&node, receipts, &error, now),
             },
-            Sent::NotOwned => self.none_was_tried(&node, &receipts, Duration::ZERO, now),
+            Sent::NotOwned => self.none_was_tried(&node, receipts, Duration::ZERO, now),
         }
         if !again.is_empty() {
             // What waits to go to the same node may be for the same users, and must not go ahead of this.
@@ -63,23 +63,30 @@ impl Driver {
         for receipt in receipts {
             self.postponed(node, receipt, wait, now);
         }
-        for parcel in self.pipes.take_waiting(node) {
-            self.postponed(node, &parcel.receipt, wait, now);
+        for receipt in self.pipes.take_waiting(node).receipts {
+            self.postponed(node, &receipt, wait, now);
         }
     }
 
     /// Takes the report on one delivery. Returns what of it has to be looked up again.
-    fn reported(&mut self, node: &NodeRef, receipt: Receipt, report: Report, now: Now) -> Option<Job> {
+    fn reported(
+        &mut self,
+        node: &NodeRef,
+        delivery: &Delivery,
+        receipt: &Receipt,
+        report: Report,
+        now: Now,
+    ) -> Option<Job> {
         let entry_id = receipt.entry_id;
-        match (receipt.legs, report) {
+        match (&receipt.legs, report) {
             (ReceiptLegs::Users { legs, of }, Report::Targets(reports)) => {
                 let mut moved = Legs::new();
                 let reports = reports.into_iter().map(Some).chain(std::iter::repeat(None));
-                for ((leg, uid), report) in legs.into_iter().zip(reports) {
-                    let at = LegId { entry_id, leg };
+                for ((leg, to), report) in legs.iter().zip(delivery.to.addressed()).zip(reports) {
+                    let at = LegId { entry_id, leg: *leg };
                     match report {
                         Some(TargetReport::Done(outcome)) => self.lane.complete(at, Verdict::Done(outcome), now),
-                        Some(TargetReport::NotOwner) if !receipt.again => moved.push((leg, uid)),
+                        Some(TargetReport::NotOwner) if !receipt.again => moved.push((*leg, to.uid.clone())),
                         Some(TargetReport::NotOwner) => {
                             self.lane.complete(at, Verdict::Failed(Failure::NotOwner), now);
                         }
@@ -89,17 +96,17 @@ impl Driver {
                 if moved.is_empty() {
                     return None;
                 }
-                self.context.record(&Event::Rerouted { message_id: receipt.message.id.clone() });
-                Some(Job { entry_id, message: receipt.message, aim: Aim::Users { legs: moved, of }, tried: true })
+                let message = delivery.message.clone();
+                self.context.record(&Event::Rerouted { message_id: message.id.clone() });
+                Some(Job { entry_id, message, aim: Aim::Users { legs: moved, of: of.clone() }, tried: true })
             }
             (ReceiptLegs::Fan, Report::Count { offered, slow }) => {
                 self.lane.answered(entry_id, node.incarnation, Answer::Count { offered, slow }, now);
                 None
             }
-            (legs, _) => {
-                let receipt = Receipt { legs, ..receipt };
+            _ => {
                 let failure = Failure::Unknown;
-                self.all_end_as(node, &receipt, Verdict::Failed(failure), Answer::Failed(failure), now);
+                self.all_end_as(node, receipt, Verdict::Failed(failure), Answer::Failed(failure), now);
                 None
             }
         }
@@ -113,7 +120,7 @@ impl Driver {
         let entry_id = receipt.entry_id;
         match &receipt.legs {
             ReceiptLegs::Users { legs, .. } => {
-                for (leg, _) in legs {
+                for leg in legs {
                     self.lane.complete(LegId { entry_id, leg: *leg }, verdict, now);
                 }
             }

@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use gim_proto::{Class, MessageId, Uid};
-use gim_proxy_sdk::delivery::Recipients;
+use gim_proxy_sdk::delivery::{Delivery, Recipients};
 use gim_proxy_sdk::directory::NodeRef;
 use gim_proxy_sdk::ledger::{Hop, Receipt, ReceiptState};
 use gim_proxy_sdk::mailbox::Position;
@@ -11,7 +11,7 @@ use gim_proxy_sdk::mailbox::Position;
 use super::Driver;
 use crate::lane::{Mark, Told};
 use crate::observe::Event;
-use crate::route::{Parcel, Trims};
+use crate::route::Trims;
 
 impl Driver {
     /// Takes the outcomes that have to be written before the settlements that the lane hands over now.
@@ -68,9 +68,8 @@ impl Driver {
     }
 
     /// Notes what is sent to a node.
-    pub(super) fn note_routed(&self, node: &NodeRef, parcels: &[Parcel]) {
-        let marks = parcels.iter().filter(|parcel| parcel.delivery.message.traced).map(|parcel| {
-            let delivery = &parcel.delivery;
+    pub(super) fn note_routed(&self, node: &NodeRef, deliveries: &[Delivery]) {
+        let marks = deliveries.iter().filter(|delivery| delivery.message.traced).map(|delivery| {
             let target = match &delivery.to {
                 Recipients::Groups(_) | Recipients::All => None,
                 to => to.addressed().first().filter(|_| to.addressed().len() == 1).map(|to| to.uid.as_str().into()),

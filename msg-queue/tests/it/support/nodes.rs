@@ -1,7 +1,7 @@
 //! Nodes that answer as they are told, and remember what they took.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use gim_msg_queue::deliver::{Deliver, DeliverError, DeliverErrorKind};
@@ -106,7 +106,7 @@ impl Nodes {
 
 #[async_trait]
 impl Deliver for Nodes {
-    async fn deliver(&self, node: &NodeRef, batch: Batch) -> Result<Vec<Report>, DeliverError> {
+    async fn deliver(&self, node: &NodeRef, batch: &Arc<Batch>) -> Result<Vec<Report>, DeliverError> {
         self.batches.lock().unwrap().push((node.id.to_string(), batch.deliveries.len()));
         self.origins.lock().unwrap().extend(batch.lane);
         let mut frozen = self.frozen.subscribe();
@@ -115,7 +115,7 @@ impl Deliver for Nodes {
         // As a stream between two machines would.
         tokio::task::yield_now().await;
         // A script may panic on purpose.
-        let answer = { (self.script.lock().unwrap_or_else(PoisonError::into_inner))(node, &batch) };
+        let answer = { (self.script.lock().unwrap_or_else(PoisonError::into_inner))(node, batch) };
         let reports = answer.map_err(DeliverError::from)?;
         let mut took = self.took.lock().unwrap();
         for (delivery, report) in batch.deliveries.iter().zip(&reports) {

@@ -100,14 +100,14 @@ impl Ledger {
 
 #[async_trait]
 impl Deliver for Way {
-    async fn deliver(&self, _node: &NodeRef, batch: Batch) -> Result<Vec<Report>, DeliverError> {
+    async fn deliver(&self, _node: &NodeRef, batch: &Arc<Batch>) -> Result<Vec<Report>, DeliverError> {
         let origin = batch.lane.as_ref().unwrap();
         self.ledger.begin(self.worker, origin.lane, origin.term);
         let _on_its_way = OnItsWay(self, origin.lane);
         // As a stream between two machines takes.
         tokio::time::sleep(Duration::from_millis(2)).await;
-        self.ledger.take(&batch);
-        Ok(reports(&batch))
+        self.ledger.take(batch);
+        Ok(reports(batch))
     }
 }
 

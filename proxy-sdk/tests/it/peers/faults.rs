@@ -17,7 +17,7 @@ use crate::support::relay::Relay;
 use crate::support::{SHORT, within};
 
 async fn kind(world: &World, number: u64) -> Result<(), PeerErrorKind> {
-    let outcome = within("the outcome", world.peers.deliver(&world.name, small(number))).await;
+    let outcome = within("the outcome", world.peers.deliver(&world.name, &small(number))).await;
     outcome.map(|_| ()).map_err(|error| error.kind)
 }
 
@@ -60,7 +60,7 @@ async fn whoever_is_not_in_the_view_is_not_called() {
     let strangers = [name(Incarnation::mint()), name(world.name.incarnation)];
     world.live.set([member(&name(Incarnation::mint()), &world.node.address())]);
     for stranger in strangers {
-        let error = world.peers.deliver(&stranger, small(1)).await.unwrap_err();
+        let error = world.peers.deliver(&stranger, &small(1)).await.unwrap_err();
         assert_eq!(error.kind, PeerErrorKind::Unreachable);
         assert!(world.peers.client(&stranger).is_err());
     }
@@ -76,7 +76,7 @@ async fn a_node_that_cannot_be_reached_is_unreachable_and_found_again_when_it_is
     let incarnation = world.name.incarnation;
     let World { node, name, live, peers } = world;
     let address = node.stop().await;
-    let error = within("the refusal", peers.deliver(&name, small(1))).await.unwrap_err();
+    let error = within("the refusal", peers.deliver(&name, &small(1))).await.unwrap_err();
     assert_eq!(error.kind, PeerErrorKind::Unreachable);
     let node = FakeNode::start_at(address, Script { incarnation, ..Script::default() }).await;
     let world = World { node, name, live, peers };

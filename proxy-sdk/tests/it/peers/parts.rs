@@ -21,7 +21,7 @@ const NOT_OWNER: TargetReport = TargetReport::NotOwner;
 async fn a_large_batch_goes_in_parts_in_order() {
     let world = World::of(Line::default(), patient()).await;
     let batch = of_lane((0..20).map(|number| large(number, &["42"])).collect());
-    let reports = world.peers.deliver(&world.name, batch).await.unwrap();
+    let reports = world.peers.deliver(&world.name, &batch).await.unwrap();
     assert_eq!(reports, vec![Report::Targets(vec![OFFERED].into()); 20]);
     let parts = numbers(world.line());
     assert_eq!(parts.concat(), (0..20).collect::<Vec<_>>());
@@ -33,7 +33,7 @@ async fn a_large_batch_goes_in_parts_in_order() {
 async fn a_batch_of_many_messages_goes_a_thousand_at_a_time() {
     let world = World::of(Line::default(), patient()).await;
     let batch = of_lane((0..2_001).map(|number| delivery(number, 1, Recipients::All)).collect());
-    assert_eq!(world.peers.deliver(&world.name, batch).await.unwrap().len(), 2_001);
+    assert_eq!(world.peers.deliver(&world.name, &batch).await.unwrap().len(), 2_001);
     assert_eq!(numbers(world.line()).iter().map(Vec::len).collect::<Vec<_>>(), [1_000, 1_000, 1]);
 }
 
@@ -46,7 +46,7 @@ async fn who_is_refused_in_one_part_is_not_served_in_a_later_one() {
     let mut deliveries: Vec<Delivery> = (0..7).map(|number| large(number, &["gone"])).collect();
     deliveries.push(large(7, &["gone", "42"]));
     deliveries.push(large(8, &["gone"]));
-    let reports = world.peers.deliver(&world.name, of_lane(deliveries)).await.unwrap();
+    let reports = world.peers.deliver(&world.name, &of_lane(deliveries)).await.unwrap();
     assert_eq!(reports[7], Report::Targets(vec![NOT_OWNER, OFFERED].into()));
     assert_eq!(reports[8], Report::Targets(vec![NOT_OWNER].into()));
     let [first, second] = &world.line().seen()[..] else { panic!("two parts") };
@@ -70,7 +70,7 @@ async fn when_a_later_part_fails_the_batch_may_have_taken_effect() {
         });
         let world = World::of(line, patient()).await;
         let batch = of_lane((0..20).map(|number| large(number, &["42"])).collect());
-        assert_eq!(world.peers.deliver(&world.name, batch).await.unwrap_err().kind, kind, "{said:?}");
+        assert_eq!(world.peers.deliver(&world.name, &batch).await.unwrap_err().kind, kind, "{said:?}");
         assert_eq!(world.line().seen().len(), 2, "nothing after what failed");
     }
 }

@@ -13,7 +13,7 @@ use crate::support::{SHORT, within};
 async fn a_batch_that_is_not_answered_in_time_may_have_taken_effect() {
     let world = World::of(Line::silent(), impatient()).await;
     let start = Instant::now();
-    let error = world.peers.deliver(&world.name, small(1)).await.unwrap_err();
+    let error = world.peers.deliver(&world.name, &small(1)).await.unwrap_err();
     assert_eq!(error.kind, PeerErrorKind::Unknown, "{error:?}");
     assert!(start.elapsed() >= SHORT);
     assert_eq!(world.line().seen().len(), 1);
@@ -24,7 +24,7 @@ async fn a_batch_that_never_got_its_turn_took_no_effect_and_never_will() {
     let world = World::of(Line::silent(), ClientOptions { in_flight: 1, ..impatient() }).await;
     let first = world.hand(small(1));
     world.line().came(1).await;
-    let error = world.peers.deliver(&world.name, small(2)).await.unwrap_err();
+    let error = world.peers.deliver(&world.name, &small(2)).await.unwrap_err();
     assert_eq!(error.kind, PeerErrorKind::Full, "{error:?}");
     assert_eq!(within("the first", first).await.unwrap(), Err(PeerErrorKind::Unknown));
     // Once there is room again, what was given up is passed over.
@@ -35,7 +35,7 @@ async fn a_batch_that_never_got_its_turn_took_no_effect_and_never_will() {
 
 /// Delivers until there is room, and tells what came.
 async fn eventually_delivered(world: &World, number: u64) -> Vec<Vec<u64>> {
-    let delivered = async { while world.peers.deliver(&world.name, small(number)).await.is_err() {} };
+    let delivered = async { while world.peers.deliver(&world.name, &small(number)).await.is_err() {} };
     within("room", delivered).await;
     numbers(world.line())
 }
@@ -43,7 +43,7 @@ async fn eventually_delivered(world: &World, number: u64) -> Vec<Vec<u64>> {
 #[tokio::test]
 async fn an_answer_that_comes_too_late_makes_room_all_the_same() {
     let world = World::of(Line::silent(), ClientOptions { in_flight: 1, ..impatient() }).await;
-    assert!(world.peers.deliver(&world.name, small(1)).await.is_err());
+    assert!(world.peers.deliver(&world.name, &small(1)).await.is_err());
     let stats = world.peers.stats();
     assert_eq!((stats[0].batches, stats[0].bytes), (1, ClientOptions::SMALLEST), "the node still has it");
     world.line().gate.add_permits(2);
@@ -69,7 +69,7 @@ async fn as_many_batches_are_on_their_way_as_there_is_room_for() {
 async fn a_batch_above_all_room_goes_alone() {
     let world = World::of(Line::default(), ClientOptions { in_flight: 1, ..patient() }).await;
     let large = of_lane(vec![delivery(1, 1 << 20, Recipients::All)]);
-    assert_eq!(world.peers.deliver(&world.name, large).await.unwrap().len(), 1);
+    assert_eq!(world.peers.deliver(&world.name, &large).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn a_batch_whose_owner_has_left_is_not_sent() {
     let world = World::of(Line::silent(), ClientOptions { in_flight: 1, ..patient() }).await;
     let first = world.hand(small(1));
     world.line().came(1).await;
-    let given_up = tokio::time::timeout(SHORT, world.peers.deliver(&world.name, small(2))).await;
+    let given_up = tokio::time::timeout(SHORT, world.peers.deliver(&world.name, &small(2))).await;
     assert!(given_up.is_err());
     let third = world.hand(small(3));
     world.line().gate.add_permits(2);

@@ -36,7 +36,7 @@ async fn every_kind_of_recipient_has_its_report() {
         delivery(3, 5, Recipients::Groups(tgids())),
         delivery(4, 5, Recipients::All),
     ]);
-    let reports = world.peers.deliver(&world.name, batch).await.unwrap();
+    let reports = world.peers.deliver(&world.name, &batch).await.unwrap();
     let counts = Report::Count { offered: 7, slow: 1 };
     let targets = vec![OFFERED, TargetReport::NotOwner, TargetReport::Done(Outcome::Slow)];
     let member = Report::Targets(vec![TargetReport::Done(Outcome::NotMember)].into());
@@ -55,9 +55,9 @@ async fn what_is_sent_is_what_the_contract_says() {
         ..Message::clone(&plain.message)
     };
     let batch = of_lane(vec![Delivery { message: message.into(), ..plain }]);
-    world.peers.deliver(&world.name, batch).await.unwrap();
+    world.peers.deliver(&world.name, &batch).await.unwrap();
     let direct = Batch { lane: None, deliveries: vec![Delivery { entry: None, ..delivery(1, 1, Recipients::All) }] };
-    world.peers.deliver(&world.name, direct).await.unwrap();
+    world.peers.deliver(&world.name, &direct).await.unwrap();
 
     let [first, second] = &world.line().seen()[..] else { panic!("two batches") };
     assert_eq!(first.incarnation, world.name.incarnation.to_string());
@@ -77,7 +77,8 @@ async fn what_is_sent_is_what_the_contract_says() {
 async fn batches_go_in_order_on_one_stream_after_one_handshake() {
     let world = World::of(Line::default(), patient()).await;
     // Polled in order on one task.
-    let calls = (0..100).map(|number| world.peers.deliver(&world.name, small(number)));
+    let batches: Vec<Batch> = (0..100).map(small).collect();
+    let calls = batches.iter().map(|batch| world.peers.deliver(&world.name, batch));
     let answers = within("the answers", futures_util::future::join_all(calls)).await;
     assert!(answers.iter().all(Result::is_ok));
     assert_eq!(numbers(world.line()).concat(), (0..100).collect::<Vec<_>>());
@@ -100,7 +101,7 @@ async fn answers_are_known_by_their_number_in_whatever_order_they_come() {
 #[tokio::test]
 async fn an_empty_batch_is_done_without_a_call() {
     let world = World::of(Line::default(), patient()).await;
-    assert!(world.peers.deliver(&world.name, of_lane(Vec::new())).await.unwrap().is_empty());
+    assert!(world.peers.deliver(&world.name, &of_lane(Vec::new())).await.unwrap().is_empty());
     assert!(world.node.script.seen().is_empty());
 }
 
@@ -108,7 +109,7 @@ async fn an_empty_batch_is_done_without_a_call() {
 async fn the_token_is_shown_with_the_handshake_the_stream_and_every_call() {
     let options = gim_proxy_sdk::ClientOptions { token: Some("0123456789abcdef".into()), ..patient() };
     let world = World::of(Line::default(), options).await;
-    world.peers.deliver(&world.name, small(1)).await.unwrap();
+    world.peers.deliver(&world.name, &small(1)).await.unwrap();
     let client = world.peers.client(&world.name).unwrap();
     client.sysinfo_alone().await.unwrap();
     let opened = world.line().opened.lock().unwrap()[0].clone();

@@ -31,7 +31,7 @@ async fn world(version: u32) -> World {
 async fn durable_messages_are_held_back_from_a_node_that_does_not_know_them_and_live_ones_go_on() {
     let world = world(1).await;
     let live = delivery(3, 10, Recipients::Sessions(vec![session_of("1")].into()));
-    let reports = world.peers.deliver(&world.name, of_lane(vec![hint(1), group(2), live])).await.unwrap();
+    let reports = world.peers.deliver(&world.name, &of_lane(vec![hint(1), group(2), live])).await.unwrap();
     let stored = TargetReport::Done(Outcome::Stored);
     let offered = TargetReport::Done(Outcome::Offered);
     assert_eq!(
@@ -43,7 +43,7 @@ async fn durable_messages_are_held_back_from_a_node_that_does_not_know_them_and_
         ]
     );
     assert_eq!(numbers(world.line()), [[3]]);
-    let reports = world.peers.deliver(&world.name, of_lane(vec![group(4)])).await.unwrap();
+    let reports = world.peers.deliver(&world.name, &of_lane(vec![group(4)])).await.unwrap();
     assert_eq!(reports, [Report::Count { offered: 0, slow: 0 }]);
     assert_eq!(numbers(world.line()), [[3]], "nothing is left to ask");
     let opened = world.line().opened.lock().unwrap()[0].clone();
@@ -53,7 +53,7 @@ async fn durable_messages_are_held_back_from_a_node_that_does_not_know_them_and_
 #[tokio::test]
 async fn a_node_that_knows_durable_messages_is_told_where_they_are() {
     let world = world(2).await;
-    world.peers.deliver(&world.name, of_lane(vec![hint(1), group(2)])).await.unwrap();
+    world.peers.deliver(&world.name, &of_lane(vec![hint(1), group(2)])).await.unwrap();
     let seen = world.line().seen().remove(0);
     assert!(seen.deliveries.iter().all(|delivery| delivery.class() == MessageClass::Durable));
     let Some(rpc::delivery::To::Sessions(sessions)) = &seen.deliveries[0].to else { panic!("no sessions") };
@@ -67,6 +67,6 @@ async fn a_node_that_knows_durable_messages_is_told_where_they_are() {
 async fn a_node_that_does_not_answer_is_unreachable_for_durable_messages_too() {
     let world = world(2).await;
     world.live.set([member(&world.name, "127.0.0.1:1")]);
-    let failed = world.peers.deliver(&world.name, of_lane(vec![hint(1)])).await.unwrap_err();
+    let failed = world.peers.deliver(&world.name, &of_lane(vec![hint(1)])).await.unwrap_err();
     assert_eq!(failed.kind, gim_proxy_sdk::peers::PeerErrorKind::Unreachable);
 }

@@ -35,7 +35,7 @@ impl Way {
     }
 
     pub(crate) async fn deliver(&self, batch: Batch) -> Result<Vec<Report>, PeerErrorKind> {
-        self.peers.deliver(&self.node, batch).await.map_err(|error| error.kind)
+        self.peers.deliver(&self.node, &batch).await.map_err(|error| error.kind)
     }
 
     pub(crate) async fn stop(&self, who: &Addressed, stop: Stop) -> bool {
