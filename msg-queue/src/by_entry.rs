@@ -102,7 +102,7 @@ impl<V> ByEntry<V> {
             self.places.retain(|(_, value)| value.is_some());
         }
         if self.entries == 0 {
-            // The next ones begin at the front of the row again, where others have just been.
+            // Empty it is already: this has the next ones begin at the front again, where others have just been.
             self.places.clear();
         }
         if let Some(room) = self.need.went(self.places.len(), self.places.capacity()) {
@@ -188,5 +188,10 @@ mod tests {
             map.remove(id(number));
         }
         assert!(map.places.capacity() < 100, "and all of it once few pass through");
+        for crowd in 0..20 {
+            (0..300).for_each(|number| map.insert(id(1_000 * crowd + number), ()).unwrap());
+            (0..300).for_each(|number| assert_eq!(map.remove(id(1_000 * crowd + number)), Some(())));
+            assert!(map.places.capacity() >= 300, "a crowd that comes again keeps its room");
+        }
     }
 }

@@ -41,7 +41,8 @@ pub enum DeliverErrorKind {
 #[async_trait]
 pub trait Deliver: Send + Sync + 'static {
     /// Hands a batch to a node. Returns one report per delivery, in order, once each was offered to the sessions it
-    /// is for. Never waits for a client. The lane keeps the batch until then, to take up again what has moved.
+    /// is for. Never waits for a client. The lane keeps the batch until then, to take up again what has moved;
+    /// who goes on with it after the call was dropped takes a handle of its own.
     async fn deliver(&self, node: &NodeRef, batch: &Arc<Batch>) -> Result<Vec<Report>, DeliverError>;
 }
 

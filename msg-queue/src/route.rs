@@ -81,7 +81,7 @@ pub struct Routed {
     pub nodes: Vec<(NodeRef, Parcels)>,
 }
 
-/// Deliveries to one node, in order, and whom each is for in the lane.
+/// Deliveries to one node, in order, and whom each is for in the lane: as many of the one as of the other.
 #[derive(Debug, Default)]
 pub struct Parcels {
     /// What the node gets.
@@ -300,12 +300,12 @@ impl Plan {
         let mut parts: Vec<Part> = Vec::new();
         for (nth, ((leg, uid), owner)) in legs.iter().zip(owners).enumerate() {
             let Some((place, addressed, at)) = self.user(job, *leg, uid, owner, stored.of_user(nth)) else { continue };
+            // Nearly every message has one leg.
+            if legs.len() == 1 {
+                let (legs, addressed, at) = (smallvec![*leg], smallvec![addressed], at.into_iter().collect());
+                return self.put_users(job, of, Part { place, legs, addressed, at });
+            }
             let part = match parts.iter().position(|part| part.place == place) {
-                // As nearly every message is.
-                _ if legs.len() == 1 => {
-                    let (legs, addressed, at) = (smallvec![*leg], smallvec![addressed], at.into_iter().collect());
-                    return self.put_users(job, of, Part { place, legs, addressed, at });
-                }
                 Some(part) => parts.get_mut(part),
                 None => {
                     parts.push(Part { place, legs: SmallVec::new(), addressed: Sessions::new(), at: Vec::new() });

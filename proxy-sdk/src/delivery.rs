@@ -165,7 +165,7 @@ pub enum TargetReport {
 /// What a node answers for one delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
-    /// One answer per addressed session, in the order asked ([`Recipients::Sessions`], [`Recipients::Member`]).
+    /// One answer per addressed session, in the order of [`Recipients::addressed`].
     Targets(TargetReports),
     /// How many sessions took it and how many were too slow ([`Recipients::Groups`], [`Recipients::All`]).
     Count {

@@ -74,7 +74,7 @@ pub(super) struct Keys {
     /// Queues of keys that are done, for the next ones: most keys come and go with one message.
     #[expect(clippy::vec_box, reason = "the boxes are what is kept")]
     spare: Vec<Box<Queue>>,
-    /// Room in the table of queues.
+    /// How many queues there were of late.
     need: Need,
 }
 
@@ -338,8 +338,26 @@ mod tests {
             keys.withdraw(&user(number), entry_id);
         }
         assert!(keys.is_empty() && !keys.is_crowded() && keys.next_timer().is_none());
-        assert!(keys.queues.capacity() < 4 * SPARE && keys.spare.len() == SPARE);
+        assert!(keys.queues.capacity() <= 2_048 && keys.spare.len() == SPARE);
         assert!(keys.push(user(0), entry_id));
         assert_eq!(keys.fly_if_it_may(&user(0), entry_id, 2), Some(None), "a queue that was used begins anew");
+    }
+
+    #[test]
+    fn the_table_has_room_for_as_many_keys_as_there_were_of_late() {
+        let mut keys = Keys::new(1);
+        let entry_id = EntryId { ms: 1, seq: 0 };
+        let mut pass = |crowd: usize, times: usize| {
+            let users: Vec<Key> = (0..crowd).map(|n| Key::User(Uid::parse(&format!("u{n}")).unwrap())).collect();
+            for _ in 0..times {
+                users.iter().for_each(|user| assert!(keys.push(user.clone(), entry_id)));
+                users.iter().for_each(|user| assert_eq!(keys.withdraw(user, entry_id), None));
+            }
+            assert!(keys.is_empty());
+            keys.queues.capacity()
+        };
+        assert!(pass(300, 20) >= 300);
+        assert!(pass(1, 2_000) < 100);
+        assert!(pass(300, 20) >= 300);
     }
 }

@@ -321,6 +321,7 @@ impl Driver {
 
     fn begin_to_deliver(&mut self, node: NodeRef, parcels: Parcels) {
         let Parcels { deliveries, receipts } = parcels;
+        debug_assert_eq!(deliveries.len(), receipts.len());
         self.note_routed(&node, &deliveries);
         let batch = Arc::new(Batch { lane: Some(self.origin()), deliveries });
         let (source, deliver) = (Arc::clone(&self.context.source), Arc::clone(&self.context.deliver));

@@ -7,7 +7,8 @@ use gim_proxy_sdk::Outcome;
 use gim_proxy_sdk::delivery::{Recipients, TargetReport};
 use gim_proxy_sdk::queue::{Queue, Selection};
 
-use crate::support::{Nodes, Plan, World, entry, lanes, node, reports, to, to_users, uid};
+use crate::durable::joins_durably;
+use crate::support::{Nodes, Plan, World, entry, lanes, node, reports, taken_as, to, to_users, uid};
 
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_messages_arrive_once_and_in_order() {
@@ -148,6 +149,50 @@ async fn a_user_who_moved_is_looked_up_again_once_at_once_and_at_no_cost() {
     assert_eq!(world.directory.lookups(), 2);
     assert_eq!(world.count(|event| matches!(event, Event::Rerouted { .. })), 5);
     assert_eq!(world.count(|event| matches!(event, Event::Retry { .. })), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_several_users_over_two_nodes_each_that_moved_is_found_where_it_is() {
+    for class in ["live", "durable"] {
+        let home = node("home");
+        let there = node("there");
+        let moved = ["1", "2", "m"];
+        let world = World::start(
+            Nodes::scripted({
+                let home = home.id.clone();
+                move |at, batch| {
+                    let report = |delivery| {
+                        let gone = |uid: &str| at.id == home && moved.contains(&uid);
+                        to_users(delivery, |uid| if gone(uid) { TargetReport::NotOwner } else { taken_as(delivery) })
+                    };
+                    Ok(batch.deliveries.iter().map(report).collect())
+                }
+            })
+            .shut(),
+        );
+        world.connect(&["1", "2", "4", "m"]).await;
+        world.connect_at("3", &there).await;
+        let all = entry(7, &[("to_uids", r#"["1","2","3","4"]"#), ("class", class)]);
+        let member = entry(8, &[("to_uid", "m"), ("tgid", "g"), ("class", class)]);
+        if class == "durable" {
+            joins_durably(&world, "m", "g").await;
+        }
+        world.put(vec![all, member]).await;
+        world.until(|stats| stats.pending == 2).await;
+        for uid in moved {
+            world.connect_at(uid, &there).await;
+        }
+        world.nodes.open(100);
+        world.settled(2).await;
+        for uid in ["1", "2", "3"] {
+            assert_eq!(world.nodes.numbers_at("there", uid), [7], "{class} {uid}");
+        }
+        assert_eq!(world.nodes.numbers_at("home", "4"), [7], "{class}");
+        assert_eq!(world.nodes.numbers_at("there", "m"), [8], "{class}");
+        assert_eq!(world.nodes.took().len(), 5, "{class}: once each");
+        assert_eq!(world.count(|event| matches!(event, Event::Rerouted { .. })), 2, "{class}");
+        assert_eq!(world.count(|event| matches!(event, Event::Retry { .. })), 0, "{class}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -39,7 +39,7 @@ async fn numbers(mailboxes: &ShakyMailboxes, name: &str) -> Vec<usize> {
     mailboxes.letters(name).await.iter().map(|(_, message)| number(message)).collect()
 }
 
-async fn joins_durably(world: &World, name: &str, group: &str) {
+pub(crate) async fn joins_durably(world: &World, name: &str, group: &str) {
     assert!(world.directory.inner.join_durably(&uid(name), &Tgid::parse(group).unwrap(), 1_000_000).await.unwrap());
 }
 

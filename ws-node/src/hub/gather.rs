@@ -52,7 +52,8 @@ enum Who {
         crowd: u32,
         member: u32,
     },
-    /// It was one, and was written to: its handle was given back while its memory was at hand.
+    /// It was one, and was written to: its handle was given back while its memory was at hand. Its slot may be somebody
+    /// else's from then on, so nothing is added to a round that is written.
     Written,
 }
 
@@ -117,6 +118,7 @@ impl Gather {
             self.rows.push(Row { who: who(), plan, taken: None });
             return self.rows.len() - 1;
         };
+        debug_assert!(!matches!(self.rows[row].who, Who::Written));
         let plan = self.rows[row].plan;
         if self.plans.last_chunk(plan) != Some(chunk) {
             self.rows[row].plan = self.plans.append(plan, chunk);

@@ -9,9 +9,9 @@ const FEW: usize = 64;
 /// See the module. Rows are counted from 0 in each round.
 pub(super) struct Index {
     rows: u32,
-    /// Whose they are, while they are few.
+    /// Whose the first of them are.
     few: Vec<u32>,
-    /// By slot: the round in which it was set, and the row. Set once there are more than few.
+    /// By slot: the round in which it was set, and the row. Of all rows, once there are more than few.
     table: Vec<(u32, u32)>,
     /// Never 0: that stands in the table where nothing was set.
     round: u32,
@@ -98,5 +98,16 @@ mod tests {
                 index.clear();
             }
         }
+    }
+
+    #[test]
+    fn what_was_set_before_the_count_of_rounds_began_anew_is_forgotten() {
+        let mut index = Index::default();
+        (0..100).for_each(|slot| index.push(slot));
+        assert_eq!((index.round, index.find(99)), (1, Some(99)));
+        index.round = u32::MAX;
+        index.clear();
+        (100..200).for_each(|slot| index.push(slot));
+        assert_eq!((index.round, index.find(99), index.find(199)), (1, None, Some(99)));
     }
 }

@@ -81,13 +81,16 @@ impl Driver {
         match (&receipt.legs, report) {
             (ReceiptLegs::Users { legs, of }, Report::Targets(reports)) => {
                 let mut moved = Legs::new();
-                let reports = reports.into_iter().map(Some).chain(std::iter::repeat(None));
-                for ((leg, to), report) in legs.iter().zip(delivery.to.addressed()).zip(reports) {
+                let reports = delivery.to.addressed().iter().zip(reports);
+                // Every leg gets a verdict, whatever there is of answers.
+                for (leg, report) in legs.iter().zip(reports.map(Some).chain(std::iter::repeat(None))) {
                     let at = LegId { entry_id, leg: *leg };
                     match report {
-                        Some(TargetReport::Done(outcome)) => self.lane.complete(at, Verdict::Done(outcome), now),
-                        Some(TargetReport::NotOwner) if !receipt.again => moved.push((*leg, to.uid.clone())),
-                        Some(TargetReport::NotOwner) => {
+                        Some((_, TargetReport::Done(outcome))) => {
+                            self.lane.complete(at, Verdict::Done(outcome), now);
+                        }
+                        Some((to, TargetReport::NotOwner)) if !receipt.again => moved.push((*leg, to.uid.clone())),
+                        Some((_, TargetReport::NotOwner)) => {
                             self.lane.complete(at, Verdict::Failed(Failure::NotOwner), now);
                         }
                         None => self.lane.complete(at, Verdict::Failed(Failure::Unknown), now),
