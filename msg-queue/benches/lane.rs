@@ -32,7 +32,7 @@ fn fetched(seq: usize, target: &str, value: &str) -> Fetched {
     fields.push("data", "{}");
     fields.push(target, value.to_owned());
     let entry_id = EntryId { ms: NOW.unix_ms, seq: seq as u64 };
-    let body = Entry::decode(&fields).map(Box::new);
+    let body = Entry::decode(&fields);
     let message_id = MessageId::of_entry(0, entry_id);
     Fetched { entry_id, message_id, size: 100, attempts: 0, rest: None, duplicate: false, body }
 }

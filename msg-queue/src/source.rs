@@ -25,8 +25,8 @@ pub struct Fetched {
     pub rest: Option<Rest>,
     /// Another entry with this id was accepted within the idempotency window.
     pub duplicate: bool,
-    /// What is to be delivered. Boxed: it goes through several hands.
-    pub body: Result<Box<Entry>, Malformed>,
+    /// What is to be delivered.
+    pub body: Result<Entry, Malformed>,
 }
 
 /// What of an entry is still to be done.

@@ -98,7 +98,7 @@ impl Fan {
 
 impl Pending {
     /// Takes up an entry for what of it is to be done. It may turn out to be nothing: all its users are excepted.
-    pub(super) fn new(fetched: &Read, message_id: MessageId, entry: Box<Entry>) -> Self {
+    pub(super) fn new(fetched: &Read, message_id: MessageId, entry: Entry) -> Self {
         let (to, done) = aim(&entry, fetched.rest.as_ref());
         let legs = match &to {
             To::Users { uids, .. } => uids.len(),
@@ -107,7 +107,7 @@ impl Pending {
         let since_ms = entry.deliver_at_ms.unwrap_or(0).max(fetched.entry_id.ms);
         let expires_ms = expires_ms(fetched.entry_id, &entry);
         let traced = entry.is_traced();
-        let Entry { class, key, payload, except, receipt, priority, .. } = *entry;
+        let Entry { class, key, payload, except, receipt, priority, .. } = entry;
         let message = Message { id: message_id, class, key, payload, except, expires_ms, receipt, traced };
         Self {
             message: Arc::new(message),

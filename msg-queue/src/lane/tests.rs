@@ -42,7 +42,7 @@ fn id(seq: u64) -> EntryId {
 
 fn fetched(seq: u64, pairs: &[(&'static str, &'static str)]) -> Fetched {
     let fields: Fields = [("data", "{}")].iter().chain(pairs).copied().collect();
-    let body = Entry::decode(&fields).map(Box::new);
+    let body = Entry::decode(&fields);
     let entry_id = id(seq);
     let message_id = MessageId::of_entry(0, entry_id);
     Fetched { entry_id, message_id, size: 100, attempts: 0, rest: None, duplicate: false, body }

@@ -124,7 +124,7 @@ impl Source for LocalSource {
 fn fetched(lane: u16, slot: Slot) -> Fetched {
     let size = slot.packed.len();
     let fields = unpack(slot.packed);
-    let body = Entry::decode(&fields).map(Box::new);
+    let body = Entry::decode(&fields);
     let given = body.as_ref().ok().and_then(|entry| entry.id.clone());
     Fetched {
         entry_id: slot.entry_id,

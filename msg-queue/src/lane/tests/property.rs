@@ -129,7 +129,7 @@ impl World {
         let unread = specs.iter().enumerate().map(|(seq, spec)| {
             let entry_id = id(seq as u64);
             let message_id = MessageId::of_entry(0, entry_id);
-            let body = Entry::decode(&spec.fields()).map(Box::new);
+            let body = Entry::decode(&spec.fields());
             Fetched { entry_id, message_id, size: 10, attempts: 0, rest: None, duplicate: false, body }
         });
         let limits = Limits {
@@ -328,7 +328,7 @@ impl World {
             self.unfinished.entry(key).or_default().insert(entry_id);
         }
         let message_id = MessageId::of_entry(0, entry_id);
-        let body = Entry::decode(&spec.fields()).map(Box::new);
+        let body = Entry::decode(&spec.fields());
         let entry = Fetched { entry_id, message_id, size: 10, attempts, rest, duplicate: false, body };
         assert!(self.later.insert((due_ms, entry_id), entry).is_none());
     }
