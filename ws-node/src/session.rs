@@ -51,30 +51,36 @@ use crate::listener::Permit;
 #[derive(Clone)]
 pub struct Session(pub(crate) Arc<Inner>);
 
-/// What a session is. Reached through [`Session`] alone. What every delivery looks at comes first, in the order in which it
-/// does: it is rarely in the processor's cache, and this way three lines of memory have to come, not six.
+/// What a session is. Reached through [`Session`] alone. It is rarely in the processor's cache, and its order is that of who
+/// looks at it: a delivery to a user at the first three lines of memory, one to a member of a group at the second alone.
 #[repr(C)]
 pub(crate) struct Inner {
+    // With the two counters of its handles before it, the first line.
     pub(crate) uid: Uid,
     /// 0 until the claim is granted.
     fence: AtomicU64,
-    pub(crate) id: SessionId,
+
+    // The second.
+    outbox: Outbox,
+    socket: TcpStream,
     /// Index in the tables of fan-out; reused after the session is gone.
     pub(crate) slot: u32,
     pub(crate) encoding: Encoding,
-    /// The client says that it acknowledges, also on `/acc`.
-    acks: bool,
-    taken_down: AtomicBool,
-    /// Application code works for the client, and nothing is read meanwhile.
-    attending: AtomicBool,
     /// Another session of this node has the uid by now.
     superseded: AtomicBool,
-    outbox: Outbox,
+
+    // The third.
+    pub(crate) id: SessionId,
     core: Arc<Core>,
-    socket: TcpStream,
     /// When bytes last came in, in milliseconds of the node's clock.
     seen_ms: AtomicU64,
     pinged_ms: AtomicU64,
+    taken_down: AtomicBool,
+    /// Application code works for the client, and nothing is read meanwhile.
+    attending: AtomicBool,
+    /// The client says that it acknowledges, also on `/acc`.
+    acks: bool,
+
     /// Address and port, in less than a `SocketAddr` takes.
     peer: (IpAddr, u16),
     groups: Mutex<Membership>,
@@ -176,10 +182,15 @@ impl Session {
         self.is_owner() && !self.0.superseded.load(Ordering::Acquire)
     }
 
-    /// Has what a delivery looks at come into the processor's cache, while others do: one field of each of its three lines.
+    /// Has what a delivery to a user looks at come into the processor's cache, while others do: one field of each line.
     pub(crate) fn touch(&self) {
-        let Inner { fence, slot, socket, .. } = &*self.0;
-        black_box((fence.load(Ordering::Relaxed), *slot, socket.as_raw_fd()));
+        let Inner { fence, socket, id, .. } = &*self.0;
+        black_box((fence.load(Ordering::Relaxed), socket.as_raw_fd(), *id));
+    }
+
+    /// The same of a delivery to a member of a group.
+    pub(crate) fn touch_member(&self) {
+        black_box(self.0.socket.as_raw_fd());
     }
 
     /// Ends a session that was never answered. Returns its socket, for the answer why.
@@ -224,12 +235,13 @@ impl Session {
         }
     }
 
-    /// Offers frames of messages. `joined` is the concatenation of `parts`, which are made when something has to wait.
-    pub(crate) fn offer<P: AsRef<[Part]>>(&self, joined: &[u8], parts: impl Fn() -> P) -> Offer {
-        let bounds = &self.0.core.settings.outbox;
+    /// Offers frames of messages. `joined` is the concatenation of `parts`, which are made when something has to wait. `core`
+    /// is the session's own, from whoever has it at hand: asked for it, the session would be one more line of memory.
+    pub(crate) fn offer<P: AsRef<[Part]>>(&self, core: &Core, joined: &[u8], parts: impl Fn() -> P) -> Offer {
+        let bounds = &core.settings.outbox;
         let (offer, dropped) = self.0.outbox.offer(bounds, joined, parts, |bytes| self.0.send(bytes));
         if dropped > 0 {
-            self.0.core.metrics.slow_dropped(&self.0.uid, dropped);
+            core.metrics.slow_dropped(&self.0.uid, dropped);
         }
         self.follow_up(offer);
         offer
@@ -238,12 +250,16 @@ impl Session {
     /// Offers one frame that may not be dropped: a reply, a notice, a control frame.
     pub(crate) fn reply(&self, opcode: Opcode, payload: &[u8]) -> Offer {
         let bytes = websocket::frame(opcode, payload);
-        self.offer(&bytes, || [Part::new(bytes.clone(), Keep::Always)])
+        self.offer(&self.0.core, &bytes, || [Part::new(bytes.clone(), Keep::Always)])
     }
 
     /// Offers one frame that may be dropped when the client is slow.
     pub(crate) fn offer_live(&self, bytes: Bytes) -> Offer {
-        self.offer(&bytes, || [Part::new(bytes.clone(), Keep::Live)])
+        self.offer(&self.0.core, &bytes, || [Part::new(bytes.clone(), Keep::Live)])
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.0.core
     }
 
     /// What compresses for this session, if it agreed.

@@ -1,7 +1,8 @@
 //! What one round of deliveries holds for each connection, gathered before the first byte is written.
 //!
 //! Owns the table connection -> plan of one round. However many messages of a round are for a connection, it gets them
-//! in one write call. The table is reused from round to round; [`Spare`] keeps those not in use.
+//! in one write call. A round that is one message to one group needs no table. It is reused from round to round; [`Spare`]
+//! keeps those not in use.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +15,7 @@ use gim_proxy_sdk::lease::{Guard, Unproven};
 use super::Member;
 use super::index::Index;
 use super::plans::{ChunkId, EMPTY, PlanId, Plans, number};
+use crate::core::Core;
 use crate::session::Session;
 use crate::session::outbox::Offer;
 
@@ -30,12 +32,20 @@ pub(crate) struct Gather {
     plans: Plans,
     rows: Vec<Row>,
     index: Index,
+    /// All that the round is, as long as it is no more than this.
+    sole: Option<Sole>,
     /// Whom rows stand for that were not gathered one by one.
     crowds: Vec<Arc<[Member]>>,
     bytes: usize,
     /// Somebody will ask for the results of chunks, not of rows alone.
     counts: bool,
     results: Vec<ChunkResult>,
+}
+
+/// One chunk for all of a crowd: who they are is a list already.
+struct Sole {
+    members: Arc<[Member]>,
+    chunk: ChunkId,
 }
 
 struct Row {
@@ -65,6 +75,14 @@ impl Who {
             Self::Written => None,
         }
     }
+
+    fn touch(&self, crowds: &[Arc<[Member]>]) {
+        match (self, self.session(crowds)) {
+            (Self::One(session), _) => session.touch(),
+            (_, Some(member)) => member.touch_member(),
+            (_, None) => {}
+        }
+    }
 }
 
 /// What became of a chunk over all connections.
@@ -74,6 +92,40 @@ pub(crate) struct ChunkResult {
     pub(crate) slow: u64,
 }
 
+impl ChunkResult {
+    const fn count(&mut self, taken: Option<bool>) {
+        match taken {
+            Some(true) => self.offered += 1,
+            Some(false) => self.slow += 1,
+            None => {}
+        }
+    }
+}
+
+/// When the next write may be.
+struct Pace<'a> {
+    guard: Option<&'a Guard>,
+    writes: usize,
+}
+
+impl Pace<'_> {
+    /// Waits until the guard lets it pass.
+    async fn pass(&self) -> Result<(), Unproven> {
+        match self.guard.filter(|guard| !guard.is_proven()) {
+            Some(guard) => guard.wait().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Counts a write, and lets others have their turn after many.
+    async fn wrote(&mut self) {
+        self.writes += 1;
+        if self.writes.is_multiple_of(WRITES_PER_TURN) {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
 impl Gather {
     /// Bytes of the chunks added in this round, each counted once.
     pub(super) const fn bytes(&self) -> usize {
@@ -81,7 +133,7 @@ impl Gather {
     }
 
     pub(super) const fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.rows.is_empty() && self.sole.is_none()
     }
 
     pub(super) fn add_chunk(&mut self, message: &Arc<Message>, kind: MsgType, scope: &str) -> ChunkId {
@@ -93,11 +145,28 @@ impl Gather {
 
     /// Gives a chunk to a connection, once. Returns the connection's row.
     pub(super) fn add(&mut self, session: Session, chunk: ChunkId) -> usize {
+        self.expand();
         self.add_row(session.0.slot, chunk, || Who::One(session))
     }
 
     /// Gives a chunk to all of these but some.
     pub(super) fn add_members(&mut self, members: Arc<[Member]>, except: &HashSet<&Uid>, chunk: ChunkId) {
+        if self.is_empty() && except.is_empty() {
+            self.sole = (!members.is_empty()).then_some(Sole { members, chunk });
+            return;
+        }
+        self.expand();
+        self.add_rows(members, except, chunk);
+    }
+
+    /// Gives their rows to those who needed none as long as they were all.
+    fn expand(&mut self) {
+        if let Some(Sole { members, chunk }) = self.sole.take() {
+            self.add_rows(members, &HashSet::new(), chunk);
+        }
+    }
+
+    fn add_rows(&mut self, members: Arc<[Member]>, except: &HashSet<&Uid>, chunk: ChunkId) {
         let (crowd, rows) = (number(self.crowds.len()), self.rows.len());
         self.rows.reserve(members.len());
         for (at, member) in members.iter().enumerate() {
@@ -128,26 +197,45 @@ impl Gather {
 
     /// Offers every connection what was gathered for it, in one call each, as long as the guard lets it.
     pub(super) async fn write(&mut self, guard: Option<&Guard>) -> Result<(), Unproven> {
+        let pace = Pace { guard, writes: 0 };
+        match self.sole.take() {
+            Some(sole) => self.write_sole(sole, pace).await,
+            None => self.write_rows(pace).await,
+        }
+    }
+
+    async fn write_sole(&mut self, sole: Sole, mut pace: Pace<'_>) -> Result<(), Unproven> {
+        let Sole { members, chunk } = sole;
+        let Some(core) = members.first().map(|first| first.session.core()) else { return Ok(()) };
+        let plan = self.plans.append(EMPTY, chunk);
+        let mut result = ChunkResult::default();
+        for some in members.chunks(TOUCHED) {
+            some.iter().for_each(|member| member.session.touch_member());
+            for Member { session, .. } in some {
+                pace.pass().await?;
+                result.count(offer(core, session, plan, &mut self.plans));
+                pace.wrote().await;
+            }
+        }
+        *result_of(&mut self.results, chunk) = result;
+        Ok(())
+    }
+
+    async fn write_rows(&mut self, mut pace: Pace<'_>) -> Result<(), Unproven> {
         let Self { plans, rows, crowds, .. } = self;
-        let mut writes = 0;
+        let first = rows.first().and_then(|row| row.who.session(crowds));
+        let Some(core) = first.map(|first| Arc::clone(first.core())) else { return Ok(()) };
         for some in rows.chunks_mut(TOUCHED) {
-            some.iter().filter_map(|row| row.who.session(crowds)).for_each(Session::touch);
+            some.iter().for_each(|row| row.who.touch(crowds));
             for row in some {
                 let Some(session) = row.who.session(crowds) else { continue };
-                if let Some(guard) = guard.filter(|guard| !guard.is_proven()) {
-                    guard.wait().await?;
-                }
-                row.taken = offer(session, row.plan, plans);
-                if session.is_anybody_followed() {
-                    tell(session, row.plan, row.taken, plans);
-                }
+                pace.pass().await?;
+                row.taken = offer(&core, session, row.plan, plans);
+                plans.leave(row.plan);
                 if matches!(row.who, Who::One(_)) {
                     row.who = Who::Written;
                 }
-                writes += 1;
-                if writes % WRITES_PER_TURN == 0 {
-                    tokio::task::yield_now().await;
-                }
+                pace.wrote().await;
             }
         }
         if self.counts {
@@ -178,21 +266,14 @@ impl Gather {
             if per_plan.len() <= plan {
                 per_plan.resize(plan + 1, ChunkResult::default());
             }
-            match row.taken {
-                Some(true) => per_plan[plan].offered += 1,
-                Some(false) => per_plan[plan].slow += 1,
-                None => {}
-            }
+            per_plan[plan].count(row.taken);
         }
         for (plan, counted) in per_plan.iter().enumerate().filter(|(_, counted)| **counted != ChunkResult::default()) {
             let plan = u32::try_from(plan).unwrap_or(EMPTY);
             for chunk in self.plans.chunks_of(plan) {
-                let chunk = chunk as usize;
-                if self.results.len() <= chunk {
-                    self.results.resize(chunk + 1, ChunkResult::default());
-                }
-                self.results[chunk].offered += counted.offered;
-                self.results[chunk].slow += counted.slow;
+                let result = result_of(&mut self.results, chunk);
+                result.offered += counted.offered;
+                result.slow += counted.slow;
             }
         }
     }
@@ -204,6 +285,7 @@ impl Gather {
         self.rows.clear();
         self.rows.shrink_to(KEEP_ROWS);
         self.index.clear();
+        self.sole = None;
         self.crowds.clear();
         self.crowds.shrink_to(KEEP_ROWS);
         self.results.clear();
@@ -214,17 +296,27 @@ impl Gather {
     }
 }
 
-/// Offers a connection all that is for it, in one call. `None`: it had ended.
-fn offer(session: &Session, plan: PlanId, plans: &mut Plans) -> Option<bool> {
-    let ready = plans.ready(plan, session.0.encoding, session.deflate());
-    let taken = match session.offer(ready.joined, || ready.parts()) {
+fn result_of(results: &mut Vec<ChunkResult>, chunk: ChunkId) -> &mut ChunkResult {
+    let chunk = chunk as usize;
+    if results.len() <= chunk {
+        results.resize(chunk + 1, ChunkResult::default());
+    }
+    &mut results[chunk]
+}
+
+/// Offers a connection all that is for it, in one call. `None`: it had ended. `core` is that of all sessions of a round.
+fn offer(core: &Core, session: &Session, plan: PlanId, plans: &mut Plans) -> Option<bool> {
+    let ready = plans.ready(plan, session.0.encoding, &core.metrics.deflate);
+    let taken = match session.offer(core, ready.joined, || ready.parts()) {
         Offer::Taken | Offer::Waiting => Some(true),
         // Of several messages at least one was kept, and nobody counts them one by one for a slow client.
         Offer::Dropped => Some(ready.is_several()),
         Offer::Overflow => Some(false),
         Offer::Closed => None,
     };
-    plans.leave(plan);
+    if core.followers.count() > 0 {
+        tell(session, plan, taken, plans);
+    }
     taken
 }
 

@@ -92,12 +92,19 @@ enum Gate {
     Shut,
 }
 
+/// As small as it can be: it shares a line of memory with the socket.
 #[derive(Debug)]
 struct State {
     gate: Gate,
+    /// What there is beside: as a rule nothing.
+    beside: Option<Box<Beside>>,
+}
+
+#[derive(Debug, Default)]
+struct Beside {
     waiting: Option<Box<Waiting>>,
     /// Keys of class `latest` offered while somebody reads older values of them.
-    notes: Option<Box<Notes>>,
+    notes: Option<Notes>,
 }
 
 /// What one call to [`Outbox::drain`] came to.
@@ -117,7 +124,7 @@ pub(crate) struct Outbox(Mutex<State>);
 
 impl Outbox {
     pub(crate) const fn held() -> Self {
-        Self(Mutex::new(State { gate: Gate::Held, waiting: None, notes: None }))
+        Self(Mutex::new(State { gate: Gate::Held, beside: None }))
     }
 
     /// Offers frames that one write call may carry: `joined` is the concatenation of `parts`, which are made only when
@@ -132,7 +139,7 @@ impl Outbox {
         send: impl FnOnce(&[u8]) -> io::Result<usize>,
     ) -> (Offer, u64) {
         let mut state = self.lock();
-        if let Some(notes) = &mut state.notes {
+        if let Some(notes) = state.notes_mut() {
             notes.note(parts().as_ref());
         }
         match state.gate {
@@ -140,7 +147,7 @@ impl Outbox {
             Gate::Held => return state.wait_for_handshake(bounds, parts().as_ref()),
             Gate::Open => {}
         }
-        if let Some(waiting) = &mut state.waiting {
+        if let Some(waiting) = state.waiting_mut() {
             let offer = waiting.push_all(parts().as_ref(), bounds);
             return (offer, std::mem::take(&mut waiting.dropped));
         }
@@ -166,7 +173,7 @@ impl Outbox {
             Gate::Held => return state.wait_for_handshake(bounds, &parts()).0,
             Gate::Open => {}
         }
-        if let Some(waiting) = &mut state.waiting {
+        if let Some(waiting) = state.waiting_mut() {
             return waiting.push_all(&parts(), bounds);
         }
         match send(joined) {
@@ -186,7 +193,7 @@ impl Outbox {
         send: impl FnOnce(&[u8]) -> io::Result<usize>,
     ) -> Offer {
         let mut state = self.lock();
-        if state.notes.as_mut().is_some_and(|notes| !notes.is_first(part)) {
+        if state.notes_mut().is_some_and(|notes| !notes.is_first(part)) {
             return Offer::Taken;
         }
         match state.gate {
@@ -194,7 +201,7 @@ impl Outbox {
             Gate::Held => return state.waiting(bounds).push_value(part, bounds),
             Gate::Open => {}
         }
-        if let Some(waiting) = &mut state.waiting {
+        if let Some(waiting) = state.waiting_mut() {
             return waiting.push_value(part, bounds);
         }
         match send(&part.bytes) {
@@ -207,14 +214,15 @@ impl Outbox {
 
     /// Takes note of the keys that are offered, until [`Outbox::end_notes`].
     pub(crate) fn begin_notes(&self) {
-        self.lock().notes.get_or_insert_default().begin();
+        self.lock().beside.get_or_insert_default().notes.get_or_insert_default().begin();
     }
 
     /// Ends what [`Outbox::begin_notes`] began.
     pub(crate) fn end_notes(&self) {
         let mut state = self.lock();
-        if state.notes.as_mut().is_some_and(|notes| notes.end()) {
-            state.notes = None;
+        if state.notes_mut().is_some_and(Notes::end) {
+            state.beside.get_or_insert_default().notes = None;
+            state.tidy();
         }
     }
 
@@ -234,7 +242,7 @@ impl Outbox {
             Gate::Closing => true,
             Gate::Open | Gate::Shut => return Offer::Closed,
         };
-        let (sent, mut waiting) = if let Some(mut waiting) = state.waiting.take() {
+        let (sent, mut waiting) = if let Some(mut waiting) = state.take_waiting() {
             waiting.push_front(Part::new(Bytes::from(head), Keep::Always));
             (send(&waiting.joined()), waiting)
         } else {
@@ -256,7 +264,7 @@ impl Outbox {
             return if closing { Offer::Closed } else { Offer::Taken };
         }
         waiting.has_drainer = true;
-        state.waiting = Some(waiting);
+        state.keep(waiting);
         Offer::Waiting
     }
 
@@ -277,7 +285,7 @@ impl Outbox {
             Gate::Open => false,
         };
         state.gate = Gate::Closing;
-        if let Some(waiting) = &mut state.waiting {
+        if let Some(waiting) = state.waiting_mut() {
             if give_up {
                 waiting.give_up();
             }
@@ -303,7 +311,7 @@ impl Outbox {
             }
         }
         waiting.has_drainer = !held;
-        state.waiting = Some(waiting);
+        state.keep(waiting);
         Some(if held { Offer::Taken } else { Offer::Waiting })
     }
 
@@ -311,7 +319,7 @@ impl Outbox {
     pub(crate) fn shut(&self) -> usize {
         let mut state = self.lock();
         state.gate = Gate::Shut;
-        state.waiting.take().map_or(0, |waiting| waiting.len())
+        state.take_waiting().map_or(0, |waiting| waiting.len())
     }
 
     /// Writes what waits, as far as the socket takes it.
@@ -321,7 +329,7 @@ impl Outbox {
     pub(crate) fn drain(&self, send: impl FnOnce(&[io::IoSlice<'_>]) -> io::Result<usize>) -> io::Result<Drained> {
         let mut state = self.lock();
         let closing = matches!(state.gate, Gate::Closing | Gate::Shut);
-        let Some(waiting) = &mut state.waiting else {
+        let Some(waiting) = state.waiting_mut() else {
             return Ok(Drained::Empty { closing });
         };
         let sent = match send(&waiting.slices()) {
@@ -334,7 +342,7 @@ impl Outbox {
         };
         waiting.advance(sent);
         if waiting.is_empty() {
-            state.waiting = None;
+            drop(state.take_waiting());
             return Ok(Drained::Empty { closing });
         }
         Ok(Drained::Progress)
@@ -347,11 +355,11 @@ impl Outbox {
     /// Whether nothing waits and the session takes frames.
     pub(crate) fn takes_at_once(&self) -> bool {
         let state = self.lock();
-        state.gate == Gate::Open && state.waiting.is_none()
+        state.gate == Gate::Open && !state.is_anything_waiting()
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.lock().waiting.is_none()
+        !self.lock().is_anything_waiting()
     }
 
     /// The lock covers one non-blocking write: what two tasks send to one socket must not interleave.
@@ -364,7 +372,7 @@ impl State {
     /// The connection is gone: nothing will be written any more.
     fn broken(&mut self) -> Offer {
         self.gate = Gate::Shut;
-        self.waiting = None;
+        drop(self.take_waiting());
         Offer::Closed
     }
 
@@ -375,7 +383,36 @@ impl State {
     }
 
     fn waiting(&mut self, bounds: &OutboxBounds) -> &mut Waiting {
-        self.waiting.get_or_insert_with(|| Waiting::new(bounds))
+        self.beside.get_or_insert_default().waiting.get_or_insert_with(|| Waiting::new(bounds))
+    }
+
+    fn waiting_mut(&mut self) -> Option<&mut Waiting> {
+        self.beside.as_mut()?.waiting.as_deref_mut()
+    }
+
+    fn is_anything_waiting(&self) -> bool {
+        self.beside.as_ref().is_some_and(|beside| beside.waiting.is_some())
+    }
+
+    fn take_waiting(&mut self) -> Option<Box<Waiting>> {
+        let waiting = self.beside.as_mut()?.waiting.take();
+        self.tidy();
+        waiting
+    }
+
+    fn keep(&mut self, waiting: Box<Waiting>) {
+        self.beside.get_or_insert_default().waiting = Some(waiting);
+    }
+
+    fn notes_mut(&mut self) -> Option<&mut Notes> {
+        self.beside.as_mut()?.notes.as_mut()
+    }
+
+    /// Gives back the memory of what is beside, if it is nothing.
+    fn tidy(&mut self) {
+        if self.beside.as_ref().is_some_and(|beside| beside.waiting.is_none() && beside.notes.is_none()) {
+            self.beside = None;
+        }
     }
 
     fn keep_rest(&mut self, bounds: &OutboxBounds, parts: &[Part], mut sent: usize) -> (Offer, u64) {
@@ -395,7 +432,7 @@ impl State {
         let fits = waiting.push_all(rest, bounds) != Offer::Overflow;
         let dropped = std::mem::take(&mut waiting.dropped);
         waiting.has_drainer = fits;
-        self.waiting = Some(waiting);
+        self.keep(waiting);
         (if fits { Offer::Waiting } else { Offer::Overflow }, dropped)
     }
 }

@@ -340,4 +340,18 @@ mod tests {
         let state = size_of::<super::super::Inner>();
         assert!(state <= 368, "the state takes {state} bytes");
     }
+
+    #[test]
+    fn a_delivery_to_a_user_looks_at_three_lines_of_memory_and_one_to_a_member_at_one() {
+        use std::mem::offset_of;
+
+        use super::super::Inner;
+
+        // Before the state stand the two counters of its handles. Of its size class allocators give whole lines.
+        let line = |offset: usize| (offset + 2 * size_of::<usize>()) / 64;
+        let user = [offset_of!(Inner, uid), offset_of!(Inner, fence)].map(line);
+        let member = [offset_of!(Inner, outbox), offset_of!(Inner, socket), offset_of!(Inner, superseded)].map(line);
+        let rest = [offset_of!(Inner, id), offset_of!(Inner, core)].map(line);
+        assert_eq!((user, member, rest), ([0; 2], [1; 3], [2; 2]));
+    }
 }

@@ -22,11 +22,6 @@ impl Session {
         self.0.core.followers.tell(&self.0.uid, happening);
     }
 
-    /// Whether anybody follows anybody, for whoever would have to look for what there is to tell.
-    pub(crate) fn is_anybody_followed(&self) -> bool {
-        self.0.core.followers.count() > 0
-    }
-
     pub(crate) fn tell_login(&self, groups: &[Tgid]) {
         let path = if self.dialect() == Dialect::Ws { "/ws" } else { "/acc" };
         self.tell("login", || format!("by {path} from {}", self.peer()));

@@ -296,9 +296,9 @@ fn nobody_takes_notes_when_nothing_is_read_any_more() {
     outbox.begin_notes();
     outbox.begin_notes();
     outbox.end_notes();
-    assert!(outbox.lock().notes.is_some());
+    assert!(outbox.lock().beside.is_some());
     outbox.end_notes();
-    assert!(outbox.lock().notes.is_none());
+    assert!(outbox.lock().beside.is_none());
 }
 
 #[test]
