@@ -62,12 +62,12 @@ pub(crate) struct Inner {
 
     // The second.
     outbox: Outbox,
-    socket: TcpStream,
     /// Index in the tables of fan-out; reused after the session is gone.
     pub(crate) slot: u32,
     pub(crate) encoding: Encoding,
     /// Another session of this node has the uid by now.
     superseded: AtomicBool,
+    socket: TcpStream,
 
     // The third.
     pub(crate) id: SessionId,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::stream;
 use gim_proto::rpc::node_client::NodeClient;
 use gim_proto::rpc::{self, Body, DeliverRequest, DeliverResponse, DeliverVerdict, EntryPosition, MessageClass, body};
-use gim_proto::{Class, EntryId, Fence, Incarnation, MessageId, Payload, SessionId, Tgid};
+use gim_proto::{Class, EntryId, Fence, Incarnation, MessageId, Payload, SessionId, Tgid, Uid};
 use gim_proxy_sdk::Outcome;
 use gim_proxy_sdk::delivery::{Addressed, Batch, Delivery, Message, Recipients, Report, TargetReport};
 use gim_proxy_sdk::peers::{PeerErrorKind, Stop};
@@ -73,6 +73,62 @@ async fn a_batch_of_another_process_reaches_its_sessions_and_tells_what_became_o
             let push = client.expect_body(json!({ "n": number })).await;
             assert_eq!(push.id, Some(format!("0-{number}-0")));
         }
+        client.expect_silence().await;
+    }
+}
+
+/// A round that is one message to one group is written by the list of its members, any other by a table of connections: what
+/// comes first, what behind it, and who is in both.
+#[tokio::test]
+async fn whatever_is_in_a_round_beside_a_group_everybody_has_his_own_once_and_in_order() {
+    let node = TestNode::start().await;
+    let way = Way::to(&node).await;
+    let mut clients = users(&node, [("a", &["g", "h"]), ("b", &["g"]), ("c", &["h"]), ("d", &[])]).await;
+    let of = |groups: &[&str]| Recipients::Groups(groups.iter().map(|tgid| Tgid::parse(tgid).unwrap()).collect());
+    let [to_a, to_b, .., to_d] = std::array::from_fn::<_, 4, _>(|at| addressed(["a", "b", "c", "d"][at], &clients[at]));
+    let to = |one: &Addressed| Recipients::Sessions(vec![one.clone()].into());
+    // To whom, but whom, and who gets it.
+    let rounds: Vec<Vec<(Recipients, &str, &str)>> = vec![
+        vec![(of(&["g"]), "", "ab")],
+        vec![(of(&["g"]), "", "ab"), (to(&to_a), "", "a"), (to(&to_d), "", "d")],
+        vec![(to(&to_b), "", "b"), (of(&["g"]), "", "ab")],
+        vec![(of(&["g"]), "", "ab"), (of(&["g"]), "", "ab"), (of(&["g"]), "", "ab")],
+        vec![(of(&["g"]), "", "ab"), (of(&["h"]), "", "ac")],
+        vec![(of(&["g", "h"]), "", "abc")],
+        vec![(of(&["nobody"]), "", ""), (of(&["h"]), "", "ac")],
+        vec![(of(&["nobody", "g"]), "", "ab")],
+        vec![(of(&["g"]), "b", "a"), (of(&["g"]), "", "ab")],
+        vec![(of(&["g"]), "", "ab"), (of(&["g"]), "a", "b")],
+        vec![(Recipients::All, "", "abcd"), (of(&["h"]), "", "ac")],
+        vec![(of(&["h"]), "", "ac"), (Recipients::All, "c", "abd")],
+    ];
+    let mut number = 0;
+    for (at, round) in rounds.into_iter().enumerate() {
+        let (mut deliveries, mut wanted) = (Vec::new(), Vec::new());
+        let mut each: [Vec<u64>; 4] = std::array::from_fn(|_| Vec::new());
+        for (to, except, whom) in round {
+            number += 1;
+            wanted.push(match &to {
+                Recipients::Sessions(_) => Report::Targets(vec![OFFERED].into()),
+                _ => Report::Count { offered: whom.len() as u64, slow: 0 },
+            });
+            let mut delivery = delivery(number, to);
+            let except = except.chars().map(|uid| Uid::parse(&uid.to_string()).unwrap());
+            Arc::get_mut(&mut delivery.message).unwrap().except = except.collect();
+            deliveries.push(delivery);
+            for (_, numbers) in ["a", "b", "c", "d"].into_iter().zip(&mut each).filter(|(uid, _)| whom.contains(*uid)) {
+                numbers.push(number);
+            }
+        }
+        assert_eq!(way.deliver(of_lane(0, 1, deliveries)).await, Ok(wanted), "round {at}");
+        for (client, numbers) in clients.iter_mut().zip(each) {
+            for number in numbers {
+                let push = client.expect_body(json!({ "n": number })).await;
+                assert_eq!(push.id, Some(format!("0-{number}-0")), "round {at}");
+            }
+        }
+    }
+    for client in &mut clients {
         client.expect_silence().await;
     }
 }
