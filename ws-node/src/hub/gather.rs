@@ -1,8 +1,8 @@
 //! What one round of deliveries holds for each connection, gathered before the first byte is written.
 //!
 //! Owns the table connection -> plan of one round. However many messages of a round are for a connection, it gets them
-//! in one write call. A round that is one message to one group needs no table. It is reused from round to round; [`Spare`]
-//! keeps those not in use.
+//! in one write call. The table is reused from round to round; [`Spare`] keeps those not in use. A round that is one message
+//! to all members of one group does without.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,7 +32,7 @@ pub(crate) struct Gather {
     plans: Plans,
     rows: Vec<Row>,
     index: Index,
-    /// All that the round is, as long as it is no more than this.
+    /// While the round is one chunk for one crowd, it is here and there are no rows.
     sole: Option<Sole>,
     /// Whom rows stand for that were not gathered one by one.
     crowds: Vec<Arc<[Member]>>,
@@ -159,7 +159,7 @@ impl Gather {
         self.add_rows(members, except, chunk);
     }
 
-    /// Gives their rows to those who needed none as long as they were all.
+    /// Gives rows to the members of a sole crowd, because something else comes.
     fn expand(&mut self) {
         if let Some(Sole { members, chunk }) = self.sole.take() {
             self.add_rows(members, &HashSet::new(), chunk);

@@ -96,10 +96,11 @@ enum Gate {
 #[derive(Debug)]
 struct State {
     gate: Gate,
-    /// What there is beside: as a rule nothing.
+    /// What few outboxes have, and those for a while.
     beside: Option<Box<Beside>>,
 }
 
+/// Frames that wait, and notes.
 #[derive(Debug, Default)]
 struct Beside {
     waiting: Option<Box<Waiting>>,
@@ -221,7 +222,9 @@ impl Outbox {
     pub(crate) fn end_notes(&self) {
         let mut state = self.lock();
         if state.notes_mut().is_some_and(Notes::end) {
-            state.beside.get_or_insert_default().notes = None;
+            if let Some(beside) = &mut state.beside {
+                beside.notes = None;
+            }
             state.tidy();
         }
     }

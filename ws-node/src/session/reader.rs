@@ -341,7 +341,7 @@ mod tests {
         assert!(state <= 368, "the state takes {state} bytes");
     }
 
-    /// As the processor has it come, where the allocator gives whole lines: jemalloc does for its size.
+    /// Lines of the processor's cache, where the allocator begins with one, as jemalloc does for this size.
     #[test]
     fn a_delivery_to_a_user_looks_at_three_lines_of_memory_and_one_to_a_member_at_one() {
         use std::mem::offset_of;
@@ -351,7 +351,7 @@ mod tests {
         // Before the state stand the two counters of its handles.
         let line = |offset: usize| (offset + 2 * size_of::<usize>()) / 64;
         let user = [offset_of!(Inner, uid), offset_of!(Inner, fence)].map(line);
-        // Without optimisation a socket is a word longer, which is not looked at.
+        // A socket has a word more where debug assertions are on, for those of mio: no delivery is fast there anyway.
         let end_of_socket = offset_of!(Inner, socket) + size_of::<tokio::net::TcpStream>() - 1;
         let end_of_socket = end_of_socket - if cfg!(debug_assertions) { size_of::<usize>() } else { 0 };
         let member = [offset_of!(Inner, outbox), offset_of!(Inner, encoding), end_of_socket].map(line);

@@ -45,9 +45,6 @@ pub(crate) enum What {
     Cluster,
     /// All of these (the default) but spread, masters, soak and cluster, idle in both modes
     All,
-    /// A child: the node
-    #[command(hide = true)]
-    ServeNode(Place),
     /// A child: the floor
     #[command(hide = true)]
     ServeFloor(Place),
@@ -62,7 +59,7 @@ pub(crate) enum What {
 /// On what the node of `idle` stands.
 #[derive(Clone, Copy, clap::Args)]
 pub(crate) struct Idle {
-    /// `local`: a node of this same binary. `redis`: the program ws-node, beside a Redis of the bench's own
+    /// Of the program ws-node: `local`, or `redis` beside a Redis of the bench's own
     #[arg(long, value_enum, default_value_t = Mode::Local)]
     pub(crate) mode: Mode,
 }

@@ -116,7 +116,7 @@ impl Server {
     }
 
     fn node(cores: Cores) -> Result<Self> {
-        let node = Node::embedded(cores)?;
+        let node = Node::local(cores)?;
         let poster = Poster::connect(node.admin)?;
         Ok(Self::Node { node, poster })
     }

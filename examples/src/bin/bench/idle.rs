@@ -67,7 +67,7 @@ struct Before {
 pub(crate) fn measure(mode: Mode, settings: &Settings, cores: Cores) -> Result<Idle> {
     let floor = login::floor(settings, cores)?;
     let mut redis = (mode == Mode::Redis).then(|| Redis::start(settings)).transpose()?;
-    let node = redis.as_ref().map_or_else(|| Node::embedded(cores), |redis| Node::told(&burst::ROOM, redis, cores))?;
+    let node = redis.as_ref().map_or_else(|| Node::local(cores), |redis| Node::told(&burst::ROOM, redis, cores))?;
     clock::sleep(SETTLE);
     let before = memory(node.pid())?;
     let redis_before = redis.as_mut().map(Before::read).transpose()?;

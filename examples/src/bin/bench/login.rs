@@ -127,6 +127,6 @@ impl Storm {
 
 fn node(mode: Mode, settings: &Settings, cores: Cores) -> Result<Took> {
     let redis = (mode == Mode::Redis).then(|| Redis::start(settings)).transpose()?;
-    let node = redis.as_ref().map_or_else(|| Node::embedded(cores), |redis| Node::on(redis, cores))?;
+    let node = redis.as_ref().map_or_else(|| Node::local(cores), |redis| Node::on(redis, cores))?;
     Ok(storm(&node, redis.as_ref(), settings, cores)?.0)
 }

@@ -48,14 +48,9 @@ use machine::Cores;
 use serde_json::{Value, json};
 use table::{Row, Table};
 
-/// That of the programs: in mode `local` the node is one of this.
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
 fn main() -> Result<()> {
     let args = Args::parse();
     match args.what.unwrap_or(What::All) {
-        What::ServeNode(place) => node::serve(&place),
         What::ServeFloor(place) => floor::serve(&place),
         What::ServeRelay(place) => relay::serve(&place),
         What::Load(work) => client::run(&work),

@@ -1,24 +1,17 @@
-//! The node: a plain one with defaults but for free ports and one worker thread.
-//!
-//! In mode `local` it is a child of this same binary. In the modes `redis` and `cluster` it is the program `ws-node` that
-//! was built beside this one, as it is shipped, started with flags.
+//! The node: the program `ws-node` that was built beside this one, as it is shipped, started with flags: defaults but for free
+//! ports and one worker thread.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
-use std::time::Duration;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
-use gim_proxy_sdk::testing::free_port;
-use gim_ws_node::config::{Config, LocalSection};
-use serde_json::json;
+use gim_proxy_sdk::testing::{free_port, prefix};
 
-use crate::args::Place;
-use crate::child::{Child, say};
+use crate::Result;
 use crate::machine::Cores;
 use crate::program::Program;
 use crate::redis::Redis;
-use crate::{Result, process};
 
-const START: Duration = Duration::from_secs(20);
 /// What the log of the program says when it runs.
 const RUNS: &str = "node runs";
 /// What the program is told in every mode.
@@ -27,23 +20,23 @@ const SHIPPED: [&str; 4] =
 
 /// A node that runs, as the conductor sees it.
 pub(crate) struct Node {
-    process: Kind,
+    program: Program,
     pub(crate) public: String,
     pub(crate) admin: SocketAddr,
+    /// Where its log is, if that is nobody else's to delete. Behind the program, which ends first.
+    _folder: Option<Folder>,
 }
 
-enum Kind {
-    Embedded(Child),
-    Program(Program),
-}
+/// Deleted with all that is in it when dropped.
+struct Folder(PathBuf);
 
 impl Node {
-    /// One of mode `local`.
-    pub(crate) fn embedded(cores: Cores) -> Result<Self> {
-        let mut child = Child::start(&["serve-node"], cores.server, &[])?;
-        let addresses = child.hear(START)?;
-        let address = |key: &str| addresses[key].as_str().map(str::to_owned).ok_or("the node has no address");
-        Ok(Self { public: address("public")?, admin: address("admin")?.parse()?, process: Kind::Embedded(child) })
+    /// One of mode `local`, ready. It keeps all in memory.
+    pub(crate) fn local(cores: Cores) -> Result<Self> {
+        let folder = Folder(std::env::temp_dir().join(format!("gim-bench-{}", prefix())));
+        let further = ["mode=local", "local.path=none", "listen.rpc=127.0.0.1:0"];
+        let node = Self::program(&further, &folder.0, cores)?;
+        Ok(Self { _folder: Some(folder), ..node })
     }
 
     /// One of mode `redis`, ready.
@@ -70,39 +63,17 @@ impl Node {
 
     fn program(further: &[&str], folder: &Path, cores: Cores) -> Result<Self> {
         let program = Program::start("ws-node", &[&SHIPPED, further].concat(), folder, RUNS, cores)?;
-        Ok(Self { public: program.told("public=")?, admin: program.admin, process: Kind::Program(program) })
+        Ok(Self { public: program.told("public=")?, admin: program.admin, program, _folder: None })
     }
 
     pub(crate) fn pid(&self) -> u32 {
-        match &self.process {
-            Kind::Embedded(child) => child.pid(),
-            Kind::Program(program) => program.pid(),
-        }
+        self.program.pid()
     }
 }
 
-/// The child's main.
-pub(crate) fn serve(place: &Place) -> Result<()> {
-    process::end_with_parent()?;
-    process::pin(place.core)?;
-    // Lines of level info are made as in the shipped program; nobody reads them here.
-    tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).with_writer(std::io::sink).init();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    runtime.block_on(async {
-        let node = gim_ws_node::Node::builder(config()).start().await?;
-        let (public, admin) = (node.public_addr().to_string(), node.admin_addr().to_string());
-        say(&json!({ "public": public, "admin": admin }))?;
-        // It ends when its parent kills it; a signal for it alone ends it too.
-        Ok(tokio::signal::ctrl_c().await?)
-    })
-}
-
-fn config() -> Config {
-    let mut config = Config { local: LocalSection::in_memory(), ..Config::default() };
-    let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    config.listen.public = free;
-    config.listen.admin = free;
-    config.listen.rpc = free;
-    config.node.threads = 1;
-    config
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left of it is in the machine's folder for temporary files.
+        let _deleted = fs::remove_dir_all(&self.0);
+    }
 }

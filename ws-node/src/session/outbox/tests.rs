@@ -296,9 +296,45 @@ fn nobody_takes_notes_when_nothing_is_read_any_more() {
     outbox.begin_notes();
     outbox.begin_notes();
     outbox.end_notes();
-    assert!(outbox.lock().beside.is_some());
+    assert!(outbox.lock().notes_mut().is_some());
     outbox.end_notes();
     assert!(outbox.lock().beside.is_none());
+}
+
+#[test]
+fn notes_outlive_the_frames_that_wait_beside_them_whatever_becomes_of_these() {
+    for ends in
+        [|outbox: &Outbox| assert_eq!(drain_all(outbox, 3), "new;"), |outbox: &Outbox| assert_eq!(outbox.shut(), 1)]
+    {
+        let outbox = open();
+        outbox.begin_notes();
+        assert_eq!(offer(&outbox, &[latest("a", "new;")], blocked), (Offer::Waiting, 0));
+        ends(&outbox);
+        let unsent = |_: &[u8]| panic!("a newer one was offered");
+        assert_eq!(outbox.offer_value(&bounds(), &latest("a", "old;"), unsent), Offer::Taken);
+        outbox.end_notes();
+        assert!(outbox.lock().beside.is_none());
+    }
+}
+
+#[test]
+fn what_nothing_waits_in_holds_no_memory() {
+    let broken = |outbox: &Outbox| {
+        let broken = outbox.drain(|_| Err(io::ErrorKind::BrokenPipe.into()));
+        assert_eq!(broken.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    };
+    for ends in [
+        |outbox: &Outbox| assert_eq!(drain_all(outbox, 3), "one;"),
+        |outbox: &Outbox| assert_eq!(outbox.shut(), 1),
+        broken,
+    ] {
+        let outbox = open();
+        assert!(outbox.lock().beside.is_none());
+        assert_eq!(offer(&outbox, &[live("one;")], blocked), (Offer::Waiting, 0));
+        assert!(outbox.lock().beside.is_some());
+        ends(&outbox);
+        assert!(outbox.lock().beside.is_none());
+    }
 }
 
 #[test]

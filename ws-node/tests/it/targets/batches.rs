@@ -77,8 +77,8 @@ async fn a_batch_of_another_process_reaches_its_sessions_and_tells_what_became_o
     }
 }
 
-/// A round that is one message to one group is written by the list of its members, any other by a table of connections: what
-/// comes first, what behind it, and who is in both.
+/// A round that is one message to all of one group is written by the list of its members, any other by a table of connections:
+/// what comes first, what behind it, and who is in both.
 #[tokio::test]
 async fn whatever_is_in_a_round_beside_a_group_everybody_has_his_own_once_and_in_order() {
     let node = TestNode::start().await;
@@ -87,7 +87,7 @@ async fn whatever_is_in_a_round_beside_a_group_everybody_has_his_own_once_and_in
     let of = |groups: &[&str]| Recipients::Groups(groups.iter().map(|tgid| Tgid::parse(tgid).unwrap()).collect());
     let [to_a, to_b, .., to_d] = std::array::from_fn::<_, 4, _>(|at| addressed(["a", "b", "c", "d"][at], &clients[at]));
     let to = |one: &Addressed| Recipients::Sessions(vec![one.clone()].into());
-    // To whom, but whom, and who gets it.
+    // To whom, except whom, and who gets it.
     let rounds: Vec<Vec<(Recipients, &str, &str)>> = vec![
         vec![(of(&["g"]), "", "ab")],
         vec![(of(&["g"]), "", "ab"), (to(&to_a), "", "a"), (to(&to_d), "", "d")],
