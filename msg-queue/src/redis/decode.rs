@@ -52,20 +52,14 @@ fn read_rest(json: &[u8]) -> Option<Rest> {
 impl Read {
     /// Takes an entry that is read for the first time. What is kept of it does not hold the reply, unless it is most of it.
     pub(super) fn of_pairs(lane: u16, now_ms: u64, entry_id: EntryId, reply: &Reply, pairs: &[Pair<'_>]) -> Self {
-        let entry = Entry::decode_pairs(pairs, &|value| reply.keep(value)).and_then(|entry| {
-            entry.check_schedule(now_ms.saturating_add(SLACK_MS))?;
-            Ok(entry)
-        });
+        let entry = in_time(Entry::decode_pairs(pairs, &|value| reply.keep(value)), now_ms);
         let size = pairs.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
         Self::of(lane, entry_id, entry, size, 0, None, Origin::Stream)
     }
 
     /// Takes an entry of the stream.
     pub(super) fn of_stream(shared: &Shared, entry_id: EntryId, fields: &Fields, attempts: u32) -> Self {
-        let entry = Entry::decode(fields).and_then(|entry| {
-            entry.check_schedule(shared.clock.unix_ms().saturating_add(SLACK_MS))?;
-            Ok(entry)
-        });
+        let entry = in_time(Entry::decode(fields), shared.clock.unix_ms());
         Self::of(shared.lane, entry_id, entry, size(fields), attempts, None, Origin::Stream)
     }
 
@@ -106,6 +100,13 @@ impl Read {
         let planned_ms = planned_ms.filter(|_| *attempts == 0 && rest.is_none());
         Held { origin: self.origin, planned_ms, size: *size, again: false }
     }
+}
+
+/// Lets pass what is not scheduled for too late.
+fn in_time(entry: Result<Entry, Malformed>, now_ms: u64) -> Result<Entry, Malformed> {
+    let entry = entry?;
+    entry.check_schedule(now_ms.saturating_add(SLACK_MS))?;
+    Ok(entry)
 }
 
 /// Bytes that an entry counts for.
