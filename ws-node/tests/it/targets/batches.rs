@@ -17,6 +17,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Streaming};
 
 use super::users;
+use crate::support::client::Client;
 use crate::support::node::TestNode;
 use crate::support::way::{Way, addressed, hello, of_lane};
 use crate::support::{DEADLINE, within};
@@ -130,6 +131,35 @@ async fn whatever_is_in_a_round_beside_a_group_everybody_has_his_own_once_and_in
     }
     for client in &mut clients {
         client.expect_silence().await;
+    }
+}
+
+/// More members than are touched ahead and than are written to in one turn, in text and in binary by turns.
+#[tokio::test]
+async fn a_group_of_many_gets_what_is_for_it_each_by_its_own_encoding() {
+    const MEMBERS: usize = 300;
+    let node = TestNode::start().await;
+    let way = Way::to(&node).await;
+    let mut clients = Vec::with_capacity(MEMBERS);
+    for at in 0..MEMBERS {
+        let text = if at % 2 == 0 { "&msg_code=1" } else { "" };
+        let mut client = Client::connect(node.public, &format!("/ws?uid=u{at}{text}")).await;
+        client.join("g").await;
+        clients.push(client);
+    }
+    let g = Recipients::Groups(vec![Tgid::parse("g").unwrap()]);
+    for number in 1..=2 {
+        let wanted = Report::Count { offered: MEMBERS as u64, slow: 0 };
+        assert_eq!(way.deliver(of_lane(0, 1, vec![delivery(number, g.clone())])).await, Ok(vec![wanted]));
+        for (at, client) in clients.iter_mut().enumerate() {
+            let message = client.next().await.unwrap();
+            assert_eq!(message.is_text(), at % 2 == 0, "{message:?}");
+            let push: serde_json::Value = serde_json::from_slice(&message.into_data()).unwrap();
+            assert_eq!(
+                (&push["id"], &push["response"]["a"]),
+                (&json!(format!("0-{number}-0")), &json!({ "n": number }))
+            );
+        }
     }
 }
 
