@@ -50,7 +50,8 @@ pub struct LeaseOptions {
     pub ttl: Duration,
     /// How often it is renewed. Default 3 s.
     pub renew: Duration,
-    /// How long a holder of the same name gets to show that it lives. Default 300 ms.
+    /// How long a holder of the same name gets to show that it lives, not counting what the asking process stands still.
+    /// Default 300 ms.
     pub probe: Duration,
     /// Whether this is the only node there may be, as in mode `redis`. Otherwise many of this kind live side by side.
     pub alone: bool,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 use super::{NodeRecord, host};
 use crate::ErrorKind;
@@ -14,7 +14,7 @@ use crate::client::{ClientOptions, NodeClient};
 /// Tells whether the node of a record lives.
 #[async_trait]
 pub trait Probe: Send + Sync {
-    /// Asks it, and waits no longer than `most`.
+    /// Asks it, and waits no longer than `most` of the time in which the asking process itself runs.
     async fn answers(&self, record: &NodeRecord, most: Duration) -> bool;
 }
 
@@ -41,13 +41,29 @@ impl Probe for RpcProbe {
         }
         let options = ClientOptions { token: self.token.clone(), ..ClientOptions::default() };
         let Ok(client) = NodeClient::lazy(&record.rpc, options) else { return false };
-        match timeout(most, client.hello()).await {
+        match while_running(most, client.hello()).await {
             // What follows a lost lease is named in Redis a moment before the process itself says so.
-            Ok(Ok(hello)) => [record.incarnation, record.worker].contains(&hello.node.incarnation),
+            Some(Ok(hello)) => [record.incarnation, record.worker].contains(&hello.node.incarnation),
             // Somebody is there and does not know us, or our version. The lease speaks for it as long as that lasts.
-            Ok(Err(error)) => !matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Timeout),
-            Err(_) => false,
+            Some(Err(error)) => !matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Timeout),
+            None => false,
         }
+    }
+}
+
+/// Waits for something, in steps: a machine that stands still has both sides stand still, and costs one of them. By the
+/// clock alone the first thing seen after it would be that the other had not answered.
+async fn while_running<T>(most: Duration, wanted: impl Future<Output = T>) -> Option<T> {
+    const STEPS: u32 = 10;
+    let patience = async {
+        for _ in 0..STEPS {
+            sleep(most / STEPS).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        found = wanted => Some(found),
+        () = patience => None,
     }
 }
 
@@ -77,6 +93,23 @@ mod tests {
             asserted: None,
             after: vec![],
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_late_by_a_machine_that_stood_still_is_waited_for() {
+        const MOST: Duration = Duration::from_millis(300);
+        let stood_still = async {
+            // Gives the other future its turn first: it begins to wait before time passes.
+            tokio::task::yield_now().await;
+            tokio::time::advance(2 * MOST).await;
+            tokio::task::yield_now().await;
+            tokio::time::sleep(MOST / 3).await;
+            "an answer"
+        };
+        assert_eq!(while_running(MOST, stood_still).await, Some("an answer"));
+        let begun = tokio::time::Instant::now();
+        assert_eq!(while_running(MOST, std::future::pending::<()>()).await, None);
+        assert!(begun.elapsed() >= MOST && begun.elapsed() < 2 * MOST, "{:?}", begun.elapsed());
     }
 
     #[tokio::test]
