@@ -20,7 +20,7 @@ use gim_proto::codes::ErrorCode;
 use gim_proxy_sdk::Sent;
 use serde_json::{Value, json};
 
-pub(crate) use self::request::{Attributes, Headers};
+pub(crate) use self::request::{Attributes, Pairs, Place};
 pub use self::request::{Identity, Refusal, UpgradeRequest};
 use crate::proxy::Proxy;
 use crate::session::{CloseReason, Session};

@@ -91,10 +91,10 @@ async fn handshake(core: Arc<Core>, socket: TcpStream, peer: SocketAddr, permit:
         Err(_) => return core.metrics.refused("handshake_timeout"),
     };
     match head::parse(&bytes, core.settings.head_headers) {
-        Ok(request) if request.is_for_sessions() => match request.detach(peer) {
+        Ok(head) if head.is_for_sessions() => match head.detach(bytes, peer) {
             Ok((request, leftover)) => {
                 // It may be one of very many that wait for their turn.
-                drop((bytes, router));
+                drop(router);
                 login::login(core, socket, permit, request, leftover, deadline).await;
             }
             Err(_) => {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::ops::Range;
 
 use gim_proto::codes::ErrorCode;
 use gim_proto::frame::Dialect;
@@ -14,42 +15,75 @@ use super::Failure;
 #[derive(Clone, Debug)]
 pub struct UpgradeRequest {
     pub(crate) dialect: Dialect,
-    pub(crate) query: Vec<(String, String)>,
-    pub(crate) headers: Headers,
+    /// Percent-decoded.
+    pub(crate) query: Pairs,
+    pub(crate) headers: Pairs,
     pub(crate) peer: SocketAddr,
 }
 
-/// The headers of one request, in one text: there are many, and few are looked at.
+/// Names with values, in one text: there are many, and few are looked at.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Headers {
+pub(crate) struct Pairs {
     text: String,
-    /// Where each name begins, where it ends, and where its value ends.
-    lines: Vec<[u32; 3]>,
+    places: Vec<Place>,
 }
 
-impl Headers {
-    pub(crate) fn with_capacity(lines: usize, bytes: usize) -> Self {
-        Self { text: String::with_capacity(bytes), lines: Vec::with_capacity(lines) }
+/// Where a name and its value are in a text.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    name: Span,
+    value: Span,
+}
+
+/// From where to where. A head has a bound far below 4 GiB.
+type Span = [u32; 2];
+
+impl Place {
+    pub(crate) fn of(name: Range<usize>, value: Range<usize>) -> Self {
+        let at = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        Self { name: [at(name.start), at(name.end)], value: [at(value.start), at(value.end)] }
+    }
+}
+
+impl Pairs {
+    /// Takes the lines of a head. What is not UTF-8 of it is replaced.
+    pub(crate) fn of_head(head: Vec<u8>, places: Vec<Place>) -> Self {
+        let bytes = match String::from_utf8(head) {
+            Ok(mut text) => {
+                // It came in a buffer for larger ones.
+                text.shrink_to_fit();
+                return Self { text, places };
+            }
+            Err(error) => error.into_bytes(),
+        };
+        let piece =
+            |[from, to]: Span| String::from_utf8_lossy(bytes.get(from as usize..to as usize).unwrap_or_default());
+        let mut replaced = Self::default();
+        places.iter().for_each(|place| replaced.push(&piece(place.name), &piece(place.value)));
+        replaced
     }
 
-    /// Appends one. What is not UTF-8 of a value is replaced.
-    pub(crate) fn push(&mut self, name: &str, value: &[u8]) {
-        // A head has a bound far below 4 GiB.
-        let place = |text: &String| u32::try_from(text.len()).unwrap_or(u32::MAX);
-        let begin = place(&self.text);
+    /// For so many bytes of names and values.
+    pub(crate) fn with_room(bytes: usize) -> Self {
+        Self { text: String::with_capacity(bytes), places: Vec::new() }
+    }
+
+    /// Appends one.
+    pub(crate) fn push(&mut self, name: &str, value: &str) {
+        let begin = self.text.len();
         self.text.push_str(name);
-        let middle = place(&self.text);
-        self.text.push_str(String::from_utf8_lossy(value).trim());
-        self.lines.push([begin, middle, place(&self.text)]);
+        let middle = self.text.len();
+        self.text.push_str(value);
+        self.places.push(Place::of(begin..middle, middle..self.text.len()));
     }
 
-    /// The values of a header, whatever the case of its name.
-    fn of(&self, name: &str) -> impl Iterator<Item = &str> {
-        let slice = |from: u32, to: u32| self.text.get(from as usize..to as usize).unwrap_or_default();
+    /// The values of a name. `is_it` tells whether two names of one length are the same.
+    fn of<'a>(&'a self, name: &str, is_it: fn(&str, &str) -> bool) -> impl Iterator<Item = &'a str> {
+        let slice = |[from, to]: Span| self.text.get(from as usize..to as usize).unwrap_or_default();
         // Most are told from it by how long they are.
-        let is_long_as = |[begin, middle, _]: &&[u32; 3]| (middle - begin) as usize == name.len();
-        let is_it = move |[begin, middle, _]: &&[u32; 3]| slice(*begin, *middle).eq_ignore_ascii_case(name);
-        self.lines.iter().filter(is_long_as).filter(is_it).map(move |[_, middle, end]| slice(*middle, *end))
+        let is_long_as = |place: &&Place| (place.name[1] - place.name[0]) as usize == name.len();
+        let named = self.places.iter().filter(is_long_as).filter(move |place| is_it(slice(place.name), name));
+        named.map(move |place| slice(place.value))
     }
 }
 
@@ -72,7 +106,7 @@ impl UpgradeRequest {
     /// A query parameter, percent-decoded. The first of a name counts.
     #[must_use]
     pub fn query(&self, name: &str) -> Option<&str> {
-        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.query.of(name, |one, other| one == other).next()
     }
 
     /// A header, whatever the case of its name. The first counts.
@@ -82,13 +116,14 @@ impl UpgradeRequest {
     }
 
     /// The values of a header, of all lines of that name.
-    pub(crate) fn lines(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.headers.of(name)
+    pub(crate) fn lines<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.headers.of(name, str::eq_ignore_ascii_case).map(str::trim)
     }
 
     /// Whether a header that is a comma list holds a word, over all lines of that name.
     pub(crate) fn lists(&self, name: &str, word: &str) -> bool {
-        self.lines(name).flat_map(|value| value.split(',')).any(|item| item.trim().eq_ignore_ascii_case(word))
+        let items = self.lines(name).flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+        items.map(<[u8]>::trim_ascii).any(|item| item.eq_ignore_ascii_case(word.as_bytes()))
     }
 
     /// The client's address.

@@ -2,8 +2,10 @@
 //!
 //! Owns no answer. It reads into one small buffer that is gone when the session begins.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::os::fd::AsFd;
 
 use gim_proto::frame::Dialect;
@@ -12,7 +14,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use crate::core::Settings;
-use crate::embed::{Headers, UpgradeRequest};
+use crate::embed::{Pairs, Place, UpgradeRequest};
 
 /// Why a head could not be read.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,12 +25,15 @@ pub(super) enum HeadError {
     Gone,
 }
 
-/// A parsed request, still borrowing the bytes it came in.
-pub(super) struct Head<'a> {
-    method: &'a str,
-    target: &'a str,
-    headers: Headers,
-    behind: &'a [u8],
+/// What is where in the bytes of a request.
+pub(super) struct Head {
+    is_get: bool,
+    /// That of the path, if it is one of a session's.
+    dialect: Option<Dialect>,
+    query: Range<usize>,
+    headers: Vec<Place>,
+    /// Bytes of the head.
+    size: usize,
 }
 
 /// A request for a session, on its own.
@@ -90,7 +95,7 @@ fn may_become_http(bytes: &[u8]) -> bool {
     !matches!(request.parse(bytes), Err(httparse::Error::Token | httparse::Error::Version | httparse::Error::NewLine))
 }
 
-pub(super) fn parse(bytes: &[u8], most_headers: usize) -> Result<Head<'_>, HeadError> {
+pub(super) fn parse(bytes: &[u8], most_headers: usize) -> Result<Head, HeadError> {
     // Few requests have more than this, and a table for all that are allowed takes 2 KiB.
     const FEW: usize = 24;
     let mut few = [httparse::EMPTY_HEADER; FEW];
@@ -111,60 +116,60 @@ pub(super) fn parse(bytes: &[u8], most_headers: usize) -> Result<Head<'_>, HeadE
     let (Some(method), Some(target), Some(1)) = (request.method, request.path, request.version) else {
         return Err(HeadError::Malformed);
     };
-    Ok(Head { method, target, headers: copied(request.headers, size), behind: bytes.get(size..).unwrap_or_default() })
+    let (path, query) = match memchr::memchr(b'?', target.as_bytes()).and_then(|at| target.split_at_checked(at)) {
+        Some((path, query)) => (path, query.get(1..).unwrap_or_default()),
+        None => (target, ""),
+    };
+    let dialect = match path {
+        "/acc" => Some(Dialect::Acc),
+        "/ws" => Some(Dialect::Ws),
+        _ => None,
+    };
+    let within = |part: &[u8]| {
+        let begin = part.as_ptr().addr().saturating_sub(bytes.as_ptr().addr());
+        begin..begin + part.len()
+    };
+    let place = |header: &httparse::Header<'_>| Place::of(within(header.name.as_bytes()), within(header.value));
+    let headers = request.headers.iter().map(place).collect();
+    Ok(Head { is_get: method == "GET", dialect, query: within(query.as_bytes()), headers, size })
 }
 
-fn copied(headers: &[httparse::Header<'_>], bytes: usize) -> Headers {
-    let mut copied = Headers::with_capacity(headers.len(), bytes);
-    headers.iter().for_each(|header| copied.push(header.name, header.value));
-    copied
-}
-
-impl Head<'_> {
+impl Head {
     /// Whether the path is one of a session's.
-    pub(super) fn is_for_sessions(&self) -> bool {
-        self.dialect().is_some()
+    pub(super) const fn is_for_sessions(&self) -> bool {
+        self.dialect.is_some()
     }
 
-    fn dialect(&self) -> Option<Dialect> {
-        match self.target.split('?').next() {
-            Some("/acc") => Some(Dialect::Acc),
-            Some("/ws") => Some(Dialect::Ws),
-            _ => None,
-        }
-    }
-
-    /// Copies what the login needs, and what came behind the head.
+    /// Takes the bytes in which it was found, and tells what the login needs of them and what came behind the head.
     ///
     /// # Errors
     /// The query is not UTF-8 once decoded.
-    pub(super) fn detach(self, peer: SocketAddr) -> Result<(SessionRequest, Vec<u8>), HeadError> {
-        let query = self.target.split_once('?').map_or("", |(_, query)| query);
+    pub(super) fn detach(self, mut bytes: Vec<u8>, peer: SocketAddr) -> Result<(SessionRequest, Vec<u8>), HeadError> {
+        let behind = bytes.split_off(self.size.min(bytes.len()));
+        let query = bytes.get(self.query).and_then(|query| std::str::from_utf8(query).ok());
         let upgrade = UpgradeRequest {
-            dialect: self.dialect().unwrap_or(Dialect::Ws),
-            query: parse_query(query).ok_or(HeadError::Malformed)?,
-            headers: self.headers,
+            dialect: self.dialect.unwrap_or(Dialect::Ws),
+            query: query.and_then(parse_query).ok_or(HeadError::Malformed)?,
+            headers: Pairs::of_head(bytes, self.headers),
             peer,
         };
-        Ok((SessionRequest { is_get: self.method == "GET", upgrade }, self.behind.to_vec()))
+        Ok((SessionRequest { is_get: self.is_get, upgrade }, behind))
     }
 }
 
-fn parse_query(query: &str) -> Option<Vec<(String, String)>> {
-    query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Some((percent_decode(key)?, percent_decode(value)?))
-        })
-        .collect()
+fn parse_query(query: &str) -> Option<Pairs> {
+    let mut pairs = Pairs::with_room(query.len());
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        pairs.push(&percent_decode(key)?, &percent_decode(value)?);
+    }
+    Some(pairs)
 }
 
 /// Sequences that are none stay as they are.
-fn percent_decode(text: &str) -> Option<String> {
+fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
     if memchr::memchr2(b'%', b'+', text.as_bytes()).is_none() {
-        return Some(text.to_owned());
+        return Some(Cow::Borrowed(text));
     }
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -182,7 +187,7 @@ fn percent_decode(text: &str) -> Option<String> {
             (other, _) => bytes.push(other),
         }
     }
-    String::from_utf8(bytes).ok()
+    String::from_utf8(bytes).ok().map(Cow::Owned)
 }
 
 fn hex(digit: u8) -> Option<u8> {
@@ -195,10 +200,22 @@ mod tests {
 
     #[test]
     fn a_query_is_percent_decoded() {
-        assert_eq!(parse_query("uid=%FF"), None);
-        let query = parse_query("uid=a%20b&x=%C3%A4&broken=%zz%4&plus=1+2&flag").unwrap();
-        let expect = [("uid", "a b"), ("x", "\u{e4}"), ("broken", "%zz%4"), ("plus", "1 2"), ("flag", "")];
-        assert_eq!(query, expect.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        for wrong in ["uid=%FF", "%C3=%A4"] {
+            assert!(parse_query(wrong).is_none(), "{wrong}");
+        }
+        let request = upgrade(b"GET /acc?uid=a%20b&x=%C3%A4&uid=c&broken=%zz%4&plus=1+2&flag&%66=g HTTP/1.1\r\n\r\n");
+        assert_eq!(request.path(), "/acc");
+        let expect = [("uid", "a b"), ("x", "\u{e4}"), ("broken", "%zz%4"), ("plus", "1 2"), ("flag", ""), ("f", "g")];
+        for (name, value) in expect {
+            assert_eq!(request.query(name), Some(value), "{name}");
+        }
+        assert_eq!((request.query("UID"), request.query("y"), request.query("")), (None, None, None));
+    }
+
+    fn upgrade(head: &[u8]) -> UpgradeRequest {
+        let (request, behind) = parse(head, 64).unwrap().detach(head.to_vec(), ([127, 0, 0, 1], 1).into()).unwrap();
+        assert!(request.is_get && behind.is_empty());
+        request.upgrade
     }
 
     #[test]
@@ -206,10 +223,24 @@ mod tests {
         let bytes = b"GET /ws?uid=1 HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\n\r\nrest";
         let head = parse(bytes, 64).unwrap();
         assert!(head.is_for_sessions());
-        let (request, behind) = head.detach(([127, 0, 0, 1], 1).into()).unwrap();
+        let (request, behind) = head.detach(bytes.to_vec(), ([127, 0, 0, 1], 1).into()).unwrap();
         assert_eq!(behind, b"rest");
         assert!(request.upgrade.lists("connection", "upgrade"));
         assert_eq!(request.upgrade.header("HOST"), Some("x"));
+        let elsewhere = parse(b"POST /other?uid=1 HTTP/1.1\r\n\r\n", 64).unwrap();
+        assert!(!elsewhere.is_for_sessions() && !elsewhere.is_get);
+    }
+
+    #[test]
+    fn headers_are_found_whatever_their_case_and_may_be_anything() {
+        let request = upgrade(
+            b"GET /ws HTTP/1.1\r\nX-Name: J\xf6rg\r\nx-name:  \t second \r\nEmpty:\r\nx-list: a ,, B\r\nX-List:\tc\r\n\r\n",
+        );
+        assert_eq!(request.header("x-NAME"), Some("J\u{fffd}rg"));
+        assert_eq!(request.lines("X-Name").collect::<Vec<_>>(), ["J\u{fffd}rg", "second"]);
+        assert_eq!((request.header("empty"), request.header("absent"), request.query("uid")), (Some(""), None, None));
+        assert!(["A", "b", "", "C"].into_iter().all(|word| request.lists("x-list", word)));
+        assert!(!request.lists("x-list", "a ,"));
     }
 
     #[test]
