@@ -83,56 +83,43 @@ pub fn notice(out: &mut Vec<u8>, notice: &Notice) {
     };
     out.push(b'{');
     head(out, "", name, MsgType::Notice);
-    response(out, 1, |out| push_json(out, &Body::of(notice)));
+    response(out, 1, |out| body(out, notice));
     out.push(b'}');
 }
 
-/// The `a` of a notice.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Body<'a> {
-    Welcome {
-        node: &'a NodeId,
-        session: SessionId,
-        fence: Fence,
-        epoch: u64,
-        offset: u64,
-        ping_ms: u64,
-        groups: &'a [Tgid],
-    },
-    Closing {
-        code: u16,
-        reason: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        after_ms: Option<u64>,
-    },
-    Gap {
-        from: u64,
-        to: u64,
-        reason: GapReason,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        epoch: Option<u64>,
-    },
-}
-
-impl<'a> Body<'a> {
-    fn of(notice: &'a Notice) -> Self {
-        match notice {
-            Notice::Welcome { node, session, fence, epoch, offset, ping_ms, groups } => Self::Welcome {
-                node,
-                session: *session,
-                fence: *fence,
-                epoch: *epoch,
-                offset: *offset,
-                ping_ms: *ping_ms,
-                groups,
-            },
-            Notice::Closing { code, reason, after_ms } => {
-                Self::Closing { code: code.code(), reason, after_ms: *after_ms }
+/// Appends the `a` of a notice. Its names are bytes as they stand: each login is welcomed, and to write them as texts that
+/// may have to be escaped is felt.
+fn body(out: &mut Vec<u8>, notice: &Notice) {
+    match notice {
+        Notice::Welcome { node, session, fence, epoch, offset, ping_ms, groups } => {
+            member(out, b"{\"node\":", node);
+            member(out, b",\"session\":", session);
+            member(out, b",\"fence\":", fence);
+            member(out, b",\"epoch\":", epoch);
+            member(out, b",\"offset\":", offset);
+            member(out, b",\"ping_ms\":", ping_ms);
+            member(out, b",\"groups\":", groups);
+        }
+        Notice::Closing { code, reason, after_ms } => {
+            member(out, b"{\"code\":", &code.code());
+            member(out, b",\"reason\":", reason);
+            if let Some(after_ms) = after_ms {
+                member(out, b",\"after_ms\":", after_ms);
             }
-            Notice::Gap { from, to, reason, epoch } => {
-                Self::Gap { from: *from, to: *to, reason: *reason, epoch: *epoch }
+        }
+        Notice::Gap { from, to, reason, epoch } => {
+            member(out, b"{\"from\":", from);
+            member(out, b",\"to\":", to);
+            member(out, b",\"reason\":", reason);
+            if let Some(epoch) = epoch {
+                member(out, b",\"epoch\":", epoch);
             }
         }
     }
+    out.push(b'}');
+}
+
+fn member(out: &mut Vec<u8>, name: &[u8], value: &impl Serialize) {
+    out.extend_from_slice(name);
+    push_json(out, value);
 }

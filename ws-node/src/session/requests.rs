@@ -9,7 +9,8 @@ use gim_proto::codes::{CloseCode, ErrorCode};
 use gim_proto::frame::{self, ClientFrame, FrameError};
 use gim_proto::{MessageId, Tgid};
 use gim_proxy_sdk::upstream::{Command, UpstreamErrorKind};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::Session;
 use super::durable::AckAnswer;
@@ -42,6 +43,33 @@ impl Window {
     }
 }
 
+/// What a command is answered with, as JSON.
+struct Reply(Vec<u8>);
+
+impl Reply {
+    fn of(answer: &impl Serialize) -> Self {
+        // A value of JSON, or one of the plain structs below: they always serialise.
+        Self(serde_json::to_vec(answer).unwrap_or_default())
+    }
+}
+
+#[derive(Serialize)]
+struct Ping {
+    now_ms: u64,
+}
+
+/// The group that was joined or left.
+#[derive(Serialize)]
+struct Group<'a> {
+    tgid: &'a Tgid,
+}
+
+/// The id of a command that business applications will read.
+#[derive(Serialize)]
+struct Offered<'a> {
+    id: &'a str,
+}
+
 impl Session {
     /// Handles one message of the client.
     pub(super) async fn handle(&self, message: Frame) {
@@ -72,7 +100,7 @@ impl Session {
         // Follow the answer to a join.
         let mut values = None;
         let outcome = match request.cmd.as_str() {
-            "gim.ping" => Ok(json!({ "now_ms": self.0.core.clock.unix_ms() })),
+            "gim.ping" => Ok(Reply::of(&Ping { now_ms: self.0.core.clock.unix_ms() })),
             "gim.join" => self.answer_join(data.as_ref(), &mut values).await,
             "gim.leave" => self.answer_leave(data.as_ref()).await,
             "gim.ack" => match self.answer_ack(data.as_ref(), !request.seq.is_empty()).await {
@@ -88,11 +116,9 @@ impl Session {
         let code = outcome.as_ref().map_or_else(|error| error.code, |_| ErrorCode::Ok);
         self.tell_command(&request.cmd, &request.seq, code);
         match outcome {
-            Ok(reply) => {
+            Ok(Reply(reply)) => {
                 self.0.core.metrics.command_done(ErrorCode::Ok.name());
                 let mut text = Vec::with_capacity(128);
-                // A value always serialises.
-                let reply = serde_json::to_vec(&reply).unwrap_or_default();
                 frame::reply(&mut text, &request.seq, &request.cmd, &reply);
                 self.reply(self.0.encoding.opcode(), &text);
             }
@@ -108,14 +134,15 @@ impl Session {
         &self,
         request: &ClientFrame,
         data: Option<Map<String, Value>>,
-    ) -> Result<Value, HandlerError> {
+    ) -> Result<Reply, HandlerError> {
         let core = &self.0.core;
         let Some(handler) = core.handlers.command(&request.cmd) else {
             return self.offer_upstream(request, data).await;
         };
         let context = Context::new(self.clone(), core.proxy(), &request.seq, &request.cmd);
         let data = data.map_or(Value::Null, Value::Object);
-        crate::embed::guarded(core.settings.handler_deadline, || handler(context, data)).await
+        let answered = crate::embed::guarded(core.settings.handler_deadline, || handler(context, data)).await;
+        answered.map(|answer| Reply::of(&answer))
     }
 
     /// Hands a command to business applications. Whoever asked learns that they have it; what they answer is a push.
@@ -123,7 +150,7 @@ impl Session {
         &self,
         request: &ClientFrame,
         data: Option<Map<String, Value>>,
-    ) -> Result<Value, HandlerError> {
+    ) -> Result<Reply, HandlerError> {
         let core = &self.0.core;
         // Names that begin like the node's own are nobody else's.
         let Some(upstream) = core.upstream.as_ref().filter(|_| !request.cmd.starts_with(RESERVED)) else {
@@ -143,7 +170,7 @@ impl Session {
         let outcome = offered.unwrap_or_else(|_| Err(UpstreamErrorKind::Timeout.into()));
         core.metrics.offered_upstream(&self.0.uid, &outcome);
         match outcome {
-            Ok(id) => Ok(json!({ "id": id.as_str() })),
+            Ok(id) => Ok(Reply::of(&Offered { id: id.as_str() })),
             Err(error) => Err(upstream_error(error.kind)),
         }
     }
@@ -152,7 +179,7 @@ impl Session {
         &self,
         data: Option<&Map<String, Value>>,
         values: &mut Option<Values>,
-    ) -> Result<Value, HandlerError> {
+    ) -> Result<Reply, HandlerError> {
         let core = &self.0.core;
         let most = core.settings.joins_per_second;
         if most > 0 && self.0.rates.joins.count(core.clock.elapsed_ms(), 1_000) > most {
@@ -168,16 +195,16 @@ impl Session {
             Some(_) => return Err(params("durable must be true or false")),
         };
         *values = Some(entered.map_err(refused)?);
-        Ok(json!({ "tgid": tgid }))
+        Ok(Reply::of(&Group { tgid: &tgid }))
     }
 
-    async fn answer_leave(&self, data: Option<&Map<String, Value>>) -> Result<Value, HandlerError> {
+    async fn answer_leave(&self, data: Option<&Map<String, Value>>) -> Result<Reply, HandlerError> {
         let tgid = tgid(data)?;
         self.leave_group(&tgid).await.map_err(refused)?;
-        Ok(json!({ "tgid": tgid }))
+        Ok(Reply::of(&Group { tgid: &tgid }))
     }
 
-    async fn answer_ack(&self, data: Option<&Map<String, Value>>, is_asked: bool) -> Result<Value, HandlerError> {
+    async fn answer_ack(&self, data: Option<&Map<String, Value>>, is_asked: bool) -> Result<Reply, HandlerError> {
         let field = |name| data.and_then(|data| data.get(name));
         let Some(offset) = field("offset").and_then(Value::as_u64) else {
             return Err(params("offset must be a whole number"));
@@ -185,7 +212,7 @@ impl Session {
         let epoch = field("epoch").map(|epoch| epoch.as_u64().ok_or_else(|| params("epoch must be a whole number")));
         let answer = self.ack(offset, epoch.transpose()?, is_asked).await;
         match answer {
-            AckAnswer::Done => Ok(json!({})),
+            AckAnswer::Done => Ok(Reply::of(&Map::new())),
             AckAnswer::TooHigh => Err(params("offset is above the highest written on this session")),
             AckAnswer::OtherEpoch => Err(params("the mailbox is of another epoch")),
             AckAnswer::Superseded => Err(HandlerError::new(ErrorCode::UserOffline, "another connection has the user")),
