@@ -116,10 +116,9 @@ pub(super) fn parse(bytes: &[u8], most_headers: usize) -> Result<Head, HeadError
     let (Some(method), Some(target), Some(1)) = (request.method, request.path, request.version) else {
         return Err(HeadError::Malformed);
     };
-    let (path, query) = match memchr::memchr(b'?', target.as_bytes()).and_then(|at| target.split_at_checked(at)) {
-        Some((path, query)) => (path, query.get(1..).unwrap_or_default()),
-        None => (target, ""),
-    };
+    // An empty query is one of this text, too: where it begins says what is where.
+    let (path, query) = target.split_at(memchr::memchr(b'?', target.as_bytes()).unwrap_or(target.len()));
+    let query = query.strip_prefix('?').unwrap_or(query);
     let dialect = match path {
         "/acc" => Some(Dialect::Acc),
         "/ws" => Some(Dialect::Ws),
