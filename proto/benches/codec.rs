@@ -6,9 +6,9 @@
 use bytes::Bytes;
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use gim_proto::frame::{self, ClientFrame, MsgType};
+use gim_proto::frame::{self, ClientFrame, MsgType, Notice};
 use gim_proto::websocket::{self, Opcode, parse_header, unmask, write_header};
-use gim_proto::{Entry, Fields, Incarnation, Keys, MessageId, Target, Uid, bucket_of};
+use gim_proto::{Entry, Fence, Fields, Incarnation, Keys, MessageId, NodeId, SessionId, Target, Tgid, Uid, bucket_of};
 
 fn main() {
     divan::main();
@@ -78,6 +78,25 @@ fn reply_to_a_client(bencher: Bencher<'_, '_>) {
         let mut out = Vec::with_capacity(128);
         frame::reply(&mut out, black_box("17"), black_box("chat.say"), br#"{"code":200}"#);
         assert!(out.ends_with(b"}}"));
+        out
+    });
+}
+
+#[divan::bench]
+fn welcome_of_a_login(bencher: Bencher<'_, '_>) {
+    let welcome = Notice::Welcome {
+        node: NodeId::parse("node-1").unwrap(),
+        session: SessionId::mint(),
+        fence: Fence(1_795_446_301_248_671),
+        epoch: 1_795_446_301_248,
+        offset: 17,
+        ping_ms: 25_000,
+        groups: vec![Tgid::parse("room-4711").unwrap()],
+    };
+    bencher.counter(ItemsCount::new(1_usize)).bench(|| {
+        let mut out = Vec::with_capacity(256);
+        frame::notice(&mut out, black_box(&welcome));
+        assert!(out.ends_with(br#""groups":["room-4711"]}}}"#));
         out
     });
 }

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use futures_util::stream;
+use gim_msg_queue::config::ByteSize;
 use gim_proto::rpc::node_client::NodeClient;
 use gim_proto::rpc::{self, Body, DeliverRequest, DeliverResponse, DeliverVerdict, EntryPosition, MessageClass, body};
 use gim_proto::{Class, EntryId, Fence, Incarnation, MessageId, Payload, SessionId, Tgid, Uid};
 use gim_proxy_sdk::Outcome;
 use gim_proxy_sdk::delivery::{Addressed, Batch, Delivery, Message, Recipients, Report, TargetReport};
 use gim_proxy_sdk::peers::{PeerErrorKind, Stop};
+use gim_ws_node::config::OnSlow;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::{Duration, timeout};
@@ -18,7 +20,8 @@ use tonic::{Code, Request, Streaming};
 
 use super::users;
 use crate::support::client::Client;
-use crate::support::node::TestNode;
+use crate::support::node::{TestNode, gone};
+use crate::support::raw;
 use crate::support::way::{Way, addressed, hello, of_lane};
 use crate::support::{DEADLINE, within};
 
@@ -161,6 +164,56 @@ async fn a_group_of_many_gets_what_is_for_it_each_by_its_own_encoding() {
             );
         }
     }
+}
+
+/// Of a group's members one reads nothing and is ended for it: it is slow once and counted no more, and nobody else misses
+/// anything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_group_who_is_too_slow_counts_as_slow_once_and_who_has_ended_not_at_all() {
+    /// More than a round takes, so that each message of a batch has one of its own.
+    const LARGE: usize = 300_000;
+    let node = TestNode::start_with(|config| {
+        config.session.on_slow = OnSlow::Close;
+        config.session.outbox_bytes = ByteSize::mib(1);
+        config.session.close_timeout = DEADLINE;
+        config.session.write_progress = DEADLINE;
+    })
+    .await;
+    let way = Way::to(&node).await;
+    let [mut quick, mut other] = users(&node, [("quick", &["g"]), ("other", &["g"])]).await;
+    let mut slow = raw::Raw::connect_narrow(node.public, "/acc?uid=slow&msg_code=1").await;
+    slow.send(&raw::text(br#"{"seq":"1","cmd":"gim.join","data":{"tgid":"g"}}"#)).await;
+    slow.frame().await;
+    let large = |number: u64| {
+        let mut large = delivery(number, Recipients::Groups(vec![Tgid::parse("g").unwrap()]));
+        let data = json!({ "n": number, "filling": ".".repeat(LARGE) });
+        Arc::get_mut(&mut large.message).unwrap().payload = Payload::Json(data.to_string().into());
+        large
+    };
+    let mut counts = Vec::new();
+    // More than the buffers of any socket take here.
+    for number in (1..).step_by(2).take(64) {
+        let reports = way.deliver(of_lane(0, 1, vec![large(number), large(number + 1)])).await.unwrap();
+        for report in reports {
+            let Report::Count { offered, slow } = report else { panic!("{report:?} of a group") };
+            counts.push((offered, slow));
+        }
+        for number in [number, number + 1] {
+            for client in [&mut quick, &mut other] {
+                let push: serde_json::Value =
+                    serde_json::from_slice(&client.next().await.unwrap().into_data()).unwrap();
+                assert_eq!(push["response"]["a"]["n"], number);
+            }
+        }
+        if counts.last() == Some(&(2, 0)) {
+            break;
+        }
+    }
+    let taken = counts.iter().take_while(|count| **count == (3, 0)).count();
+    assert!(taken > 0, "{counts:?}");
+    assert_eq!(counts.get(taken), Some(&(2, 1)), "{counts:?}");
+    assert!(counts.len() > taken + 1 && counts[taken + 1..].iter().all(|count| *count == (2, 0)), "{counts:?}");
+    gone(&node, "slow").await;
 }
 
 #[tokio::test]
