@@ -200,9 +200,7 @@ async fn of_a_group_who_is_too_slow_counts_as_slow_once_and_who_has_ended_not_at
         }
         for number in [number, number + 1] {
             for client in [&mut quick, &mut other] {
-                let push: serde_json::Value =
-                    serde_json::from_slice(&client.next().await.unwrap().into_data()).unwrap();
-                assert_eq!(push["response"]["a"]["n"], number);
+                assert_eq!(client.json().await["response"]["a"]["n"], number);
             }
         }
         if counts.last() == Some(&(2, 0)) {
