@@ -124,10 +124,19 @@ pub struct Mix {
     pub cut_percent: usize,
 }
 
+/// What was asked for is nothing that can be measured. Nothing was connected.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(String);
+
+fn refuse<T>(text: impl Into<String>) -> Result<T> {
+    Err(Refused(text.into()).into())
+}
+
 /// Measures. `tell` gets a line now and then. Must not be called where a runtime runs.
 ///
 /// # Errors
-/// A value that is none, a server that does not answer, a message that was not accepted, a process that is not there.
+/// [`Refused`], a server that does not answer, a message that was not accepted, a process that is not there.
 pub fn run(plan: &Plan, kind: Kind, tell: &mut dyn FnMut(String)) -> Result<Figures> {
     plan.check(kind)?;
     match kind {
@@ -143,12 +152,11 @@ pub fn run(plan: &Plan, kind: Kind, tell: &mut dyn FnMut(String)) -> Result<Figu
 impl Plan {
     /// Refuses what cannot be measured, before anything is connected.
     fn check(&self, kind: Kind) -> Result<()> {
-        let refuse = |text: String| -> Result<()> { Err(text.into()) };
         if self.urls.is_empty() || !(1..=1_000_000).contains(&self.connections) {
-            return refuse("there are 1 to 1000000 connections to at least one address".to_owned());
+            return refuse("there are 1 to 1000000 connections to at least one address");
         }
         if !(1..=256).contains(&self.clients) || self.clients > self.connections {
-            return refuse("there are 1 to 256 load clients, no more than connections".to_owned());
+            return refuse("there are 1 to 256 load clients, no more than connections");
         }
         if !(MIN_PAYLOAD..=MAX_PAYLOAD).contains(&self.payload) {
             return refuse(format!("a payload has {MIN_PAYLOAD} to {MAX_PAYLOAD} bytes"));
@@ -169,16 +177,16 @@ impl Plan {
     /// The uid of a connection.
     fn uid(&self, number: usize) -> Result<Uid> {
         Ok(Uid::parse(&self.work(self.connections).uid(number))
-            .map_err(|error| format!("no uid comes of --users: {error}"))?)
+            .map_err(|error| Refused(format!("no uid comes of --users: {error}")))?)
     }
 
     /// The name of a group.
     fn tgid(&self, number: u64) -> Result<Tgid> {
         let name = format!("{}-{number}", self.group);
         if name.contains(',') {
-            return Err("the name of a group must have no comma here".into());
+            return refuse("the name of a group must have no comma here");
         }
-        Ok(Tgid::parse(&name).map_err(|error| format!("no name of a group comes of --group: {error}"))?)
+        Ok(Tgid::parse(&name).map_err(|error| Refused(format!("no name of a group comes of --group: {error}")))?)
     }
 
     /// The work of load clients that hold so many connections.
@@ -227,30 +235,30 @@ impl Kind {
     fn check(self, plan: &Plan) -> Result<()> {
         let rate = |rate: u64, least: u64| match (least..=1_000_000).contains(&rate) {
             true => Ok(()),
-            false => Err("a rate is 1 to 1000000 a second".to_owned()),
+            false => refuse("a rate is 1 to 1000000 a second"),
         };
         match self {
             Self::Fanout { rate: per_second } | Self::Unicast { rate: per_second, .. } => rate(per_second, 1)?,
             Self::Burst { messages, groups }
                 if !(1..=9).contains(&groups) || !(groups..=1_000_000).contains(&messages) =>
             {
-                return Err("a burst has 1 to 9 groups and at least as many messages, up to 1000000".into());
+                return refuse("a burst has 1 to 9 groups and at least as many messages, up to 1000000");
             }
-            Self::Login { rounds } if !(1..=1_000).contains(&rounds) => return Err("there are 1 to 1000 rounds".into()),
+            Self::Login { rounds } if !(1..=1_000).contains(&rounds) => return refuse("there are 1 to 1000 rounds"),
             Self::Soak(mix) => {
                 [mix.unicast, mix.group, mix.durable].into_iter().try_for_each(|per_second| rate(per_second, 0))?;
                 if mix.unicast + mix.group + mix.durable == 0 {
-                    return Err("a soak sends something".into());
+                    return refuse("a soak sends something");
                 }
                 if mix.cuts > 1_000 || mix.cut_percent > 90 {
-                    return Err("up to 1000 connections are cut a second, of up to 90 percent of all".into());
+                    return refuse("up to 1000 connections are cut a second, of up to 90 percent of all");
                 }
             }
             Self::Burst { .. } | Self::Login { .. } | Self::Idle => {}
         }
         match (1..=86_400).contains(&plan.seconds) {
             true => Ok(()),
-            false => Err("a measurement lasts 1 second to a day".into()),
+            false => refuse("a measurement lasts 1 second to a day"),
         }
     }
 }

@@ -12,10 +12,10 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::screen::Screen;
-use super::{DONE, FAILED, UNCLEAN, token};
+use super::{DONE, FAILED, UNCLEAN, USAGE, token};
 use crate::bench::client::{self, Work};
 use crate::bench::figures::Figures;
-use crate::bench::run::{Kind, Plan, Way, run as measure};
+use crate::bench::run::{Kind, Plan, Refused, Way, run as measure};
 use crate::bench::{self, Result};
 use crate::{Error, ErrorKind};
 
@@ -42,11 +42,11 @@ pub(super) fn client(work: &Work, screen: &mut Screen<'_>) -> (u8, io::Result<()
 pub(super) async fn run(bench: Bench, prefix: Option<String>, screen: &mut Screen<'_>) -> (u8, io::Result<()>) {
     let (plan, kind) = match plan(&bench, prefix) {
         Ok(plan) => plan,
-        Err(error) => return (FAILED, screen.complain(&error)),
+        Err(error) => return (USAGE, screen.complain(&error)),
     };
     match watched(plan, kind, screen).await {
         Ok(figures) => (if figures.is_clean() { DONE } else { UNCLEAN }, screen.show_figures(&figures)),
-        Err(error) => (FAILED, screen.say(&error.to_string())),
+        Err(error) => (if error.is::<Refused>() { USAGE } else { FAILED }, screen.say(&error.to_string())),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `gim bench` against a running node, by the program itself: its load clients are children of it.
 
-use gim_proxy_sdk::cli::{DONE, FAILED, UNCLEAN};
+use gim_proxy_sdk::cli::{DONE, FAILED, UNCLEAN, USAGE};
 use gim_proxy_sdk::testing::{RedisServer, prefix, shared_redis};
 use gim_ws_node::config::Secret;
 use serde_json::{Value, json};
@@ -145,12 +145,17 @@ async fn what_cannot_be_measured_is_refused_with_a_reason() {
         ("fanout --group {", "no name of a group comes of --group"),
         ("burst --groups 10", "1 to 9 groups"),
         ("soak --unicast 0 --group-rate 0 --durable 0", "a soak sends something"),
-        ("unicast --process no-such-program", "no process named no-such-program"),
+        ("login --rounds 0", "1 to 1000 rounds"),
+        ("soak --cut-percent 91", "90 percent"),
         ("unicast --connections 1000000", "open files"),
     ] {
         let output = program(&format!("bench {load} {flags}")).await;
-        assert!(output.expect_failed(FAILED).contains(reason), "{load}: {output:?}");
+        assert!(output.expect_failed(USAGE).contains(reason), "{load}: {output:?}");
     }
+    let output = program("bench fanout --redis redis-cluster://a:1").await;
+    assert!(output.expect_failed(USAGE).contains("single Redis"), "{output:?}");
+    let output = program(&format!("bench unicast --process no-such-program {flags}")).await;
+    assert!(output.expect_failed(FAILED).contains("no process named no-such-program"), "{output:?}");
     let nobody = "--url ws://127.0.0.1:1/ws";
     let way = flags.split_once(" --").map(|(_, way)| format!("--{way}")).expect("two flags");
     let output = program(&format!("bench unicast {nobody} {way}")).await;
