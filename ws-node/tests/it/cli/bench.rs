@@ -152,8 +152,6 @@ async fn what_cannot_be_measured_is_refused_with_a_reason() {
         let output = program(&format!("bench {load} {flags}")).await;
         assert!(output.expect_failed(USAGE).contains(reason), "{load}: {output:?}");
     }
-    let output = program("bench fanout --redis redis-cluster://a:1").await;
-    assert!(output.expect_failed(USAGE).contains("single Redis"), "{output:?}");
     let output = program(&format!("bench unicast --process no-such-program {flags}")).await;
     assert!(output.expect_failed(FAILED).contains("no process named no-such-program"), "{output:?}");
     let nobody = "--url ws://127.0.0.1:1/ws";
