@@ -5,7 +5,7 @@ BENCH = -p gim-examples --bin bench -p gim-ws-node --bin ws-node -p gim-msg-queu
 # compile all of it a second time.
 TARGET = $(shell cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 
-.PHONY: run test faults needs previous lint fmt clippy doc deploy-check bench microbench fuzz producers
+.PHONY: run test faults needs previous lint fmt clippy doc deploy-check bench pgo microbench fuzz producers
 
 run:
 	cargo run --release
@@ -59,9 +59,15 @@ deploy-check:
 # unicast, the queue, durable messages. The table goes to OUT/bench.md, everything measured to OUT/bench.json.
 # Of the program, `spread` (a group over two nodes), `masters` (of Redis), `soak` and `cluster` (90,000 connections) are not among
 # them.
+# With PGO=1 services with a profile are measured, those that `make pgo` builds.
 bench:
-	cargo build --release --locked $(BENCH)
-	$(TARGET)/release/bench all --out $(or $(OUT),target/bench)
+	$(if $(PGO),deploy/pgo.sh,cargo build --release --locked $(BENCH))
+	$(TARGET)/$(if $(PGO),pgo/bench all --profiled,release/bench all) --out $(or $(OUT),target/bench)
+
+# ws-node and msg-queue with a profile of what they run, into target/pgo; half an hour on two cores the first time. AGAIN=1
+# takes the profile anew.
+pgo:
+	deploy/pgo.sh $(if $(AGAIN),--again)
 
 # The parts by themselves: codec, lane, fan-out and outbox. PROFILE=quick compiles in half the time. FILTER: only what
 # has this in its name.

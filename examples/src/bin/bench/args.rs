@@ -43,6 +43,9 @@ pub(crate) enum What {
     Soak,
     /// Mode cluster: one group over five nodes, 90,000 connections. Not part of all
     Cluster,
+    /// What programs that count what they run are told to do, before they are built again with what they counted: `make
+    /// pgo`. Measures nothing. Not part of all
+    Train,
     /// All of these (the default) but spread, masters, soak and cluster, idle in both modes
     All,
     /// A child: the floor
@@ -145,6 +148,9 @@ pub(crate) struct Settings {
     /// Bytes of payload in each message; the frame around it is the node's
     #[arg(long, global = true, default_value_t = 128)]
     pub(crate) payload: usize,
+    /// The programs beside this one were built with a profile, as `make pgo` does: the table says so
+    #[arg(long, global = true)]
+    pub(crate) profiled: bool,
     /// Write everything measured to this file
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,

@@ -12,6 +12,8 @@ pub(crate) struct Machine {
     pub(crate) congestion: String,
     /// Load average over the last minute: anything near a core's worth disturbs.
     pub(crate) load: String,
+    /// How this program and those beside it were built.
+    pub(crate) build: &'static str,
 }
 
 /// Which core the server and the load client are pinned to.
@@ -22,7 +24,8 @@ pub(crate) struct Cores {
 }
 
 impl Machine {
-    pub(crate) fn read() -> Self {
+    /// Reads what there is to know. Whether programs were built with a profile is nothing that they could tell.
+    pub(crate) fn read(profiled: bool) -> Self {
         let file = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
         let model = file("/proc/cpuinfo")
             .lines()
@@ -35,6 +38,7 @@ impl Machine {
             kernel: file("/proc/sys/kernel/osrelease"),
             congestion: file("/proc/sys/net/ipv4/tcp_congestion_control"),
             load: file("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned(),
+            build: build(profiled),
         }
     }
 
@@ -46,12 +50,16 @@ impl Machine {
         json!({
             "cores": self.cores, "model": self.model, "kernel": self.kernel,
             "tcp_congestion_control": self.congestion, "load_average_1m": self.load,
-            "gim": env!("CARGO_PKG_VERSION"), "build": build(), "pinned": self.cores > 1,
+            "gim": env!("CARGO_PKG_VERSION"), "build": self.build, "pinned": self.cores > 1,
         })
     }
 }
 
-/// How this binary was built: figures of a debug build say nothing.
-pub(crate) const fn build() -> &'static str {
-    if cfg!(debug_assertions) { "debug" } else { "release" }
+/// Figures of a debug build say nothing.
+const fn build(profiled: bool) -> &'static str {
+    match (cfg!(debug_assertions), profiled) {
+        (true, _) => "debug",
+        (false, true) => "release, services with a profile",
+        (false, false) => "release",
+    }
 }

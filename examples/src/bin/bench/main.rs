@@ -4,7 +4,7 @@
 //! Load clients, pace and counting are those of `gim bench`, in `gim_proxy_sdk::bench`; starting servers, the floor, the
 //! cores and the table with its targets are this program's.
 //!
-//! `make bench`, or `bench [idle|fanout|burst|unicast|stream|durable|spread|masters|soak|cluster|all] [--out FOLDER]` with the programs `ws-node` and
+//! `make bench`, or `bench [idle|fanout|burst|unicast|stream|durable|spread|masters|soak|cluster|train|all] [--out FOLDER]` with the programs `ws-node` and
 //! `msg-queue` built beside it.
 //!
 //! The program that you start only conducts. Server and load client are child processes, so that memory and CPU
@@ -38,6 +38,7 @@ mod sockets;
 mod spread;
 mod stream;
 mod table;
+mod train;
 mod turn;
 mod unicast;
 
@@ -54,6 +55,7 @@ fn main() -> Result<()> {
         What::ServeFloor(place) => floor::serve(&place),
         What::ServeRelay(place) => relay::serve(&place),
         What::Load(work) => client::run(&work),
+        What::Train => train::train(&args.settings, machine::Machine::read(false).pinning()),
         what => conduct(&what, &args.settings),
     }
 }
@@ -61,7 +63,7 @@ fn main() -> Result<()> {
 fn conduct(what: &What, settings: &Settings) -> Result<()> {
     settings.check()?;
     let open_files = process::raise_open_files()?;
-    let machine = machine::Machine::read();
+    let machine = machine::Machine::read(settings.profiled);
     let cores = machine.pinning();
     // The conductor sends a little per tick and otherwise sleeps: it may share the client's core.
     process::pin(cores.client)?;

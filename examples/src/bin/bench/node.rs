@@ -66,6 +66,11 @@ impl Node {
         Ok(Self { public: program.told("public=")?, admin: program.admin, program, _folder: None })
     }
 
+    /// Ends it by SIGTERM and waits until it has.
+    pub(crate) fn end(self) -> Result<()> {
+        self.program.end()
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.program.pid()
     }

@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gim_proxy_sdk::testing::Process;
+use rustix::process::Signal;
 
 use crate::machine::Cores;
 use crate::post::Poster;
 use crate::{Result, clock, process};
 
 const START: Duration = Duration::from_secs(20);
+/// Above `shutdown.deadline`, which is 30 s unless it is set.
+const END: Duration = Duration::from_secs(40);
 const POLL: Duration = Duration::from_millis(20);
 
 pub(crate) struct Program {
@@ -40,6 +43,23 @@ impl Program {
 
     pub(crate) fn pid(&self) -> u32 {
         self.process.pid()
+    }
+
+    /// Ends it as an operator does, by SIGTERM, and waits until it has.
+    pub(crate) fn end(mut self) -> Result<()> {
+        let pid = self.pid();
+        self.process.signal(Signal::TERM);
+        let deadline = clock::deadline(END);
+        while !self.process.has_ended() {
+            if clock::now() > deadline {
+                return Err(format!("process {pid} does not end").into());
+            }
+            clock::sleep(POLL);
+        }
+        match self.process.exit_code() {
+            Some(0) => Ok(()),
+            code => Err(format!("process {pid} ended with {code:?}, not with 0").into()),
+        }
     }
 
     /// What it says about itself, such as `public=`.

@@ -9,7 +9,7 @@ mod stream;
 
 use crate::args::{Mode, Settings};
 use crate::idle::{Idle, TARGET_BYTES, TARGET_LOGIN};
-use crate::machine::{Machine, build};
+use crate::machine::Machine;
 use crate::redis::{Calls, Commands};
 
 pub(crate) use self::burst::{burst, turn as burst_turn};
@@ -22,7 +22,7 @@ pub(crate) use self::stream::{stream, turn as stream_turn};
 pub(crate) fn heading(machine: &Machine, settings: &Settings, open_files: u64) {
     println!("machine    {} cores, {}, Linux {}", machine.cores, machine.model, machine.kernel);
     println!("           tcp {}, load average {} at the start", machine.congestion, machine.load);
-    println!("build      gim {}, {}", env!("CARGO_PKG_VERSION"), build());
+    println!("build      gim {}, {}", env!("CARGO_PKG_VERSION"), machine.build);
     if cfg!(debug_assertions) {
         println!("           a debug build: these figures say nothing, use --release");
     }

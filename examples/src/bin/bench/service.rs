@@ -130,6 +130,12 @@ impl Servers {
         let worker = Program::start("msg-queue", &told, &folder.join("w1"), "worker runs", cores)?;
         Ok(Self { nodes, worker, etcd })
     }
+
+    /// Ends the programs by SIGTERM, one after the other, and waits until they have.
+    pub(crate) fn end(self) -> Result<()> {
+        self.nodes.into_iter().try_for_each(Node::end)?;
+        self.worker.end()
+    }
 }
 
 /// Batches by what became of them, counted by the nodes.

@@ -15,7 +15,7 @@ use crate::redis::Redis;
 /// A mix that leaves half of the node's core free, so that what fails is no lack of it.
 const MIX: Mix = Mix { unicast: 2_000, group: 1, durable: 500, cuts: 10, cut_percent: 10 };
 /// How long after the last message something may still come.
-const GRACE: Duration = Duration::from_secs(30);
+pub(crate) const GRACE: Duration = Duration::from_secs(30);
 
 pub(crate) fn measure(settings: &Settings, cores: Cores) -> Result<Figures> {
     let redis = Redis::start(settings)?;

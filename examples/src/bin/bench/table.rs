@@ -13,7 +13,7 @@ use crate::burst::{self, Burst};
 use crate::durable::{Durable, To};
 use crate::fanout::{self, Fanout};
 use crate::idle::{Idle, TARGET_BYTES, TARGET_LOGIN};
-use crate::machine::{Machine, build};
+use crate::machine::Machine;
 use crate::report::verdict;
 use crate::stream::{self, Stream};
 use crate::turn::{Outcome, Round, Turn, median};
@@ -66,7 +66,7 @@ impl Table {
             machine.congestion,
             machine.load,
             env!("CARGO_PKG_VERSION"),
-            build(),
+            machine.build,
             version("redis-server"),
             version("etcd"),
             settings.words()

@@ -1,0 +1,102 @@
+//! Training: what programs that count what they run are told to do, before they are built again with what they counted.
+//!
+//! A little of all that clients and producers ask of a service, in modes `local`, `redis` and `cluster`, by the loads of
+//! `gim bench` and at rates that a counting program keeps up with. Nothing here is a measurement. A program writes what it
+//! counted as it ends by itself, so each is told to end, and waited for.
+
+use gim_proxy_sdk::bench::feed::Class;
+use gim_proxy_sdk::bench::figures::Figures;
+use gim_proxy_sdk::bench::run::{Kind, Mix, Plan, Way, run};
+
+use crate::args::Settings;
+use crate::machine::Cores;
+use crate::node::Node;
+use crate::redis::Redis;
+use crate::service::Service;
+use crate::soak::GRACE;
+use crate::{Result, process};
+
+/// Logins are what a node has most code for, and run little of it often: they would weigh nothing beside deliveries if they
+/// were few.
+const LOGINS: Kind = Kind::Login { rounds: 4 };
+const FANOUT: Kind = Kind::Fanout { rate: 10 };
+const BURST: Kind = Kind::Burst { messages: 400, groups: 2 };
+/// Connections break and come back, which only durable messages outlive.
+const MIX: Kind = Kind::Soak(Mix { unicast: 1_000, group: 1, durable: 200, cuts: 10, cut_percent: 10 });
+/// Who logs in and is sent to. Each is a member of the group.
+const CONNECTIONS: usize = 5_000;
+/// Seconds that each load sends for.
+const SECONDS: u64 = 4;
+
+pub(crate) fn train(settings: &Settings, cores: Cores) -> Result<()> {
+    // What is started inherits how many files it may open.
+    process::raise_open_files()?;
+    println!("\ntraining   mode redis, worker inside");
+    let redis = Redis::start(settings)?;
+    let node = Node::on(&redis, cores)?;
+    let loads = [
+        LOGINS,
+        unicast(10_000, Class::Live),
+        // So few that each is read by itself.
+        unicast(1_000, Class::Live),
+        FANOUT,
+        BURST,
+        unicast(1_000, Class::Durable),
+        unicast(500, Class::DurableWithReceipt),
+        MIX,
+    ];
+    give(&loads, &node.public, &Way::Xadd(redis.url(), "gim".to_owned()), settings, cores)?;
+    node.end()?;
+
+    println!("\ntraining   mode local, messages by HTTP");
+    let node = Node::local(cores)?;
+    let way = Way::Http { addresses: vec![format!("http://{}", node.admin).parse()?], token: None };
+    let loads = [LOGINS, FANOUT, unicast(2_000, Class::Live), unicast(200, Class::Durable)];
+    give(&loads, &node.public, &way, settings, cores)?;
+    node.end()?;
+
+    println!("\ntraining   mode cluster, two nodes and a worker");
+    let service = Service::start(2, settings, cores)?;
+    let loads = [LOGINS, FANOUT, unicast(4_000, Class::Live), unicast(500, Class::Durable)];
+    give(&loads, &service.public(), &Way::Xadd(service.redis.url(), "gim".to_owned()), settings, cores)?;
+    service.servers.end()
+}
+
+const fn unicast(rate: u64, class: Class) -> Kind {
+    Kind::Unicast { rate, ids: false, class }
+}
+
+/// Puts loads on nodes, one after the other. Nothing may be lost of any: what fails is run, too, but not often.
+fn give(loads: &[Kind], nodes: &str, way: &Way, settings: &Settings, cores: Cores) -> Result<()> {
+    let urls = nodes.split(',').map(|node| format!("ws://{node}/ws").parse()).collect::<std::result::Result<_, _>>()?;
+    let plan = Plan {
+        role: crate::load::ROLE,
+        urls,
+        connections: CONNECTIONS,
+        clients: 1,
+        users: "bench-".to_owned(),
+        group: "bench".to_owned(),
+        way: way.clone(),
+        payload: settings.payload,
+        seconds: SECONDS,
+        grace: GRACE,
+        window: 128,
+        processes: Vec::new(),
+        core: cores.client,
+    };
+    for &load in loads {
+        let figures = run(&plan, load, &mut |line| println!("           {line}"))?;
+        println!("{figures}");
+        complete(&figures)?;
+    }
+    Ok(())
+}
+
+/// A counting program is slow, which is no fault. That everybody was in and everything arrived says that it was trained.
+fn complete(figures: &Figures) -> Result<()> {
+    let arrived = figures.turn.as_ref().is_none_or(|turn| turn.outcome.is_clean());
+    match figures.logins.connected == figures.wanted && arrived {
+        true => Ok(()),
+        false => Err(format!("{}: not everybody was in, or not everything arrived", figures.what).into()),
+    }
+}
