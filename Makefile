@@ -61,7 +61,7 @@ deploy-check:
 # them.
 # With PGO=1 services with a profile are measured, those that `make pgo` builds.
 bench:
-	$(if $(PGO),deploy/pgo.sh,cargo build --release --locked $(BENCH))
+	$(if $(PGO),deploy/pgo.sh $(if $(AGAIN),--again),cargo build --release --locked $(BENCH))
 	$(TARGET)/$(if $(PGO),pgo/bench all --profiled,release/bench all) --out $(or $(OUT),target/bench)
 
 # ws-node and msg-queue with a profile of what they run, into target/pgo; half an hour on two cores the first time. AGAIN=1

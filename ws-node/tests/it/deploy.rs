@@ -1,10 +1,10 @@
-//! The files of `deploy/` set keys that exist, to values that a node of a cluster takes; its scripts say what they miss.
+//! The files of `deploy/` set keys that exist, to values that a node of a cluster takes; a build with a profile says what it
+//! misses.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command as Program, Output};
+use std::process::Command as Program;
 
 use gim_ws_node::cli::{self, Command};
 
@@ -49,40 +49,46 @@ fn a_node_takes_what_the_examples_for_its_unit_set() {
     is_taken(environment);
 }
 
-/// Runs `pgo.sh` beside a compiler of an LLVM that there is not, and an `llvm-profdata` of another one.
-fn pgo(argument: Option<&str>, named: Option<&str>) -> Output {
-    let folder = std::env::temp_dir().join(format!("gim-pgo-{}", gim_proxy_sdk::testing::prefix()));
-    fs::create_dir_all(&folder).unwrap();
-    let place = |name: &str, text: &str| {
-        fs::write(folder.join(name), text).unwrap();
-        fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o755)).unwrap();
-    };
-    let compiler = r#"case "$1" in -vV) printf 'host: a-b-c\nLLVM version: 9999.1.2\n' ;; *) echo /nowhere ;; esac"#;
-    place("rustc", &format!("#!/bin/sh\n{compiler}\n"));
-    place("llvm-profdata", "#!/bin/sh\necho '  LLVM version 999.1.2'\n");
-    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
-    let mut script = Program::new("sh");
-    script.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/pgo.sh")).args(argument).env("PATH", path);
-    match named {
-        Some(named) => script.env("LLVM_PROFDATA", folder.join(named)),
-        None => script.env_remove("LLVM_PROFDATA"),
-    };
-    let output = script.output().unwrap();
-    fs::remove_dir_all(&folder).unwrap();
-    output
-}
+/// What `pgo.sh` asks for, and what it runs: a compiler of an LLVM that there is not, with tools of that and of another one, and a
+/// cargo that fails. Written by a process of its own: what this one has open for writing another thread's child may not run.
+const MACHINE: &str = r#"
+for tool in dirname sed grep tr; do ln -s "$(command -v $tool)" .; done
+place() { printf '#!/bin/sh\n%s\n' "$2" >"$1"; chmod +x "$1"; }
+place rustc 'case "$1" in -vV) echo "host: a-b-c"; echo "LLVM version: 9999.1.2" ;; *) echo /nowhere ;; esac'
+place llvm-profdata 'echo "  LLVM version 99990.1.2"'
+place fitting 'echo "  LLVM version 9999.1.3"'
+place cargo 'echo "cargo $1 runs" >&2; exit 3'
+mkdir redis etcd
+place redis/redis-server 'exit 1'
+place etcd/etcd 'exit 1'
+"#;
 
 #[test]
 fn a_build_with_a_profile_says_what_it_misses_before_it_builds() {
-    for (argument, named, said) in [
-        (None, None, "apt-get install -y --no-install-recommends llvm-9999"),
-        (None, Some("llvm-profdata"), "is no llvm-profdata of LLVM 9999"),
-        (Some("--agian"), None, "what --agian means is not known"),
+    let machine = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pgo");
+    let _ = fs::remove_dir_all(&machine);
+    fs::create_dir_all(&machine).unwrap();
+    assert!(Program::new("sh").args(["-ec", MACHINE]).current_dir(&machine).status().unwrap().success());
+    let (none, redis, both) = (&[""][..], &["", "redis"][..], &["", "redis", "etcd"][..]);
+    for (argument, named, there, said) in [
+        (Some("--agian"), Some("fitting"), both, "what --agian means is not known"),
+        (None, None, both, "apt-get install -y --no-install-recommends llvm-9999"),
+        (None, Some("llvm-profdata"), both, "is no llvm-profdata of LLVM 9999"),
+        (None, Some("fitting"), none, "apt-get install -y redis-server"),
+        (None, Some("fitting"), redis, "apt-get install -y etcd-server"),
+        (None, Some("fitting"), both, "cargo metadata runs"),
     ] {
-        let output = pgo(argument, named);
+        let mut script = Program::new("/bin/sh");
+        script.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/pgo.sh")).args(argument);
+        script.env("PATH", std::env::join_paths(there.iter().map(|folder| machine.join(folder))).unwrap());
+        match named {
+            Some(named) => script.env("LLVM_PROFDATA", named),
+            None => script.env_remove("LLVM_PROFDATA"),
+        };
+        let output = script.output().unwrap();
         let errors = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{errors}");
-        assert!(errors.contains(said), "{errors}");
-        assert!(output.stdout.is_empty(), "{output:?}", output = output.stdout);
+        assert!(!output.status.success(), "{errors}");
+        assert!(errors.contains(said), "{said}: {errors}");
+        assert_eq!(errors.contains("cargo"), said.contains("cargo"), "{said}: {errors}");
     }
 }

@@ -46,7 +46,7 @@ pub(crate) enum What {
     /// What programs that count what they run are told to do, before they are built again with what they counted: `make
     /// pgo`. Measures nothing. Not part of all
     Train,
-    /// All of these (the default) but spread, masters, soak and cluster, idle in both modes
+    /// All of these (the default) but spread, masters, soak, cluster and train; idle in both modes
     All,
     /// A child: the floor
     #[command(hide = true)]

@@ -1,8 +1,8 @@
 //! Training: what programs that count what they run are told to do, before they are built again with what they counted.
 //!
-//! A little of all that clients and producers ask of a service, in modes `local`, `redis` and `cluster`, by the loads of
-//! `gim bench` and at rates that a counting program keeps up with. Nothing here is a measurement. A program writes what it
-//! counted as it ends by itself, so each is told to end, and waited for.
+//! The loads of `gim bench`, at rates that a counting program keeps up with: all of them in mode `redis`, the plain ones in modes
+//! `local` and `cluster`. What no load asks for (compression, tokens, TLS) is compiled as what seldom runs. Nothing here is a
+//! measurement. A program writes what it counted as it ends by itself, so each is told to end, and waited for.
 
 use gim_proxy_sdk::bench::feed::Class;
 use gim_proxy_sdk::bench::figures::Figures;
@@ -29,8 +29,10 @@ const CONNECTIONS: usize = 5_000;
 const SECONDS: u64 = 4;
 
 pub(crate) fn train(settings: &Settings, cores: Cores) -> Result<()> {
-    // What is started inherits how many files it may open.
+    settings.check()?;
+    // What is started inherits both.
     process::raise_open_files()?;
+    process::pin(cores.client)?;
     println!("\ntraining   mode redis, worker inside");
     let redis = Redis::start(settings)?;
     let node = Node::on(&redis, cores)?;
@@ -87,16 +89,18 @@ fn give(loads: &[Kind], nodes: &str, way: &Way, settings: &Settings, cores: Core
     for &load in loads {
         let figures = run(&plan, load, &mut |line| println!("           {line}"))?;
         println!("{figures}");
-        complete(&figures)?;
+        check(&figures)?;
     }
     Ok(())
 }
 
 /// A counting program is slow, which is no fault. That everybody was in and everything arrived says that it was trained.
-fn complete(figures: &Figures) -> Result<()> {
-    let arrived = figures.turn.as_ref().is_none_or(|turn| turn.outcome.is_clean());
-    match figures.logins.connected == figures.wanted && arrived {
-        true => Ok(()),
-        false => Err(format!("{}: not everybody was in, or not everything arrived", figures.what).into()),
+fn check(figures: &Figures) -> Result<()> {
+    if figures.logins.connected != figures.wanted {
+        return Err(format!("{}: {} of {} were in", figures.what, figures.logins.connected, figures.wanted).into());
+    }
+    match figures.turn.as_ref().map(|turn| turn.outcome) {
+        Some(outcome) if !outcome.is_clean() => Err(format!("{}: {outcome:?}", figures.what).into()),
+        _ => Ok(()),
     }
 }
