@@ -4,18 +4,44 @@ use std::time::Duration;
 
 use gim_proxy_sdk::bench::client::{Clients, Work};
 use gim_proxy_sdk::bench::report::{Logins, Report};
+use gim_proxy_sdk::bench::run::{Plan, Way};
 
 use crate::Result;
+use crate::args::Settings;
 use crate::machine::Cores;
 
 /// What a load client is called on the command line.
 pub(crate) const ROLE: &[&str] = &["load"];
+
+/// How long after the last message something may still come.
+const GRACE: Duration = Duration::from_secs(30);
+/// Logins under way at once.
+const WINDOW: usize = 128;
 
 pub(crate) struct Load(Clients);
 
 /// The uid of a connection.
 pub(crate) fn uid(number: usize) -> String {
     Work::new(Vec::new(), 0).uid(number)
+}
+
+/// A load of `gim bench` on a node, or on several with commas between, by one load client.
+pub(crate) fn plan(nodes: &str, connections: usize, way: Way, settings: &Settings, cores: Cores) -> Result<Plan> {
+    Ok(Plan {
+        role: ROLE,
+        urls: nodes.split(',').map(|node| format!("ws://{node}/ws").parse()).collect::<std::result::Result<_, _>>()?,
+        connections,
+        clients: 1,
+        users: "bench-".to_owned(),
+        group: "bench".to_owned(),
+        way,
+        payload: settings.payload,
+        seconds: settings.seconds,
+        grace: GRACE,
+        window: WINDOW,
+        processes: Vec::new(),
+        core: cores.client,
+    })
 }
 
 impl Load {

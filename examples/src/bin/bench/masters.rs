@@ -29,10 +29,6 @@ const PREFIX: &str = "gim";
 const SETTLE: Duration = Duration::from_secs(3);
 /// How long nothing is done, to see what that costs.
 const IDLE: Duration = Duration::from_secs(10);
-/// How long after the last message something may still come.
-const GRACE: Duration = Duration::from_secs(30);
-/// Logins under way at once.
-const WINDOW: usize = 128;
 
 pub(crate) struct Masters {
     pub(crate) runs: Vec<Run>,
@@ -150,22 +146,12 @@ impl Stage {
     }
 
     fn load(&self, load: &'static str, hold: usize, kind: Kind, settings: &Settings, cores: Cores) -> Result<Cost> {
-        let urls = self.servers.nodes.iter().map(|node| Ok(format!("ws://{}/ws", node.public).parse()?));
         let is_login = kind == Kind::Idle;
+        let way = Way::Sdk(self.store.url(), PREFIX.to_owned());
         let plan = Plan {
-            role: load::ROLE,
-            urls: urls.collect::<Result<_>>()?,
-            connections: hold,
-            clients: 1,
-            users: "bench-".to_owned(),
-            group: "bench".to_owned(),
-            way: Way::Sdk(self.store.url(), PREFIX.to_owned()),
-            payload: settings.payload,
             seconds: if is_login { 1 } else { settings.seconds },
-            grace: GRACE,
-            window: WINDOW,
             processes: self.pids().iter().map(u32::to_string).collect(),
-            core: cores.client,
+            ..load::plan(&self.servers.public(), hold, way, settings, cores)?
         };
         let figures = run(&plan, kind, &mut |_| {})?;
         let each = figures.servers.iter().map(|server: &Server| server.cpu_us_each).collect();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ::redis::{FromRedisValue, Pipeline, pipe};
 use gim_proto::keys::BUCKETS;
 use gim_proxy_sdk::bench::queue::Queue;
+use gim_proxy_sdk::bench::run::Way;
 use gim_proxy_sdk::store::RedisOptions;
 use gim_proxy_sdk::testing::RedisServer;
 use tokio::runtime::{self, Runtime};
@@ -44,6 +45,11 @@ impl Redis {
 
     pub(crate) fn url(&self) -> String {
         self.server.url()
+    }
+
+    /// Messages by plain `XADD` to it.
+    pub(crate) fn way(&self) -> Way {
+        Way::Xadd(self.url(), PREFIX.to_owned())
     }
 
     pub(crate) fn options(&self) -> RedisOptions {

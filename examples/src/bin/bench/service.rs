@@ -58,7 +58,7 @@ impl Service {
 
     /// Where clients connect, all nodes in turn.
     pub(crate) fn public(&self) -> String {
-        self.servers.nodes.iter().map(|node| node.public.as_str()).collect::<Vec<_>>().join(",")
+        self.servers.public()
     }
 
     pub(crate) fn worker_pid(&self) -> u32 {
@@ -129,6 +129,11 @@ impl Servers {
         let told: Vec<&str> = cluster.iter().map(String::as_str).chain(own).collect();
         let worker = Program::start("msg-queue", &told, &folder.join("w1"), "worker runs", cores)?;
         Ok(Self { nodes, worker, etcd })
+    }
+
+    /// Where clients connect, all nodes in turn.
+    pub(crate) fn public(&self) -> String {
+        self.nodes.iter().map(|node| node.public.as_str()).collect::<Vec<_>>().join(",")
     }
 
     /// Ends the programs by SIGTERM, one after the other, and waits until they have.

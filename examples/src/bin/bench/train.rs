@@ -13,8 +13,7 @@ use crate::machine::Cores;
 use crate::node::Node;
 use crate::redis::Redis;
 use crate::service::Service;
-use crate::soak::GRACE;
-use crate::{Result, process};
+use crate::{Result, load, process};
 
 /// Logins are what a node has most code for, and run little of it often: they would weigh nothing beside deliveries if they
 /// were few.
@@ -47,20 +46,20 @@ pub(crate) fn train(settings: &Settings, cores: Cores) -> Result<()> {
         unicast(500, Class::DurableWithReceipt),
         MIX,
     ];
-    give(&loads, &node.public, &Way::Xadd(redis.url(), "gim".to_owned()), settings, cores)?;
+    give(&loads, &node.public, redis.way(), settings, cores)?;
     node.end()?;
 
     println!("\ntraining   mode local, messages by HTTP");
     let node = Node::local(cores)?;
     let way = Way::Http { addresses: vec![format!("http://{}", node.admin).parse()?], token: None };
     let loads = [LOGINS, FANOUT, unicast(2_000, Class::Live), unicast(200, Class::Durable)];
-    give(&loads, &node.public, &way, settings, cores)?;
+    give(&loads, &node.public, way, settings, cores)?;
     node.end()?;
 
     println!("\ntraining   mode cluster, two nodes and a worker");
     let service = Service::start(2, settings, cores)?;
     let loads = [LOGINS, FANOUT, unicast(4_000, Class::Live), unicast(500, Class::Durable)];
-    give(&loads, &service.public(), &Way::Xadd(service.redis.url(), "gim".to_owned()), settings, cores)?;
+    give(&loads, &service.public(), service.redis.way(), settings, cores)?;
     service.servers.end()
 }
 
@@ -69,25 +68,10 @@ const fn unicast(rate: u64, class: Class) -> Kind {
 }
 
 /// Puts loads on nodes, one after the other. Nothing may be lost of any: what fails is run, too, but not often.
-fn give(loads: &[Kind], nodes: &str, way: &Way, settings: &Settings, cores: Cores) -> Result<()> {
-    let urls = nodes.split(',').map(|node| format!("ws://{node}/ws").parse()).collect::<std::result::Result<_, _>>()?;
-    let plan = Plan {
-        role: crate::load::ROLE,
-        urls,
-        connections: CONNECTIONS,
-        clients: 1,
-        users: "bench-".to_owned(),
-        group: "bench".to_owned(),
-        way: way.clone(),
-        payload: settings.payload,
-        seconds: SECONDS,
-        grace: GRACE,
-        window: 128,
-        processes: Vec::new(),
-        core: cores.client,
-    };
-    for &load in loads {
-        let figures = run(&plan, load, &mut |line| println!("           {line}"))?;
+fn give(kinds: &[Kind], nodes: &str, way: Way, settings: &Settings, cores: Cores) -> Result<()> {
+    let plan = Plan { seconds: SECONDS, ..load::plan(nodes, CONNECTIONS, way, settings, cores)? };
+    for &kind in kinds {
+        let figures = run(&plan, kind, &mut |line| println!("           {line}"))?;
         println!("{figures}");
         check(&figures)?;
     }
