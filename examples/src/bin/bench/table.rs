@@ -237,8 +237,12 @@ pub(crate) fn unicast(found: &Unicast) -> Vec<Row> {
         row("unicast, worker inside: deliveries per CPU-s, of the floor", found.ratio(), "")
             .target(Target::AtLeast(unicast::TARGET))
             .of(nodes()),
-        row("  p50, XADD to socket", found.p50_us() / 1e3, "ms").target(Target::AtMost(unicast::TARGET_P50_US / 1e3)),
-        row("  p99, XADD to socket", found.p99_us() / 1e3, "ms").target(Target::AtMost(unicast::TARGET_P99_US / 1e3)),
+        row("  alone: p50, XADD to socket", found.p50_us() / 1e3, "ms")
+            .target(Target::AtMost(unicast::TARGET_P50_US / 1e3))
+            .of(found.alone.iter()),
+        row("  alone: p99, XADD to socket", found.p99_us() / 1e3, "ms")
+            .target(Target::AtMost(unicast::TARGET_P99_US / 1e3))
+            .of(found.alone.iter()),
         row("  node", median(rounds, |round| round.node.per_cpu_second()), "/CPU-s"),
         row("  floor", median(rounds, |round| round.floor.per_cpu_second()), "/CPU-s")
             .of(rounds.iter().map(|round| &round.floor)),

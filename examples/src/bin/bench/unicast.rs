@@ -1,5 +1,9 @@
 //! Paced unicast: messages to random users, from an entry on a Redis stream to the socket; floor and node by turns of a
-//! second.
+//! second, then the node alone.
+//!
+//! The share of the floor is read where both take turns, latency where the node is alone: a floor that waits for its turn
+//! holds two open files per connection, and machines have programs that walk all open files, at the cost of whoever shares
+//! their core.
 //!
 //! The node is the program `ws-node` in mode `redis` with the worker inside. The entries are put on the stream by plain
 //! `XADD`, as a program does that knows nothing of this project. The floor is [`crate::relay`].
@@ -19,7 +23,7 @@ use crate::node::Node;
 use crate::process::{self, Cpu};
 use crate::redis::{Commands, Redis};
 use crate::service::Service;
-use crate::turn::{Paced, Pids, Round, Spent, Turn, median};
+use crate::turn::{Paced, Pids, Round, Spent, Turn, median, median_of};
 
 use self::pace::{Pace, Sink};
 
@@ -37,6 +41,8 @@ const LOOK: Duration = Duration::from_millis(20);
 
 pub(crate) struct Unicast {
     pub(crate) rounds: Vec<Round>,
+    /// After each round, the node with no other connections on the machine.
+    pub(crate) alone: Vec<Turn>,
     /// The same once, with a worker in a process of its own. No target is set for it.
     pub(crate) apart: Turn,
 }
@@ -54,15 +60,17 @@ enum Server {
     Apart(Box<Service>),
 }
 
-pub(crate) fn measure(settings: &Settings, cores: Cores, seen: impl Fn(usize, &Round)) -> Result<Unicast> {
-    let mut rounds = Vec::with_capacity(settings.rounds);
+pub(crate) fn measure(settings: &Settings, cores: Cores, seen: impl Fn(usize, &Round, &Turn)) -> Result<Unicast> {
+    let (mut rounds, mut alone) = (Vec::with_capacity(settings.rounds), Vec::with_capacity(settings.rounds));
     for number in 1..=settings.rounds {
         let round = round(settings, cores)?;
-        seen(number, &round);
+        let turn = Stage::start(Server::node(settings, cores)?, settings, cores)?.alone(settings)?;
+        seen(number, &round, &turn);
         rounds.push(round);
+        alone.push(turn);
     }
     let apart = Stage::start(Server::apart(settings, cores)?, settings, cores)?.alone(settings)?;
-    Ok(Unicast { rounds, apart })
+    Ok(Unicast { rounds, alone, apart })
 }
 
 /// Both servers are up with all their clients.
@@ -205,11 +213,11 @@ impl Unicast {
     }
 
     pub(crate) fn p50_us(&self) -> f64 {
-        median(&self.rounds, |round| round.node.p50_us as f64)
+        median_of(self.alone.iter().map(|turn| turn.p50_us as f64).collect())
     }
 
     pub(crate) fn p99_us(&self) -> f64 {
-        median(&self.rounds, |round| round.node.p99_us as f64)
+        median_of(self.alone.iter().map(|turn| turn.p99_us as f64).collect())
     }
 
     pub(crate) fn to_json(&self) -> Value {
@@ -217,7 +225,7 @@ impl Unicast {
         json!({
             "rounds": self.rounds.iter().map(Round::to_json).collect::<Vec<_>>(),
             "median_ratio": ratio, "target_ratio": TARGET, "met": ratio >= TARGET,
-            "worker_apart": self.apart.to_json(), "median_p50_us": p50, "target_p50_us": TARGET_P50_US, "p50_met": p50 < TARGET_P50_US,
+            "alone": self.alone.iter().map(Turn::to_json).collect::<Vec<_>>(), "worker_apart": self.apart.to_json(), "median_p50_us": p50, "target_p50_us": TARGET_P50_US, "p50_met": p50 < TARGET_P50_US,
             "median_p99_us": p99, "target_p99_us": TARGET_P99_US, "p99_met": p99 < TARGET_P99_US,
         })
     }

@@ -17,16 +17,18 @@ pub(crate) fn fanout_round(number: usize, round: &Round) {
     lines(number, round);
 }
 
-/// The same for unicast.
-pub(crate) fn unicast_round(number: usize, round: &Round) {
+/// The same for unicast, and the turn of the node alone.
+pub(crate) fn unicast_round(number: usize, round: &Round, alone: &Turn) {
     if number == 1 {
         println!(
             "\nunicast    mode redis: XADD, Redis, worker, hub, socket, of the program ws-node; floor: read a line, send()"
         );
         println!("           per CPU-s: of the node's or the floor's own CPU; latency from when the XADD was due");
+        println!("           floor, node: a second each by turns; alone: the node when no other has connections open");
         heading(round);
     }
     lines(number, round);
+    line("", "alone", alone, None);
 }
 
 fn heading(round: &Round) {
@@ -87,7 +89,7 @@ pub(crate) fn fanout(found: &Fanout) {
         fanout::TARGET_P99,
         verdict(latency <= fanout::TARGET_P99)
     );
-    outcome(&found.rounds);
+    outcome(both(&found.rounds));
 }
 
 pub(crate) fn unicast(found: &Unicast) {
@@ -100,7 +102,7 @@ pub(crate) fn unicast(found: &Unicast) {
     per_cpu_second(&found.rounds);
     for (name, found, target) in [("p50", p50, unicast::TARGET_P50_US), ("p99", p99, unicast::TARGET_P99_US)] {
         println!(
-            "           median {name}, XADD to client         {:>9.2} ms      target < {:.1}    {}",
+            "           median {name} alone, XADD to client   {:>9.2} ms      target < {:.1}    {}",
             found / 1e3,
             target / 1e3,
             verdict(found < target)
@@ -108,7 +110,7 @@ pub(crate) fn unicast(found: &Unicast) {
     }
     println!("           the same once, with the worker in a process of its own, mode cluster:");
     line("", "apart", &found.apart, None);
-    outcome(&found.rounds);
+    outcome(both(&found.rounds).chain(&found.alone).chain([&found.apart]));
     if let Some(turn) = found.rounds.last().map(|round| &round.node) {
         turn.commands.iter().for_each(|asked| commands(asked, turn.expected, "message, last round"));
     }
@@ -122,19 +124,22 @@ fn per_cpu_second(rounds: &[Round]) {
     );
 }
 
+fn both(rounds: &[Round]) -> impl Iterator<Item = &Turn> + Clone {
+    rounds.iter().flat_map(|round| [&round.floor, &round.node])
+}
+
 /// Says what was lost, repeated or overtaken, and what disturbed.
-fn outcome(rounds: &[Round]) {
-    let turns = || rounds.iter().flat_map(|round| [&round.floor, &round.node]);
-    match turns().filter(|turn| !turn.outcome.is_clean()).count() {
-        0 => println!("           every message arrived at every member, once, in order, in every round"),
+fn outcome<'a>(turns: impl Iterator<Item = &'a Turn> + Clone) {
+    match turns.clone().filter(|turn| !turn.outcome.is_clean()).count() {
+        0 => println!("           every message arrived at every member, once, in order, in every turn"),
         short => println!("           in {short} turns something was lost, repeated or overtaken:"),
     }
-    for turn in turns().filter(|turn| !turn.outcome.is_clean()) {
+    for turn in turns.clone().filter(|turn| !turn.outcome.is_clean()) {
         let Outcome { lost, repeated, out_of_order } = turn.outcome;
         println!("             of {}: {lost} lost, {repeated} repeated, {out_of_order} out of order", turn.expected);
     }
     // Beside one core's worth of sending, even a little from others moves caches and clocks.
-    match turns().filter(|turn| turn.spent.others > 0.25 * turn.spent.server.total).count() {
+    match turns.filter(|turn| turn.spent.others > 0.25 * turn.spent.server.total).count() {
         0 => {}
         disturbed => {
             println!("           in {disturbed} turns other programs took CPU (column others, seconds): noisy");
